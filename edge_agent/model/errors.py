@@ -1,0 +1,28 @@
+"""Errors, named by what the caller does about them.
+
+* EdgeAgentError
+  x ConfigError          fix the file; the agent does not start (exit code 78)
+  x DisconnectedError    the other side is away; reopen with back-off
+  x RejectedError        this one record will never be accepted; set it aside
+  x StorageError         the buffer cannot keep its promise; reopen, degrade, declare
+"""
+
+
+class EdgeAgentError(Exception):
+    """Base of every error the agent raises on purpose."""
+
+
+class ConfigError(EdgeAgentError):
+    """The configuration is wrong; the text is shown to the user as it is, and the exit code is 78."""
+
+
+class DisconnectedError(EdgeAgentError):
+    """The connection is gone or never came up; only ``agent/link.py`` reacts, by opening a new one."""
+
+
+class RejectedError(EdgeAgentError):
+    """The receiver will never take this record; the queue moves on without it."""
+
+
+class StorageError(EdgeAgentError):
+    """The store could not commit; nothing was accepted."""

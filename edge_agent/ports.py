@@ -1,0 +1,194 @@
+"""The seams: what a driver, a buffer, a sink and a clock promise. Rooms know these protocols, never each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from edge_agent.model.reading import Batch, Tag, Value
+from edge_agent.model.stream import Checkpoint, Custody, Entry, Kind, Record, RecordKey
+
+
+class PlantClock(Protocol):
+    """The plant's time: event times, sampling and poll periods, ticks, debounce, shifts. Scaled in the demo, the wall clock in a plant.
+
+    Connect, acknowledge and keep-alive timeouts, back-off, commit and heartbeat never use it: those are machine time
+    (``time.monotonic_ns``, ``asyncio.timeout``, the event loop's clock).
+    """
+
+    @property
+    def speed(self) -> float:
+        """Plant seconds per machine second (1.0 in a plant); may be asked before the clock runs."""
+        ...
+
+    def now(self) -> int:
+        """The UTC time in ns. While the demo waits for its start, the same value again and again."""
+        ...
+
+    async def sleep_until(self, time: int) -> None:
+        """Return when ``now() >= time``; at once when that is past (but always yields to the loop)."""
+        ...
+
+
+class Trigger(msgspec.Struct, frozen=True):
+    """A trigger group: whenever ``trigger`` changes (and after each connect), read ``tags`` in one request (names inside the device).
+
+    The rows arrive in one batch as a `Snapshot` named ``name``, in the order of ``tags``, besides the ordinary rows.
+    """
+
+    name: str
+    trigger: str
+    tags: tuple[str, ...]
+
+
+class DeviceWiring(msgspec.Struct, frozen=True):
+    """What the units ask of one device beyond its tags: trigger groups, and the tags that may be acknowledged (written)."""
+
+    triggers: tuple[Trigger, ...] = ()
+    acknowledge: frozenset[str] = frozenset()
+
+
+class Driver(Protocol):
+    """An open connection to one endpoint with all devices behind it. Exists only inside ``async with connect(...)``.
+
+    The driver acquires in its own tasks, on its own grid, into a bounded queue; nothing waits for the disk. A full queue is a
+    `Gap` notice with reason ``sampling_overrun``.
+    """
+
+    @property
+    def tags(self) -> Mapping[str, Sequence[Tag]]:
+        """The tags of each device, in the order that ``Batch.tags`` indexes."""
+        ...
+
+    async def read(self) -> Sequence[Batch]:
+        """Wait until something is there and return everything waiting, oldest first; at least one batch.
+
+        Calling it again accepts all batches returned before: only then may the protocol acknowledge them. The first batches after
+        a connect hold one row for every tag (good or bad) and the `Boot` notice where the device has such evidence.
+        Raises DisconnectedError when the endpoint is lost, after everything received before has been returned.
+        """
+        ...
+
+    async def acknowledge(self, device: str, tag: str, value: Value) -> None:
+        """Write one allow-listed handshake tag. Raises PermissionError for any other, DisconnectedError when the link is gone."""
+        ...
+
+    def poll_at(self, time: int) -> None:
+        """Add one poll of every polled tag at plant time ``time`` (calendar boundaries); nothing for subscriptions."""
+        ...
+
+
+class BufferStats(msgspec.Struct, frozen=True):
+    """Figures of the buffer: records not yet delivered (by kind), the time of the oldest of them, bytes on disk, its health."""
+
+    waiting_events: int
+    waiting_telemetry: int
+    oldest: int | None
+    bytes: int
+    commits: int
+    healthy: bool
+    detail: str = ""
+
+
+class Buffer(Protocol):
+    """The durable outbox and the rule state, in one store with one writer.
+
+    An append is one transaction: events, their numbers and the state they came from. ``seq`` is contiguous per stream
+    inside an epoch and starts at 1.
+    """
+
+    @property
+    def epoch(self) -> str:
+        """The ULID of the store."""
+        ...
+
+    @property
+    def previous_epoch(self) -> str | None:
+        """The epoch before, where the store was re-created and still knew it."""
+        ...
+
+    @property
+    def fresh(self) -> bool:
+        """Whether this opening created the store (so every baseline is new)."""
+        ...
+
+    async def append(self, events: Sequence[Entry], checkpoint: Checkpoint | None) -> Custody:
+        """Commit events and rule state together; returns when they are safe. Raises StorageError when nothing was accepted."""
+        ...
+
+    async def states(self, owner: str) -> tuple[dict[str, bytes], int | None]:
+        """Return the stored rule states of an owner and its last-seen time (None: never)."""
+        ...
+
+    async def peek(self, output: str, after: RecordKey | None, limit: int, kind: Kind) -> Sequence[Record]:
+        """Return up to ``limit`` undelivered records of ``kind`` for ``output`` in the order they were appended.
+
+        ``after`` = the last record that the caller has in flight (None: from the oldest undelivered).
+        """
+        ...
+
+    async def settle(self, output: str, delivered: Sequence[RecordKey], rejected: Sequence[tuple[RecordKey, str]]) -> None:
+        """Mark records as delivered (kept for the resend window), or set them aside with the reason (a loss record takes the place)."""
+        ...
+
+    async def resend(self, output: str, stream: str, epoch: str, first: int, last: int) -> int:
+        """Mark delivered records ``first`` to ``last`` as waiting again; returns how many were still there."""
+        ...
+
+    async def arrived(self) -> None:
+        """Return when something was appended or marked for resend since the last call returned."""
+        ...
+
+    async def heads(self) -> Mapping[str, tuple[int, int, int]]:
+        """Return per stream (first seq still kept, last seq, last seq delivered without a hole)."""
+        ...
+
+    async def stats(self) -> BufferStats:
+        """Return figures for status and health."""
+        ...
+
+
+class Document(msgspec.Struct, frozen=True):
+    """A retained or unnumbered message: status, ``_state``, ``_meta``, checkpoint. ``expiry`` in machine seconds, None = for ever."""
+
+    topic: str
+    payload: bytes
+    retain: bool = True
+    expiry: int | None = None
+    content_type: str = "application/json"
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A command received on the agent's ``cmd`` topics. ``reply`` and ``correlation`` are MQTT 5's, when given."""
+
+    command: Literal["resend", "rebirth", "snapshot"]
+    body: bytes
+    reply: str | None = None
+    correlation: bytes | None = None
+
+
+class Sink(Protocol):
+    """An open connection to the receiver. Exists only inside ``async with connect(...)``."""
+
+    @property
+    def window(self) -> int:
+        """How many records may be in flight at once (already reduced to the receiver's maximum)."""
+        ...
+
+    async def publish(self, record: Record) -> None:
+        """Send one record and return on its successful acknowledgement.
+
+        Records handed over one after another leave in that order. Raises RejectedError when the receiver will never take it,
+        DisconnectedError when the link is gone or no acknowledgement came in time.
+        """
+        ...
+
+    async def announce(self, document: Document) -> None:
+        """Send a retained or unnumbered message and wait for its acknowledgement."""
+        ...
+
+    async def request(self) -> Request:
+        """Wait for the next command from outside. Raises DisconnectedError when the link is gone."""
+        ...
