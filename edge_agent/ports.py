@@ -151,13 +151,17 @@ class Buffer(Protocol):
 
 
 class Document(msgspec.Struct, frozen=True):
-    """A retained or unnumbered message: status, ``_state``, ``_meta``, checkpoint. ``expiry`` in machine seconds, None = for ever."""
+    """A retained or unnumbered message: status, ``_state``, ``_meta``, checkpoint. ``expiry`` in machine seconds, None = for ever.
+
+    ``correlation`` is MQTT 5's correlation data, for the answer to a request.
+    """
 
     topic: str
     payload: bytes
     retain: bool = True
     expiry: int | None = None
     content_type: str = "application/json"
+    correlation: bytes | None = None
 
 
 class Request(msgspec.Struct, frozen=True):

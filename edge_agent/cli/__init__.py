@@ -1,1 +1,97 @@
-"""cli."""
+"""Floor 4: the command line. Verbs import what they need when they run, so that ``--help`` stays quick."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from edge_agent import __version__
+from edge_agent.model.errors import ConfigError, EdgeAgentError
+
+EXIT_CONFIG = 78
+"""EX_CONFIG of sysexits(3): systemd need not try again before somebody mends the file."""
+
+app = typer.Typer(
+    name="edge-agent",
+    help="Collects PLC data over OPC UA and Modbus and delivers production events over MQTT: every part once, every gap declared.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Config = Annotated[Path, typer.Option("--config", "-c", help="Folder with agent.yaml, devices/ and units/; or one file with everything.")]
+Level = Annotated[Literal["debug", "info", "warning", "error"], typer.Option("--log-level", help="Least level to log.")]
+Style = Annotated[Literal["auto", "text", "json", "journald"], typer.Option("--log-format", help="How a log line looks.")]
+
+DEFAULT_CONFIG = Path("/etc/edge-agent")
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"edge-agent {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+    pass
+
+
+@app.command()
+def run(config: Config = DEFAULT_CONFIG, log_level: Level = "info", log_format: Style = "auto") -> None:
+    """Run the agent in the foreground until SIGTERM or Ctrl-C (what systemd starts)."""
+    from edge_agent.cli.run import run as verb
+
+    verb(config, log_level, log_format)
+
+
+@app.command()
+def check(
+    config: Config = DEFAULT_CONFIG,
+    json: Annotated[bool, typer.Option("--json", help="Print the problems as JSON.")] = False,
+) -> None:
+    """Check the configuration and print every problem with file, line and remedy. Exit code 0: fine, 1: problems."""
+    from edge_agent.cli.check import check as verb
+
+    raise typer.Exit(verb(config, as_json=json))
+
+
+@app.command()
+def schema(
+    what: Annotated[Literal["agent", "device", "unit"], typer.Argument(help="Which file's schema.")] = "agent",
+) -> None:
+    """Print the JSON Schema of a configuration file, for editors."""
+    from edge_agent.cli.schema import schema as verb
+
+    print(verb(what), end="")
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Play the scenario to its end, compare with the truth, and exit (non-zero on a difference).")] = False,
+    speed: Annotated[float, typer.Option("--speed", min=0.1, max=60, help="Plant seconds per second.")] = 10.0,
+    faults: Annotated[bool, typer.Option("--faults", help="Inject the scenario's faults: cut links, kill the agent, stop the broker.")] = False,
+    scenario: Annotated[Path | None, typer.Option("--scenario", help="Another scenario file.")] = None,
+    broker: Annotated[str | None, typer.Option("--broker", help="host:port of a broker of yours instead of the embedded one.")] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="Write the comparison as JSON to this file.")] = None,
+    keep: Annotated[Path | None, typer.Option("--keep", help="Keep logs, buffer and ledgers in this folder.")] = None,
+) -> None:
+    """Play the demo line: simulated PLCs, an MQTT broker, the agent, and a MOM side that checks every number."""
+    from edge_agent.cli.demo import demo as verb
+
+    raise typer.Exit(verb(once=once, speed=speed, faults=faults, scenario=scenario, broker=broker, json_file=json, keep=keep))
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one message on stderr and an exit code, never a traceback."""
+    try:
+        app()
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        sys.exit(EXIT_CONFIG)
+    except EdgeAgentError as error:
+        print(f"edge-agent: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,17 @@
+# Every target also works without make: python3 dev.py TARGET
+PYTHON ?= python3
+ARGS ?=
+
+.PHONY: help demo test check setup lock
+help:    ## this list
+	@sed -n 's/^\([a-z-]*\): *## /\1\t/p' Makefile | expand -t 12
+demo:    ## the demo line, live; ARGS="--once --speed 30 --faults"
+	@$(PYTHON) dev.py demo $(ARGS)
+test:    ## the whole test suite
+	@$(PYTHON) dev.py test $(ARGS)
+check:   ## format, lint, types, import floors
+	@$(PYTHON) dev.py check
+setup:   ## .venv with everything for development
+	@$(PYTHON) dev.py setup
+lock:    ## resolve the lock files anew
+	@$(PYTHON) dev.py lock

@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""One door for whoever works on edge-agent: sets up .venv from the hash lock by itself, then does what was asked.
+
+    python3 dev.py demo [ARGS]     the demo line, live (see --help for --once, --speed, --faults)
+    python3 dev.py test [ARGS]     the whole test suite (arguments go to pytest)
+    python3 dev.py check           format, lint, types, import floors, generated files
+    python3 dev.py setup           only the set-up
+    python3 dev.py lock            resolve the lock files anew from pyproject.toml
+
+Needs Python 3.11 or newer with pip; works as root or not, with or without python3-venv and make.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / ("Scripts" if os.name == "nt" else "bin") / "python"
+LOCKS = {"run": ROOT / "requirements.lock", "dev": ROOT / "requirements-dev.lock"}
+
+
+def main(argv: list[str]) -> int:
+    """Do one verb; return its exit code."""
+    verbs = {"demo": demo, "test": test, "check": check, "setup": setup_all, "lock": lock}
+    if not argv or argv[0] not in verbs:
+        print(__doc__)
+        return 2
+    if sys.version_info < (3, 11):
+        print(f"edge-agent needs Python 3.11 or newer; this is {sys.version.split()[0]}", file=sys.stderr)
+        return 1
+    return verbs[argv[0]](argv[1:])
+
+
+def demo(args: list[str]) -> int:
+    """Play the demo line."""
+    setup("run")
+    return run("-m", "edge_agent", "demo", *args)
+
+
+def test(args: list[str]) -> int:
+    """Run the test suite; what it could not test is printed at its end."""
+    setup("dev")
+    need_mosquitto()
+    return run("-m", "pytest", *args)
+
+
+def check(_: list[str]) -> int:
+    """Run every check that needs no running program; all of them, then fail if one did."""
+    setup("dev")
+    sources = ["edge_agent", "simulators", "tests", "dev.py"]
+    steps = [
+        ["-m", "ruff", "format", "--check", *sources],
+        ["-m", "ruff", "check", *sources],
+        ["-m", "mypy"],
+        ["-c", "from importlinter.cli import lint_imports_command as c; c()"],
+    ]
+    failed = [step for step in steps if run(*step) != 0]
+    for step in failed:
+        print(f"check failed: {' '.join(step)}", file=sys.stderr)
+    if not failed:
+        print("check: format, lint, types and import floors are clean")
+    return 1 if failed else 0
+
+
+def setup_all(_: list[str]) -> int:
+    """Set up everything for development."""
+    setup("dev")
+    return 0
+
+
+def lock(_: list[str]) -> int:
+    """Resolve the lock files anew."""
+    setup("dev")
+    common = ["-m", "piptools", "compile", "--quiet", "--generate-hashes", "--no-emit-index-url", "--no-emit-trusted-host", "--no-header"]
+    common += ["--strip-extras", "--no-annotate", "--upgrade", "--allow-unsafe"]
+    code = run(*common, "--extra", "demo", "--output-file", str(LOCKS["run"]), "pyproject.toml")
+    return code or run(*common, "--extra", "demo", "--extra", "dev", "--output-file", str(LOCKS["dev"]), "pyproject.toml")
+
+
+def setup(which: str) -> None:
+    """Make .venv hold what the lock says; a second time this is one comparison. The dev lock holds everything of the run lock."""
+    if PYTHON.exists() and any(stamp(each).exists() and stamp(each).read_text() == wanted(each) for each in {which, "dev"}):
+        return
+    print(f"setting up {VENV.name} from {LOCKS[which].name} (about 20 s the first time) ...", flush=True)
+    pip = make_venv()
+    subprocess.run([*pip, "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", str(LOCKS[which])], check=True)
+    stamp(which).write_text(wanted(which))
+
+
+def stamp(which: str) -> Path:
+    """Where the set-up notes which lock it has installed."""
+    return VENV / f".{which}-lock"
+
+
+def wanted(which: str) -> str:
+    """What that note must say."""
+    return hashlib.sha256(LOCKS[which].read_bytes() + sys.version.encode()).hexdigest()
+
+
+def make_venv() -> list[str]:
+    """Create .venv if need be and return the pip command for it; works without the python3-venv package."""
+    own = [str(PYTHON), "-m", "pip"]
+    if PYTHON.exists() and subprocess.run([*own, "--version"], capture_output=True, check=False).returncode == 0:
+        return own
+    made = subprocess.run([sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True, check=False)
+    if made.returncode == 0:
+        return own
+    bare = subprocess.run([sys.executable, "-m", "venv", "--without-pip", "--clear", str(VENV)], capture_output=True, text=True, check=False)
+    outer = [sys.executable, "-m", "pip"]
+    if bare.returncode != 0 or subprocess.run([*outer, "--version"], capture_output=True, check=False).returncode != 0:
+        install_pip()
+        return make_venv()
+    return [*outer, "--python", str(PYTHON)]
+
+
+def install_pip() -> None:
+    """Without pip nothing can be installed: do it when we may, else print the one line that does."""
+    command = ["apt-get", "install", "-y", "python3-pip", "python3-venv"]
+    if shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
+        print("this Python has no pip; running: " + " ".join(command), flush=True)
+        subprocess.run(["apt-get", "update", "-q"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return
+    sys.exit(f"this Python ({sys.executable}) has no pip, which the set-up needs. Run once:\n    sudo {' '.join(command)}")
+
+
+def need_mosquitto() -> None:
+    """The tests speak to a real mosquitto; install it when we may. Without it they say what they could not test."""
+    if shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin"):
+        return
+    if not (shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0):
+        print("mosquitto is not installed: tests that need it will be counted as not run (sudo apt-get install mosquitto)", flush=True)
+        return
+    print("installing mosquitto for the tests ...", flush=True)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["apt-get", "update", "-q"], ["apt-get", "install", "-y", "-q", "mosquitto"]):
+        if subprocess.run(command, check=False, env=environment, **quiet).returncode != 0:
+            print(f"could not run {' '.join(command)}: tests that need mosquitto will be counted as not run", flush=True)
+            return
+
+
+def run(*arguments: str) -> int:
+    """Run the venv's Python in the project's folder; Ctrl-C goes to the program, not to us."""
+    process = subprocess.Popen([str(PYTHON), *arguments], cwd=ROOT)
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

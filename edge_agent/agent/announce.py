@@ -1,0 +1,144 @@
+"""Keeps the retained topics true: the agent's status, each unit's ``_state`` and ``_meta``, each stream's checkpoint.
+
+They are built when they are sent and take no number: they describe, they do not count. ``_state`` carries an expiry and is refreshed, so that
+the "running" of a dead agent evaporates instead of lying.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from edge_agent import __version__
+from edge_agent.agent.collect import Collector
+from edge_agent.agent.unit import Unit
+from edge_agent.events import snapshot
+from edge_agent.model.instant import iso
+from edge_agent.ports import Buffer, Document, PlantClock, Sink
+from edge_agent.publish.topics import Topics
+
+_REFRESH = 10.0
+"""Machine seconds between refreshes of ``_state`` and checkpoints when nothing changes."""
+
+_SPACING = 0.5
+"""Least machine seconds between two ``_state`` messages of a unit."""
+
+_EXPIRY = 30
+"""``_state`` expires after three refreshes."""
+
+
+class Announcer:
+    """Publishes the documents of one agent while a sink is open."""
+
+    def __init__(
+        self, buffer: Buffer, clock: PlantClock, topics: Topics, units: Sequence[Unit], collectors: Sequence[Collector], session: str
+    ) -> None:
+        """Describe ``units`` and ``collectors``; ``session`` names this run of the agent."""
+        self._buffer = buffer
+        self._clock = clock
+        self._topics = topics
+        self._units = units
+        self._collectors = collectors
+        self._session = session
+        self.meta: Callable[[Unit], bytes] = lambda _: b"{}"
+
+    def status(self, word: str) -> Document:
+        """Return the agent's status (``online`` or ``offline``): devices, readiness, buffer. The will is the same document, written at connect."""
+        devices = {name: state for collector in self._collectors for name, state in collector.devices.items()}
+        content = {
+            "status": word,
+            "agent": self._topics.agent,
+            "version": __version__,
+            "session": self._session,
+            "time": iso(self._clock.now()),
+            "epoch": self._buffer.epoch,
+            "ready": bool(devices) and all(state.ready for state in devices.values()),
+            "devices": {
+                name: {"up": bool(state.up), "ready": state.ready, "error": state.error or None, "last_good": state.last_good and iso(state.last_good)}
+                for name, state in devices.items()
+            },
+            "units": {unit.name: "quarantined" if unit.quarantined else "ok" for unit in self._units},
+        }
+        return Document(self._topics.status, msgspec.json.encode(content))
+
+    def will(self) -> Document:
+        """Return what the broker says when this session dies: no time, for it is written now and sent later."""
+        content = {"status": "offline", "agent": self._topics.agent, "session": self._session, "connected_at": iso(self._clock.now())}
+        return Document(self._topics.status, msgspec.json.encode(content))
+
+    async def birth(self, sink: Sink) -> None:
+        """Announce everything once, in the order a subscriber needs it: status, meta, state."""
+        await sink.announce(self.status("online"))
+        for unit in self._units:
+            await sink.announce(Document(self._topics.meta(unit.name), self.meta(unit)))
+        await self._states(sink)
+
+    async def farewell(self, sink: Sink) -> None:
+        """Say goodbye: last states and checkpoints, then status offline, so that nobody waits for the will."""
+        await self._states(sink)
+        await self.checkpoints(sink)
+        await sink.announce(self.status("offline"))
+
+    async def run(self, sink: Sink) -> None:
+        """Keep the documents current until cancelled."""
+        refreshed = time.monotonic()
+        status = self.status("online")
+        while True:
+            await self._change(min(1.0, _REFRESH))
+            if any(unit.changed.is_set() for unit in self._units):
+                await self._states(sink, changed_only=True)
+            current = self.status("online")
+            if _without_time(current) != _without_time(status):
+                status = current
+                await sink.announce(current)
+            if time.monotonic() - refreshed > _REFRESH:
+                refreshed = time.monotonic()
+                await sink.announce(self.status("online"))
+                await self._states(sink)
+                await self.checkpoints(sink)
+
+    async def _change(self, seconds: float) -> None:
+        """Return when a unit's picture changed, at the latest after ``seconds``; never sooner than the spacing allows."""
+        await asyncio.sleep(_SPACING)
+        waits = [asyncio.create_task(unit.changed.wait()) for unit in self._units]
+        if waits:
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+    async def _states(self, sink: Sink, *, changed_only: bool = False) -> None:
+        heads = await self._buffer.heads()
+        for unit in self._units:
+            if changed_only and not unit.changed.is_set():
+                continue
+            unit.changed.clear()
+            last = heads.get(unit.name, (0, 0, 0))[1]
+            payload = snapshot.state_document(unit.picture, unit=unit.name, time=self._clock.now(), epoch=self._buffer.epoch, seq=last)
+            await sink.announce(Document(self._topics.state(unit.name), payload, expiry=_EXPIRY))
+
+    async def checkpoints(self, sink: Sink) -> None:
+        """Announce per event stream what was made and what was sent, with running totals."""
+        heads = await self._buffer.heads()
+        for unit in self._units:
+            first, last, published = heads.get(unit.name, (1, 0, 0))
+            payload = snapshot.checkpoint_document(
+                unit.picture,
+                unit=unit.name,
+                time=self._clock.now(),
+                epoch=self._buffer.epoch,
+                first_seq=first,
+                last_seq=last,
+                published_seq=published,
+            )
+            await sink.announce(Document(self._topics.checkpoint(unit.name), payload))
+
+
+def _without_time(document: Document) -> bytes:
+    content = msgspec.json.decode(document.payload)
+    content.pop("time", None)
+    for device in content.get("devices", {}).values():
+        device.pop("last_good", None)
+    return msgspec.json.encode(content)

@@ -1,0 +1,17 @@
+"""How long to wait before the next try: exponential, jittered, bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+
+
+def delays(random: Random, *, first: float = 0.1, factor: float = 2.0, longest: float = 5.0) -> Iterator[float]:
+    """Yield machine seconds for ever: ``first``, then ``factor`` times as long up to ``longest``, each between half and all of it.
+
+    The jitter keeps many gateways from knocking at a broker in step after it came back.
+    """
+    bound = first
+    while True:
+        yield bound * (0.5 + random.random() / 2)
+        bound = min(bound * factor, longest)

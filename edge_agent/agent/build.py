@@ -1,0 +1,133 @@
+"""From a validated configuration to the objects of one agent, wired but not running."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from edge_agent.agent.announce import Announcer
+from edge_agent.agent.collect import Collector, Deliver
+from edge_agent.agent.forward import Delivered, Forwarder
+from edge_agent.agent.journal import Journal
+from edge_agent.agent.unit import Unit
+from edge_agent.config.schema import AgentConfig
+from edge_agent.drivers import catalog as drivers
+from edge_agent.events import catalog as events
+from edge_agent.events.derive import Fold
+from edge_agent.events.shift import Calendar
+from edge_agent.events.snapshot import meta_document
+from edge_agent.model.reading import Tag
+from edge_agent.model.stream import session_id
+from edge_agent.ports import Buffer, DeviceWiring, Driver, PlantClock
+from edge_agent.publish.topics import StreamInfo, Topics
+
+OUTPUT = "mqtt"
+"""The name of the output whose delivery decides what may be evicted."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One connection: its name for people, and how to open it."""
+
+    name: str
+    open: Callable[[], AbstractAsyncContextManager[Driver]]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything the supervisor runs; ``collectors[i]`` uses ``endpoints[i]``."""
+
+    buffer: Buffer
+    journal: Journal
+    units: Sequence[Unit]
+    collectors: Sequence[Collector]
+    endpoints: Sequence[Endpoint]
+    forwarder: Forwarder
+    delivered: Delivered
+    announcer: Announcer
+    topics: Topics
+    streams: dict[str, StreamInfo]
+
+
+def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
+    """Wire one agent; opens nothing."""
+    settings = config.agent
+    prefix, cfg = settings.events.type_prefix, config.fingerprint
+    topics = Topics(root=settings.mqtt.root, site=tuple(settings.site), agent=settings.agent, units={u.unit: tuple(u.path) for u in config.units})
+    names = {device.device: (device.driver, drivers.endpoint(device)) for device in config.devices}
+    journal = Journal(topics.agent_stream, buffer, clock, prefix=prefix, cfg=cfg, devices=names)
+    units = _units(config, buffer, clock, prefix, cfg)
+    collectors, endpoints = _collectors(config, units, journal, clock)
+    _route_effects(units, collectors)
+    announcer = Announcer(buffer, clock, topics, units, collectors, session_id())
+    metas = {unit.unit: unit for unit in config.units}
+    tags = _tags(config)
+    announcer.meta = lambda unit: meta_document(metas[unit.name], tags=tags, cfg=cfg)
+    delivered = Delivered()
+    return Parts(
+        buffer=buffer,
+        journal=journal,
+        units=units,
+        collectors=collectors,
+        endpoints=endpoints,
+        forwarder=Forwarder(buffer, OUTPUT, delivered),
+        delivered=delivered,
+        announcer=announcer,
+        topics=topics,
+        streams=topics.streams(),
+    )
+
+
+def _tags(config: AgentConfig) -> dict[str, Tag]:
+    return {tag.ref: tag for device in config.devices for tag in drivers.tags_of(device)}
+
+
+def _units(config: AgentConfig, buffer: Buffer, clock: PlantClock, prefix: str, cfg: str) -> list[Unit]:
+    settings = config.agent
+    tags = _tags(config)
+    calendar = Calendar(settings.shifts, settings.time_zone) if settings.shifts else None
+    by_device = {device.device: drivers.tags_of(device) for device in config.devices}
+    units = []
+    for unit in config.units:
+        rules = events.rules_of(unit, tags=tags, calendar=calendar)
+        fold = Fold(unit, rules, by_device, prefix=prefix, cfg=cfg, calendar=calendar)
+        units.append(Unit(unit.unit, fold, buffer, clock, prefix=prefix, cfg=cfg))
+    return units
+
+
+def _collectors(
+    config: AgentConfig, units: Sequence[Unit], journal: Journal, clock: PlantClock
+) -> tuple[list[Collector], list[Endpoint]]:
+    readers: dict[str, list[Deliver]] = defaultdict(list)
+    wiring: dict[str, DeviceWiring] = {}
+    for unit_config, unit in zip(config.units, units, strict=True):
+        for device in {ref.partition(".")[0] for ref in events.inputs(unit_config)}:
+            readers[device].append(unit.deliver)
+        for device, wanted in events.wiring_of(unit_config).items():
+            known = wiring.get(device, DeviceWiring())
+            wiring[device] = DeviceWiring(known.triggers + wanted.triggers, known.acknowledge | wanted.acknowledge)
+    groups: dict[str, list[drivers.AnyDevice]] = defaultdict(list)
+    for device_config in config.devices:
+        readers[device_config.device].append(journal.deliver)
+        groups[drivers.endpoint(device_config)].append(device_config)
+    collectors, endpoints = [], []
+    for devices in groups.values():
+        names = [device.device for device in devices]
+        collectors.append(Collector(names, {name: readers[name] for name in names}, clock))
+        endpoints.append(Endpoint(", ".join(names), _opener(devices, clock, {name: wiring.get(name, DeviceWiring()) for name in names})))
+    return collectors, endpoints
+
+
+def _opener(
+    devices: Sequence[drivers.AnyDevice], clock: PlantClock, wiring: dict[str, DeviceWiring]
+) -> Callable[[], AbstractAsyncContextManager[Driver]]:
+    return lambda: drivers.connect(devices, clock, wiring)
+
+
+def _route_effects(units: Sequence[Unit], collectors: Sequence[Collector]) -> None:
+    """Give every unit the way to the device whose handshake tag it acknowledges."""
+    by_device = {name: collector for collector in collectors for name in collector.devices}
+    for unit in units:
+        unit.effect = lambda effect: by_device[effect.tag.partition(".")[0]].acknowledge(effect)

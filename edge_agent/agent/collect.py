@@ -1,0 +1,142 @@
+"""From one endpoint to its units: takes what a driver has, hands it to every unit that reads from it, and accepts it when all have committed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import structlog
+
+from edge_agent.model.errors import DisconnectedError
+from edge_agent.model.event import Acknowledge
+from edge_agent.model.reading import Batch, DeviceDown, DeviceUp, Quality
+from edge_agent.ports import Driver, PlantClock
+
+Deliver = Callable[[Batch], Awaitable[None]]
+"""Hands one batch to a unit or to the agent's stream; returns when it is committed (or held in RAM while the disk is out of order)."""
+
+_LAST_POLL = 1.0
+"""Machine seconds that a driver gets at shutdown to deliver one last poll."""
+
+
+class DeviceState:
+    """What is known of one device, for status and for the notices about its loss."""
+
+    def __init__(self) -> None:
+        """Start as never seen."""
+        self.up: bool | None = None
+        self.last_good: int | None = None
+        self.error = ""
+        self.ready = False
+
+    def seen(self, batch: Batch) -> None:
+        """Remember the best time of the newest good sample, and whether the device answers."""
+        for notice in (*batch.before, *batch.after):
+            if isinstance(notice, DeviceUp):
+                self.up, self.error = True, ""
+            elif isinstance(notice, DeviceDown):
+                self.up, self.error = False, notice.error
+        newest = max(
+            (source or server or batch.received for source, server, quality in zip(batch.source, batch.server, batch.quality, strict=True) if quality != Quality.BAD),
+            default=None,
+        )  # fmt: skip
+        if newest is not None:
+            self.last_good = max(newest, self.last_good or 0)
+
+
+class Collector:
+    """Runs the driver of one endpoint between `keep_open`'s tries."""
+
+    def __init__(self, devices: Sequence[str], readers: Mapping[str, Sequence[Deliver]], clock: PlantClock) -> None:
+        """Serve ``devices``; ``readers`` names for each device everybody who must commit before a batch is accepted."""
+        self.devices = {name: DeviceState() for name in devices}
+        self._readers = readers
+        self._clock = clock
+        self._driver: Driver | None = None
+        self._stopping = asyncio.Event()
+        self._log = structlog.get_logger().bind(devices=list(devices))
+
+    async def run(self, driver: Driver) -> None:
+        """Read and deliver until the endpoint is lost (DisconnectedError) or `stop` was called."""
+        self._driver = driver
+        stopping = asyncio.create_task(self._stopping.wait())
+        reading: asyncio.Task[Sequence[Batch]] | None = None
+        try:
+            while not self._stopping.is_set():
+                reading = asyncio.create_task(_read(driver))
+                await asyncio.wait((reading, stopping), return_when=asyncio.FIRST_COMPLETED)
+                if reading.done():
+                    await self._deliver(reading.result())
+                    reading = None
+            await self._last_poll(driver, reading)
+        finally:
+            self._driver = None
+            stopping.cancel()
+            if reading is not None and not reading.done():
+                reading.cancel()
+
+    async def _last_poll(self, driver: Driver, reading: asyncio.Task[Sequence[Batch]] | None) -> None:
+        """Take one reading of every polled tag at the moment of the stop, so that intervals close with what is true now."""
+        stop = self._clock.now()
+        driver.poll_at(stop)
+        late = set(self.devices)
+        try:
+            async with asyncio.timeout(_LAST_POLL):
+                while late:
+                    batches = await (reading or _read(driver))
+                    reading = None
+                    await self._deliver(batches)
+                    late -= {batch.device for batch in batches if batch.received >= stop}
+        except (TimeoutError, DisconnectedError):
+            self._log.debug("collect.last_poll", unanswered=sorted(late))
+
+    async def _deliver(self, batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            device = self.devices[batch.device]
+            device.seen(batch)
+        # One unit takes them in this order: each delivery joins its inbox before the first await.
+        await asyncio.gather(*(deliver(batch) for batch in batches for deliver in self._readers[batch.device]))
+        for batch in batches:
+            if len(batch):
+                self.devices[batch.device].ready = True
+
+    async def lost(self, error: DisconnectedError) -> None:
+        """Tell every device's units that it is gone; once, not at each failed try."""
+        now = self._clock.now()
+        batches = []
+        for name, device in self.devices.items():
+            first_time, device.error = device.up is not False, str(error)
+            if first_time:
+                device.up = False
+                batches.append(Batch(name, now, before=(DeviceDown(name, now, device.last_good, str(error)),)))
+        await asyncio.gather(*(deliver(batch) for batch in batches for deliver in self._readers[batch.device]))
+
+    @property
+    def connected(self) -> bool:
+        """Whether a driver is open now."""
+        return self._driver is not None
+
+    def poll_at(self, time: int) -> None:
+        """Ask for a reading of the polled tags at plant time ``time``; nothing while the endpoint is away."""
+        if self._driver is not None:
+            self._driver.poll_at(time)
+
+    async def acknowledge(self, effect: Acknowledge) -> None:
+        """Write one handshake acknowledgement. When the device is away nothing is written: the PLC raises the record again."""
+        device, _, tag = effect.tag.partition(".")
+        if self._driver is None:
+            return
+        try:
+            await self._driver.acknowledge(device, tag, effect.value)
+        except DisconnectedError as error:
+            self._log.info("acknowledge.lost", tag=effect.tag, value=effect.value, reason=str(error))
+        except PermissionError as error:
+            self._log.error("acknowledge.refused", tag=effect.tag, reason=str(error))
+
+    def stop(self) -> None:
+        """Ask `run` to take a last poll and return."""
+        self._stopping.set()
+
+
+async def _read(driver: Driver) -> Sequence[Batch]:
+    return await driver.read()

@@ -1,0 +1,207 @@
+"""Carries records from the buffer to the sink: a sliding window in order, settled only by acknowledgement.
+
+A record is finished when the sink has confirmed it and not before. What was in flight when a connection died is sent again
+on the next one, in the same order, from the oldest record without an acknowledgement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Sequence
+
+import structlog
+
+from edge_agent.model.errors import DisconnectedError, RejectedError
+from edge_agent.model.stream import Record, RecordKey
+from edge_agent.ports import Buffer, Sink
+
+_AHEAD = 256
+"""Records read from the buffer at once: one look-up for many windows."""
+
+
+class Delivered:
+    """What the forwarder has achieved, for status and for the watchdog: counts, and machine times in seconds."""
+
+    def __init__(self) -> None:
+        """Start with nothing sent."""
+        self.sent = 0
+        self.rejected = 0
+        self.last_acknowledged: float | None = None
+        self.waits: deque[float] = deque(maxlen=512)
+
+    def acknowledged(self, seconds: float) -> None:
+        """Count one record that was confirmed ``seconds`` after it was handed over."""
+        self.sent += 1
+        self.last_acknowledged = time.monotonic()
+        self.waits.append(seconds)
+
+
+class Forwarder:
+    """Moves the records of one output while a sink is open; one object for the life of the agent."""
+
+    def __init__(self, buffer: Buffer, output: str, delivered: Delivered) -> None:
+        """Forward what ``buffer`` holds for ``output``, counting in ``delivered``."""
+        self._buffer = buffer
+        self._output = output
+        self._delivered = delivered
+        self._log = structlog.get_logger().bind(output=output)
+        self._again = False
+
+    def start_over(self) -> None:
+        """Look for waiting records from the oldest again: some were marked for resending."""
+        self._again = True
+
+    async def run(self, sink: Sink) -> None:
+        """Forward until cancelled. Raises DisconnectedError when the sink is lost; everything confirmed by then is settled."""
+        flight = _Flight(sink)
+        try:
+            while True:
+                await self._fill(flight, sink.window)
+                if not flight.tasks:
+                    await self._wait_for_more(flight)
+                    continue
+                await flight.some_done()
+                self._harvest(flight)
+                self._settle_soon(flight)
+        finally:
+            await flight.abandon()
+            with contextlib.suppress(DisconnectedError, RejectedError):
+                self._harvest(flight)
+            await self._settle_rest(flight)
+
+    async def _fill(self, flight: _Flight, window: int) -> None:
+        if self._again:
+            self._again = False
+            flight.restart()
+        while len(flight.tasks) < window:
+            if not flight.ahead:
+                flight.ahead.extend(await self._peek(flight))
+            if not flight.ahead:
+                return
+            flight.send(flight.ahead.popleft())
+
+    async def _peek(self, flight: _Flight) -> Sequence[Record]:
+        """Return the next records that are not in flight: events while there are any, then telemetry."""
+        limit = _AHEAD + len(flight.open)
+        records = await self._buffer.peek(self._output, flight.after_event, limit, "E")
+        records = [record for record in records if record.key not in flight.open]
+        if not records:
+            records = list(await self._buffer.peek(self._output, flight.after_telemetry, limit, "T"))
+            records = [record for record in records if record.key not in flight.open]
+        return records
+
+    async def _wait_for_more(self, flight: _Flight) -> None:
+        await self._buffer.arrived()
+        if flight.emptied:  # a resend may have marked records before our place
+            flight.restart()
+
+    def _harvest(self, flight: _Flight) -> None:
+        """Note what was confirmed or rejected since the last look, and raise the first failure that ends the connection."""
+        rejections = len(flight.rejected)
+        failure = flight.harvest(self._delivered)
+        for key, reason in flight.rejected[rejections:]:
+            self._delivered.rejected += 1
+            self._log.error("record.rejected", stream=key.stream, seq=key.seq, reason=reason)
+        if failure is not None:
+            raise failure
+
+    def _settle_soon(self, flight: _Flight) -> None:
+        """Tell the buffer in the background: the window slides on while the disk works, and what waits is settled together."""
+        if (flight.done or flight.rejected) and (flight.settling is None or flight.settling.done()):
+            if flight.settling is not None:
+                flight.settling.result()
+            flight.settling = asyncio.create_task(self._settle(flight))
+
+    async def _settle(self, flight: _Flight) -> None:
+        while flight.done or flight.rejected:
+            done, flight.done = flight.done, []
+            rejected, flight.rejected = flight.rejected, []
+            await self._buffer.settle(self._output, done, rejected)
+            flight.open.difference_update(done)
+            flight.open.difference_update(key for key, _ in rejected)
+
+    async def _settle_rest(self, flight: _Flight) -> None:
+        """On the way out: settle what was confirmed, so that it is not sent twice without need."""
+        if flight.settling is not None:
+            await flight.settling
+        await self._settle(flight)
+
+
+class _Flight:
+    """The records handed to one sink and not settled yet."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self.tasks: dict[asyncio.Task[None], tuple[Record, float]] = {}
+        self.open: set[RecordKey] = set()
+        self.ahead: deque[Record] = deque()
+        self.after_event: RecordKey | None = None
+        self.after_telemetry: RecordKey | None = None
+        self.done: list[RecordKey] = []
+        self.rejected: list[tuple[RecordKey, str]] = []
+        self.settling: asyncio.Task[None] | None = None
+
+    @property
+    def emptied(self) -> bool:
+        """Whether nothing is in flight or read ahead."""
+        return not self.tasks and not self.ahead
+
+    def restart(self) -> None:
+        """Forget the place reached in the buffer; what is in flight is not sent twice."""
+        self.ahead.clear()
+        self.after_event = self.after_telemetry = None
+
+    def send(self, record: Record) -> None:
+        """Hand one record over; tasks start in the order they are made, so the sink sees the buffer's order."""
+        self.open.add(record.key)
+        if record.entry.kind == "E":
+            self.after_event = record.key
+        else:
+            self.after_telemetry = record.key
+        self.tasks[asyncio.create_task(self._sink.publish(record))] = (record, time.monotonic())
+
+    async def some_done(self) -> None:
+        """Wait until at least one record in flight is confirmed or failed."""
+        await asyncio.wait(self.tasks, return_when=asyncio.FIRST_COMPLETED)
+
+    def harvest(self, delivered: Delivered) -> BaseException | None:
+        """Move what finished since the last call to ``done`` and ``rejected``; return the first failure of another kind."""
+        failure: BaseException | None = None
+        now = time.monotonic()
+        for task in [task for task in self.tasks if task.done()]:
+            record, since = self.tasks.pop(task)
+            if task.cancelled():
+                continue
+            error = task.exception()
+            if error is None:
+                delivered.acknowledged(now - since)
+                self.done.append(record.key)
+            elif isinstance(error, RejectedError):
+                self.rejected.append((record.key, str(error)))
+            else:
+                failure = failure or error
+        return failure
+
+    async def abandon(self) -> None:
+        """Cancel what is still in flight and wait until it is over."""
+        pending = [task for task in self.tasks if not task.done()]
+        for task in pending:
+            task.cancel()
+        if pending:
+            await asyncio.wait(pending)
+
+
+async def drained(buffer: Buffer, seconds: float) -> bool:
+    """Return True as soon as nothing waits for delivery, False when ``seconds`` of machine time are over."""
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                stats = await buffer.stats()
+                if stats.waiting_events + stats.waiting_telemetry == 0:
+                    return True
+                await asyncio.sleep(0.02)
+    except (TimeoutError, DisconnectedError):
+        return False

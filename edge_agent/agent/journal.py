@@ -1,0 +1,139 @@
+"""The agent's own stream: its start and stop, devices that come and go, clock steps, faults. Each fact once, in the order it was known."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from edge_agent import __version__
+from edge_agent.events.encode import encode
+from edge_agent.model.errors import StorageError
+from edge_agent.model.event import ProductionEvent
+from edge_agent.model.instant import iso
+from edge_agent.model.reading import Batch, Boot, ClockOffset, DeviceDown, DeviceUp, Gap, Notice, TagStatus
+from edge_agent.model.stream import Checkpoint
+from edge_agent.ports import Buffer, PlantClock
+
+
+class Journal:
+    """Writes the agent's stream."""
+
+    def __init__(
+        self, stream: str, buffer: Buffer, clock: PlantClock, *, prefix: str, cfg: str, devices: Mapping[str, tuple[str, str]]
+    ) -> None:
+        """Write to ``stream``; ``devices`` gives driver and endpoint of each device."""
+        self._stream = stream
+        self._buffer = buffer
+        self._clock = clock
+        self._prefix = prefix
+        self._cfg = cfg
+        self._devices = devices
+        self._down_since: dict[str, int] = {}
+        self._log = structlog.get_logger().bind(stream=stream)
+
+    async def started(self) -> None:
+        """Say that the agent runs, with the epoch of its store and when it was last seen alive."""
+        _, last_seen = await self._buffer.states(self._stream)
+        now = self._clock.now()
+        await self.write(
+            ProductionEvent(
+                type="agent.started",
+                time=now,
+                data={
+                    "version": __version__,
+                    "host": platform.node(),
+                    "prev_epoch": self._buffer.previous_epoch if self._buffer.fresh else self._buffer.epoch,
+                    "resumed": not self._buffer.fresh,
+                    "reason": "boot" if last_seen is None else await self._why(),
+                    "last_seen_at": None if last_seen is None else iso(last_seen),
+                },
+            )
+        )
+
+    async def _why(self) -> str:
+        """Return ``restart`` after a clean stop, ``crash`` otherwise: a clean stop leaves its mark in the state."""
+        states, _ = await self._buffer.states(self._stream)
+        return "restart" if states.get("stopped") == b"true" else "crash"
+
+    async def stopped(self) -> None:
+        """Say that the agent stops on purpose."""
+        await self.write(ProductionEvent(type="agent.stopped", time=self._clock.now(), data={"reason": "signal"}), stopped=True)
+
+    async def deliver(self, batch: Batch) -> None:
+        """Write what the notices of a batch mean for the agent's stream."""
+        offset = next((notice.offset for notice in batch.before if isinstance(notice, ClockOffset)), None)
+        boot = next((notice for notice in batch.before if isinstance(notice, Boot)), None)
+        for notice in (*batch.before, *batch.after):
+            event = self._event(notice, offset, boot)
+            if event is not None:
+                await self.write(event)
+
+    def _event(self, notice: Notice, offset: int | None, boot: Boot | None) -> ProductionEvent | None:
+        match notice:
+            case DeviceUp():
+                return self._connected(notice, offset, boot)
+            case DeviceDown():
+                self._down_since[notice.device] = notice.time
+                last_good = None if notice.last_good is None else iso(notice.last_good)
+                data = self._device(notice.device) | {"last_good_at": last_good, "error": notice.error}
+                return ProductionEvent(type="device.disconnected", time=notice.time, data=data)
+            case TagStatus():
+                name = "device.fault"
+                data = {
+                    "code": "tag_lost",
+                    "device": notice.device,
+                    "tag": notice.name,
+                    "action": "cleared" if notice.ok else "raised",
+                    "text": notice.detail,
+                    "severity": 500,
+                    "remedy": "compare the tag's address with the device's program",
+                }
+                return ProductionEvent(type=name, time=notice.time, data=data)
+            case Gap() | Boot() | ClockOffset():
+                return None  # told in the streams of the units that read the device
+        return None
+
+    def _connected(self, notice: DeviceUp, offset: int | None, boot: Boot | None) -> ProductionEvent:
+        since = self._down_since.pop(notice.device, None)
+        data = self._device(notice.device) | {
+            "boot_id": None if boot is None else boot.boot_id,
+            "down_s": None if since is None else (notice.time - since) / 1e9,
+            "plc_clock_offset_ms": None if offset is None else offset / 1e6,
+        }
+        return ProductionEvent(type="device.connected", time=notice.time, data=data)
+
+    def _device(self, name: str) -> dict[str, Any]:
+        driver, endpoint = self._devices[name]
+        return {"device": name, "driver": driver, "endpoint": endpoint}
+
+    async def clock_stepped(self, before: int, after: int) -> None:
+        """Say that the wall clock of the gateway jumped: offsets against the monotonic clock in ns."""
+        data = {
+            "which": "agent",
+            "offset_before_ms": before / 1e6,
+            "offset_after_ms": after / 1e6,
+            "step_ms": (after - before) / 1e6,
+            "cause": "unknown",
+        }
+        await self.write(ProductionEvent(type="clock.stepped", time=self._clock.now(), data=data))
+
+    async def write(self, event: ProductionEvent, *, stopped: bool = False) -> None:
+        """Append one event to the agent's stream; tries again until the store takes it."""
+        now = self._clock.now()
+        entry = encode(event, stream=self._stream, prefix=self._prefix, recorded=now, cfg=self._cfg)
+        state = {"stopped": b"true" if stopped else b"false"}
+        while True:
+            try:
+                await self._buffer.append([entry], Checkpoint(self._stream, state, now))
+                return
+            except StorageError as error:
+                self._log.error("journal.not_stored", event_type=event.type, reason=str(error))
+                await asyncio.sleep(0.5)
+
+    async def heartbeat(self) -> None:
+        """Store that the agent is alive now."""
+        await self._buffer.append([], Checkpoint(self._stream, {}, self._clock.now()))

@@ -1,0 +1,239 @@
+"""Runs the agent: opens downstream first, stops upstream first, and lets nothing that was accepted fall between.
+
+Start: buffer, units (their stored state), agent.started, publisher, links. Stop: drivers take a last poll and close, units fold what waits and a last
+tick, agent.stopped, the forwarder drains for ``grace``, status offline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import signal
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any
+
+import msgspec
+import structlog
+
+from edge_agent.agent.backoff import delays
+from edge_agent.agent.build import Parts, build
+from edge_agent.agent.clock import WallClock
+from edge_agent.agent.forward import drained
+from edge_agent.agent.link import Link, keep_open
+from edge_agent.agent.notify import notify, watchdog_seconds
+from edge_agent.buffer.sqlite import open_buffer
+from edge_agent.config.schema import AgentConfig
+from edge_agent.model.errors import DisconnectedError
+from edge_agent.ports import Document, PlantClock, Request, Sink
+from edge_agent.publish import mqtt
+
+GRACE = 10.0
+"""Machine seconds that undelivered records get at shutdown."""
+
+_CLOSE = 5.0
+_STEP = 500_000_000
+
+
+class ResendRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of ``cmd/resend``: records ``from_seq`` to ``to_seq`` of a stream and epoch."""
+
+    stream: str
+    epoch: str
+    from_seq: int
+    to_seq: int
+
+
+class Agent:
+    """One running agent."""
+
+    def __init__(self, config: AgentConfig, clock: PlantClock) -> None:
+        """Prepare to run ``config`` in ``clock``'s time; nothing is opened yet."""
+        self._config = config
+        self._clock = clock
+        self._random = random.Random()  # noqa: S311 - jitter
+        self._out = Link(config.agent.mqtt.broker, "mqtt")
+        self._finish = asyncio.Event()
+        self._log = structlog.get_logger()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until ``stop`` is set, then shut down in order. Raises ConfigError or StorageError when the buffer cannot be opened."""
+        async with open_buffer(self._config.agent.buffer) as buffer:
+            parts = build(self._config, buffer, self._clock)
+            for unit in parts.units:
+                await unit.open()
+            await parts.journal.started()
+            notify("READY=1", "STATUS=running")
+            self._log.info("agent.started", agent=self._config.agent.agent, epoch=buffer.epoch, units=len(parts.units))
+            await self._supervise(parts, stop)
+        self._log.info("agent.stopped")
+
+    async def _supervise(self, parts: Parts, stop: asyncio.Event) -> None:
+        units = [asyncio.create_task(unit.run(), name=f"unit {unit.name}") for unit in parts.units]
+        links = [asyncio.create_task(self._link(parts, index), name=f"link {index}") for index in range(len(parts.collectors))]
+        out = asyncio.create_task(self._publish(parts), name="publisher")
+        others = [asyncio.create_task(work, name=name) for name, work in self._housekeeping(parts)]
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        everything = [*units, *links, out, *others, stopping]
+        try:
+            done, _ = await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stopping}:
+                task.result()  # a part that ends by itself is a bug: its error ends the agent, systemd starts it anew
+            notify("STOPPING=1")
+            await self._stop(parts, units, links, out)
+        finally:
+            for task in everything:
+                task.cancel()
+            await asyncio.wait(everything)
+
+    async def _stop(self, parts: Parts, units: list[asyncio.Task[None]], links: list[asyncio.Task[None]], out: asyncio.Task[None]) -> None:
+        for collector in parts.collectors:
+            collector.stop()
+        open_links = [task for task, collector in zip(links, parts.collectors, strict=True) if collector.connected]
+        if open_links:
+            await asyncio.wait(open_links, timeout=_CLOSE)
+        for task in links:
+            task.cancel()
+        await asyncio.wait(links) if links else None
+        for unit in parts.units:
+            unit.stop()
+        if units:
+            await asyncio.wait(units)
+        for unit in parts.units:
+            await unit.close()
+        await parts.journal.stopped()
+        if self._out.up:
+            await drained(parts.buffer, GRACE)
+        self._finish.set()
+        await asyncio.wait([out], timeout=_CLOSE)
+
+    # -- links ---------------------------------------------------------------------------------------------------
+
+    async def _link(self, parts: Parts, index: int) -> None:
+        collector, endpoint = parts.collectors[index], parts.endpoints[index]
+        await keep_open(Link(endpoint.name, "device"), endpoint.open, collector.run, collector.lost, self._delays)
+        await asyncio.Event().wait()  # ended by stop: the supervisor cancels it
+
+    async def _publish(self, parts: Parts) -> None:
+        settings = self._config.agent
+
+        async def lost(_: DisconnectedError) -> None:
+            return  # records stay in the buffer; the link has told the log
+
+        def open_() -> contextlib.AbstractAsyncContextManager[Sink]:
+            return mqtt.connect(settings.mqtt, topics=parts.topics, streams=parts.streams, will=parts.announcer.will())
+
+        async def use(sink: Sink) -> None:
+            await parts.announcer.birth(sink)
+            finish = asyncio.create_task(self._finish.wait())
+            await _first_of(parts.forwarder.run(sink), parts.announcer.run(sink), self._requests(parts, sink), finish)
+            await parts.announcer.farewell(sink)
+
+        await keep_open(self._out, open_, use, lost, self._delays)
+        await asyncio.Event().wait()
+
+    def _delays(self) -> Iterator[float]:
+        return delays(self._random)
+
+    async def _requests(self, parts: Parts, sink: Sink) -> None:
+        """Answer commands from outside: they can make the agent say something again, never do anything to a PLC."""
+        while True:
+            request = await sink.request()
+            answer = await self._answer(parts, sink, request)
+            if request.reply is not None:
+                await sink.announce(Document(request.reply, msgspec.json.encode(answer), retain=False, correlation=request.correlation))
+
+    async def _answer(self, parts: Parts, sink: Sink, request: Request) -> dict[str, Any]:
+        if request.command != "resend":
+            await parts.announcer.birth(sink)
+            return {"ok": True}
+        try:
+            wanted = msgspec.json.decode(request.body, type=ResendRequest)
+        except msgspec.MsgspecError as error:
+            self._log.warning("request.refused", command=request.command, reason=str(error))
+            return {"ok": False, "error": str(error)}
+        resent = await parts.buffer.resend("mqtt", wanted.stream, wanted.epoch, wanted.from_seq, wanted.to_seq)
+        parts.forwarder.start_over()
+        self._log.info("request.resend", stream=wanted.stream, first=wanted.from_seq, last=wanted.to_seq, resent=resent)
+        expired = wanted.to_seq - wanted.from_seq + 1 - resent
+        return {"ok": True, "resent": resent, "not_kept": max(expired, 0)}
+
+    # -- housekeeping --------------------------------------------------------------------------------------------
+
+    def _housekeeping(self, parts: Parts) -> list[tuple[str, Coroutine[Any, Any, None]]]:
+        work = [("heartbeat", self._heartbeat(parts)), ("calendar", self._calendar(parts))]
+        if isinstance(self._clock, WallClock):
+            work.append(("clock", self._watch_clock(parts)))
+        if (seconds := watchdog_seconds()) is not None:
+            work.append(("watchdog", self._watchdog(parts, seconds)))
+        return work
+
+    async def _heartbeat(self, parts: Parts) -> None:
+        while True:
+            await asyncio.sleep(10.0)
+            await parts.journal.heartbeat()
+
+    async def _calendar(self, parts: Parts) -> None:
+        """Hand the drivers each declared instant (shift, energy grid) ahead of time, so that they read exactly there."""
+        while True:
+            now = self._clock.now()
+            boundaries = [boundary for unit in parts.units if (boundary := unit.next_boundary(now)) is not None]
+            if not boundaries:
+                return await asyncio.Event().wait() and None
+            for collector in parts.collectors:
+                collector.poll_at(min(boundaries))
+            await self._clock.sleep_until(min(boundaries))
+
+    async def _watch_clock(self, parts: Parts) -> None:
+        """Compare the wall clock with the monotonic one each second: a jump changes what times mean and is an event."""
+        origin = time.time_ns() - time.monotonic_ns()
+        while True:
+            await asyncio.sleep(1.0)
+            offset = time.time_ns() - time.monotonic_ns()
+            if abs(offset - origin) > _STEP:
+                self._log.warning("clock.stepped", step_ms=(offset - origin) / 1e6)
+                await parts.journal.clock_stepped(0, offset - origin)
+                origin = offset
+
+    async def _watchdog(self, parts: Parts, seconds: float) -> None:
+        """Feed systemd's watchdog while the loop turns and the store's writer answers."""
+        while True:
+            await parts.buffer.stats()
+            notify("WATCHDOG=1")
+            await asyncio.sleep(seconds)
+
+
+async def _first_of(*work: Awaitable[Any]) -> None:
+    """Run all until the first ends; cancel the others, then raise what ended it if it was an error."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    for task in done:
+        task.result()
+
+
+def serve(config: AgentConfig, clock: PlantClock, *, runner: Callable[[Coroutine[Any, Any, None]], None] | None = None) -> None:
+    """Run the agent until SIGTERM or SIGINT; returns after a clean shutdown."""
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await Agent(config, clock).run(stop)
+
+    (runner or _run)(main())
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    try:
+        import uvloop  # noqa: PLC0415 - absent on some platforms
+    except ImportError:
+        asyncio.run(main)
+    else:
+        uvloop.run(main)

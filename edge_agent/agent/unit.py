@@ -1,0 +1,177 @@
+"""One task per work unit owns its state: takes everything that waits, folds once, appends once, then lets the batches be accepted."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from edge_agent.events.derive import Fold, RuleError, Tick, Turn
+from edge_agent.events.encode import encode
+from edge_agent.events.rule import Picture
+from edge_agent.model.errors import StorageError
+from edge_agent.model.event import Acknowledge, ProductionEvent
+from edge_agent.model.instant import NS, iso
+from edge_agent.model.reading import AgentDown, Batch
+from edge_agent.model.stream import Checkpoint, Custody, Entry
+from edge_agent.ports import Buffer, PlantClock
+
+_HEARTBEAT = 10.0
+"""Machine seconds after which the last-seen time is stored although nothing else changed."""
+
+_RETRY = 0.5
+
+_SETTLE = 500_000_000
+"""Plant ns by which a tick trails its time, so that what was published at T is there when T is closed."""
+
+
+class Unit:
+    """Runs the fold of one work unit."""
+
+    def __init__(self, name: str, fold: Fold, buffer: Buffer, clock: PlantClock, *, prefix: str, cfg: str) -> None:
+        """Fold the inputs of unit ``name``; events go to the stream of the same name. ``cfg`` is the hash of the tag mapping."""
+        self.name = name
+        self._fold = fold
+        self._buffer = buffer
+        self._clock = clock
+        self._prefix = prefix
+        self._cfg = cfg
+        self._inbox: list[tuple[Batch | Tick, asyncio.Future[None] | None]] = []
+        self._wake = asyncio.Event()
+        self._stored = 0.0
+        self._stopping = False
+        self.quarantined: str | None = None
+        self.effect: Callable[[Acknowledge], Awaitable[None]] | None = None
+        self.changed = asyncio.Event()
+        self._log = structlog.get_logger().bind(unit=name)
+
+    @property
+    def picture(self) -> Picture:
+        """The unit as the last commit left it."""
+        return self._state.picture
+
+    async def open(self) -> None:
+        """Load the stored state; after an absence of the agent its first input is that absence."""
+        states, last_seen = await self._buffer.states(self.name)
+        self._state, dropped = self._fold.start(states)
+        for rule in dropped:
+            self._log.warning("rule.state_dropped", rule=rule, reason="its meaning changed in the configuration; a new baseline is taken")
+        now = self._clock.now()
+        self._next_tick = now // NS * NS + NS
+        if last_seen is not None:
+            self._inbox.append((Batch("", now, before=(AgentDown(min(last_seen, now), now),)), None))
+            self._wake.set()
+
+    async def deliver(self, batch: Batch) -> None:
+        """Put one batch into the inbox and return when what it caused is in custody."""
+        done = asyncio.get_running_loop().create_future()
+        self._inbox.append((batch, done))
+        self._wake.set()
+        await done
+
+    async def run(self) -> None:
+        """Turn until `stop`."""
+        while not self._stopping:
+            if not self._wake.is_set():
+                await self._wait()
+            self._wake.clear()
+            await self._turn(self._due(self._clock.now()))
+
+    def stop(self) -> None:
+        """Let `run` return after the turn it is in."""
+        self._stopping = True
+        self._wake.set()
+
+    def next_boundary(self, after: int) -> int | None:
+        """Return the next instant after ``after`` that a rule declared (shift, energy grid), None without any."""
+        return self._fold.next_boundary(after)
+
+    async def _wait(self) -> None:
+        """Return when something was delivered or the next tick is due."""
+        waking = asyncio.create_task(self._wake.wait())
+        ticking = asyncio.create_task(_until(self._clock, self._next_tick + _SETTLE))
+        try:
+            await asyncio.wait((waking, ticking), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waking.cancel()
+            ticking.cancel()
+
+    def _due(self, now: int) -> list[Tick]:
+        """Return the ticks that have come due: each declared boundary, and the newest whole second (one is enough after a pause)."""
+        ticks: list[Tick] = []
+        reached = now - _SETTLE
+        while self._next_tick <= reached:
+            boundary = self._fold.next_boundary(self._next_tick - 1)
+            second = reached // NS * NS
+            ticks.append(Tick(min(boundary, second) if boundary is not None else second))
+            self._next_tick = ticks[-1].time // NS * NS + NS
+            following = self._fold.next_boundary(ticks[-1].time)
+            if following is not None:
+                self._next_tick = min(self._next_tick, following)
+        return ticks
+
+    async def _turn(self, ticks: Sequence[Tick]) -> None:
+        taken, self._inbox = self._inbox, []
+        inputs = [entry for entry, _ in taken] + list(ticks)
+        waiting = [future for _, future in taken if future is not None]
+        if inputs and self.quarantined is None:
+            try:
+                turn = self._fold.fold(self._state, inputs)
+            except RuleError as error:
+                turn = self._quarantine(error)
+            if turn is not None:
+                await self._commit(turn)
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    async def _commit(self, turn: Turn) -> None:
+        now = self._clock.now()
+        entries = [self.encode(event, now) for event in turn.events] + list(turn.telemetry)
+        beat = time.monotonic() - self._stored > _HEARTBEAT
+        custody = Custody.DURABLE
+        if entries or turn.changed or beat:
+            custody = await self._append(entries, Checkpoint(self.name, dict(turn.changed), now))
+            self._stored = time.monotonic()
+        self._state = turn.state
+        if turn.events:
+            self.changed.set()
+        if custody is Custody.DURABLE and self.effect is not None:
+            for effect in turn.effects:
+                await self.effect(effect)
+
+    async def _append(self, entries: list[Entry], checkpoint: Checkpoint) -> Custody:
+        """Append until the store takes it: the same entries again, for nothing of a failed append was accepted."""
+        while True:
+            try:
+                return await self._buffer.append(entries, checkpoint)
+            except StorageError as error:
+                self._log.error("unit.not_stored", reason=str(error), waiting=len(entries))
+                await asyncio.sleep(_RETRY)
+
+    def encode(self, event: ProductionEvent, recorded: int) -> Entry:
+        """Return an event of this unit as an entry of its stream."""
+        return encode(event, stream=self.name, prefix=self._prefix, recorded=recorded, cfg=self._cfg)
+
+    def _quarantine(self, error: RuleError) -> Turn | None:
+        """Stop folding this unit because a rule of it is broken: say so in its stream and its log; the other units go on."""
+        self.quarantined = str(error)
+        self._log.critical("unit.quarantined", rule=error.rule, exc_info=error.__cause__)
+        now = self._clock.now()
+        gap = ProductionEvent(
+            type="collection.gap",
+            time=now,
+            data={"reason": "rule_error", "interval": [iso(now), None], "tags": ["*"], "lost": "unknown", "recovered": {}, "error": str(error)},
+        )
+        return Turn(state=self._state, events=(gap,))
+
+    async def close(self) -> None:
+        """Fold what waits and one last tick that closes intervals; then nothing more is taken."""
+        now = self._clock.now()
+        await self._turn([*self._due(now), Tick(now, final=True)])
+
+
+async def _until(clock: PlantClock, instant: int) -> None:
+    await clock.sleep_until(instant)

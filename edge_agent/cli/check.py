@@ -1,0 +1,28 @@
+"""``edge-agent check``: every problem of a configuration at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from edge_agent.config.load import InvalidConfigError, load
+from edge_agent.drivers.catalog import tags_of
+
+
+def check(directory: Path, *, as_json: bool) -> int:
+    """Print what is wrong, or a summary of what is right; return the exit code."""
+    try:
+        config = load(directory)
+    except InvalidConfigError as invalid:
+        if as_json:
+            print(json.dumps({"ok": False, "problems": [problem.as_dict() for problem in invalid.problems]}, indent=2))
+        else:
+            print(invalid, file=sys.stderr)
+        return 1
+    tags = sum(len(tags_of(device)) for device in config.devices)
+    if as_json:
+        print(json.dumps({"ok": True, "devices": len(config.devices), "tags": tags, "units": len(config.units), "cfg": config.fingerprint}))
+    else:
+        print(f"{directory}: fine. {len(config.devices)} devices, {tags} tags, {len(config.units)} work units, fingerprint {config.fingerprint}")
+    return 0

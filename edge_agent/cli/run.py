@@ -1,0 +1,21 @@
+"""``edge-agent run``: the service."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+
+from edge_agent import logs
+from edge_agent.agent.clock import plant_clock
+from edge_agent.agent.supervise import serve
+from edge_agent.config.load import load
+
+
+def run(directory: Path, level: str, style: str) -> None:
+    """Load, then serve until a signal. Raises ConfigError for a wrong configuration."""
+    config = load(directory)
+    logs.configure(level, None if style == "auto" else style)  # type: ignore[arg-type]  # typer checked the word
+    clock = plant_clock()
+    gc.collect()
+    gc.freeze()  # what start-up made lives as long as the process: no collection need look at it again
+    serve(config, clock)

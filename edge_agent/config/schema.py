@@ -1,0 +1,67 @@
+"""The sum of every room's configuration: what `load` returns and the agent is built from."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from edge_agent.buffer.config import BufferConfig
+from edge_agent.config.words import did_you_mean
+from edge_agent.drivers.catalog import DeviceConfig
+from edge_agent.events.catalog import UnitConfig
+from edge_agent.events.shift import ShiftConfig
+from edge_agent.publish.config import MqttConfig
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"'{name}' is not a time zone; {did_you_mean(name, available_timezones())}") from error
+    return name
+
+
+class EventsConfig(BaseModel):
+    """How events are named."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type_prefix: str = Field(default="edgeagent", pattern=r"^[a-z0-9]+(\.[a-z0-9]+)*$", description="first part of every event type")
+
+
+class AgentFile(BaseModel):
+    """``agent.yaml``: the agent itself, the broker, the buffer and the calendar."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1]
+    agent: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$", description="id of this gateway, unique in the plant")]
+    site: list[str] = Field(min_length=1, description="enterprise and site: where the agent's own topics stand")
+    time_zone: Annotated[str, AfterValidator(_zone)] = Field(default="UTC", description="IANA zone of shift times")
+    mqtt: MqttConfig
+    buffer: BufferConfig
+    events: EventsConfig = EventsConfig()
+    shifts: dict[str, ShiftConfig] = Field(default_factory=dict)
+    devices: list[DeviceConfig] = Field(default_factory=list, description="devices, when they have no files of their own")
+    units: list[UnitConfig] = Field(default_factory=list, description="work units, when they have no files of their own")
+
+
+class AgentConfig(BaseModel):
+    """Everything, validated: one agent with its devices and work units."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    agent: AgentFile
+    devices: tuple[DeviceConfig, ...]
+    units: tuple[UnitConfig, ...]
+    directory: Path
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hex digits over what gives readings and events their meaning; stands in every event as ``cfg``."""
+        text = "".join(part.model_dump_json() for part in (*self.devices, *self.units))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,227 @@
+"""One YAML file as plain data that remembers where everything stood.
+
+YAML is read by composition only: scalars are resolved by the rules of YAML 1.2's core schema, so that ``no``, ``on`` and ``12:30`` stay the text the user
+wrote. Anchors, aliases and tags are refused (an alias can make 430 bytes into 10^9 nodes), as are duplicate keys and files beyond
+4 MiB or 32 levels. ``${VAR}``, ``${VAR:-default}`` and ``${file:/path}`` are substituted inside parsed scalars, never in raw text.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from edge_agent.config.problem import Problem
+
+MAX_BYTES = 4 * 1024 * 1024
+MAX_DEPTH = 32
+
+Place = tuple[int, int]
+"""Line and column, from 1."""
+
+Path_ = tuple[str | int, ...]
+
+_SUBSTITUTE = re.compile(r"\$\{(?:file:(?P<file>[^}]+)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?)\}")
+_INT = re.compile(r"^[-+]?(0|[1-9][0-9]*)$|^0x[0-9a-fA-F]+$|^0o[0-7]+$")
+_FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
+_OLD_WORDS = {"yes", "no", "on", "off", "y", "n"}
+
+
+@dataclass
+class Source:
+    """A parsed file: ``data`` (dicts, lists, scalars), and the places of keys and values by their path from the root."""
+
+    file: Path
+    text: str
+    data: Any = None
+    keys: dict[Path_, Place] = field(default_factory=dict)
+    values: dict[Path_, Place] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def place(self, path: Path_) -> Place:
+        """Return where ``path`` stands, or the nearest parent that does."""
+        for end in range(len(path), 0, -1):
+            for places in (self.values, self.keys):
+                if path[:end] in places:
+                    return places[path[:end]] if end == len(path) else self.keys.get(path[:end], places[path[:end]])
+        return (1, 1)
+
+    def problem(self, place: Place, message: str, remedy: str = "") -> None:
+        """Note one problem at ``place``."""
+        self.problems.append(Problem(self.file, place[0], place[1], message, remedy, self._line(place[0])))
+
+    def _line(self, number: int) -> str:
+        lines = self.text.splitlines()
+        return lines[number - 1] if 0 < number <= len(lines) else ""
+
+
+def read(file: Path) -> Source:
+    """Read one file. Never raises for what is in it: everything wrong stands in ``problems``, and ``data`` is None when nothing can be used."""
+    source = Source(file, "")
+    try:
+        raw = file.read_bytes()
+        if len(raw) > MAX_BYTES:
+            source.problem((1, 1), f"the file has {len(raw):,} bytes; the limit is {MAX_BYTES:,}", "split it: one file per device and per unit")
+            return source
+        source.text = raw.decode("utf-8-sig")
+    except OSError as error:
+        source.problem((1, 1), f"cannot be read: {error.strerror}", "check the path and its permissions")
+        return source
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        source.problem((line, 1), f"byte {raw[error.start]:#04x} is not UTF-8", "save the file as UTF-8")
+        return source
+    if not _too_deep(source):
+        _compose(source)
+    return source
+
+
+def _too_deep(source: Source) -> bool:
+    """Refuse thousands of brackets before the parser recurses into them."""
+    depth = 0
+    for number, line in enumerate(source.text.splitlines(), 1):
+        for column, char in enumerate(line, 1):
+            depth += (char in "[{") - (char in "]}")
+            if depth > MAX_DEPTH * 4:
+                source.problem((number, column), f"brackets are nested deeper than {MAX_DEPTH} levels", "write the list out, one item per line")
+                return True
+    return False
+
+
+def _compose(source: Source) -> None:
+    try:
+        root = YAML(typ="rt", pure=True).compose(source.text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
+        source.problem(place, _yaml_words(error, source, place[0]), _yaml_remedy(error, source, place[0]))
+        return
+    except (YAMLError, RecursionError) as error:
+        source.problem((1, 1), f"this is not YAML: {error}", "")
+        return
+    if root is None:
+        source.problem((1, 1), "the file is empty", "write at least `version: 1`; the folder config/ has examples")
+        return
+    source.data = _plain(source, root, ())
+
+
+def _yaml_words(error: MarkedYAMLError, source: Source, line: int) -> str:
+    if "\t" in source.text.splitlines()[line - 1 : line][0] if source.text.splitlines()[line - 1 : line] else False:
+        return "a tab stands where YAML allows only spaces"
+    if "undefined alias" in str(error.problem):
+        return "an alias (*name) is used; anchors and aliases are not supported"
+    return f"YAML cannot be understood here: {error.problem or error.context}"
+
+
+def _yaml_remedy(error: MarkedYAMLError, source: Source, line: int) -> str:
+    words = _yaml_words(error, source, line)
+    if "tab" in words:
+        return "indent with spaces"
+    if "alias" in words:
+        return "write the value out"
+    if "mapping values are not allowed" in str(error.problem):
+        return "check the indentation, or put quotes around a value that contains ': '"
+    return "check indentation, brackets and quotes on this line and the one before"
+
+
+def _mark(node: Node) -> Place:
+    return (node.start_mark.line + 1, node.start_mark.column + 1)
+
+
+def _plain(source: Source, node: Node, path: Path_) -> Any:
+    """Return a node as plain data, noting places and problems."""
+    source.values[path] = _mark(node)
+    if len(path) > MAX_DEPTH:
+        source.problem(_mark(node), f"nested deeper than {MAX_DEPTH} levels", "")
+        return None
+    if getattr(node, "anchor", None):
+        source.problem(_mark(node), f"an anchor (&{node.anchor}) is used; anchors and aliases are not supported", "write the value out where it is needed")
+        return None
+    if isinstance(node, MappingNode):
+        return _mapping(source, node, path)
+    if isinstance(node, SequenceNode):
+        return [_plain(source, item, (*path, index)) for index, item in enumerate(node.value)]
+    return _scalar(source, node)
+
+
+def _mapping(source: Source, node: MappingNode, path: Path_) -> dict[Any, Any]:
+    data: dict[Any, Any] = {}
+    for key_node, value_node in node.value:
+        if not isinstance(key_node, ScalarNode):
+            source.problem(_mark(key_node), "a key must be a plain word", "")
+            continue
+        key = _key(key_node)
+        if key in data:
+            first = source.keys[(*path, key)][0]
+            source.problem(_mark(key_node), f"the key '{key}' stands here a second time (first on line {first})", "remove or rename one of them")
+            continue
+        source.keys[(*path, key)] = _mark(key_node)
+        data[key] = _plain(source, value_node, (*path, key))
+    return data
+
+
+def _key(node: ScalarNode) -> str | int:
+    """Return a key; whole numbers stay numbers (verdict tables), everything else is text."""
+    text = str(node.value)
+    return int(text) if node.style is None and re.fullmatch(r"-?(0|[1-9][0-9]*)", text) else text
+
+
+def _scalar(source: Source, node: Node) -> Any:
+    text, plain = str(node.value), node.style is None
+    tag = str(getattr(node, "ctag", None) or node.tag or "")
+    if tag.startswith("!"):
+        source.problem(_mark(node), f"the tag {tag} is not supported", "write the value without it")
+        return None
+    if "${" in text:
+        text = _substituted(source, node, text)
+    return resolve(text) if plain else text
+
+
+def _substituted(source: Source, node: Node, text: str) -> str:
+    def value(match: re.Match[str]) -> str:
+        if match["file"]:
+            try:
+                return Path(match["file"]).read_text(encoding="utf-8").rstrip("\n")
+            except OSError as error:
+                source.problem(_mark(node), f"{match['file']} cannot be read: {error.strerror}", "check the path, or create the file")
+                return ""
+        found = os.environ.get(match["name"], match["default"])
+        if found is None:
+            source.problem(
+                _mark(node),
+                f"the environment variable {match['name']} is not set",
+                f"set it, or give a default: ${{{match['name']}:-value}}",
+            )
+        return found or ""
+
+    return _SUBSTITUTE.sub(value, text)
+
+
+def resolve(text: str) -> Any:
+    """Return a plain scalar by the core schema of YAML 1.2; what looks like YAML 1.1 (``no``, ``010``, ``12:30``) stays text."""
+    if text in {"", "~", "null", "Null", "NULL"}:
+        return None
+    if text in {"true", "True", "TRUE"}:
+        return True
+    if text in {"false", "False", "FALSE"}:
+        return False
+    if _INT.match(text):
+        return int(text, 0)
+    if text.lower() in {".nan"}:
+        return float("nan")
+    if text.lower().lstrip("+-") == ".inf":
+        return float("-inf") if text.startswith("-") else float("inf")
+    if _FLOAT.match(text) and not re.match(r"^[-+]?0[0-9]", text):
+        return float(text)
+    return text
+
+
+def old_word(value: object) -> bool:
+    """Return whether ``value`` is a word that YAML 1.1 took for a boolean: worth a hint where a boolean was wanted."""
+    return isinstance(value, str) and value.lower() in _OLD_WORDS

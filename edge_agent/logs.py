@@ -1,0 +1,55 @@
+"""Logging set-up, called once by the command line: one line per event, for a person, for journald, or as JSON."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Literal
+
+import structlog
+
+Format = Literal["text", "json", "journald"]
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_JOURNAL = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2, "exception": 3}
+
+
+def _priority(_: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Put the syslog priority before the line, as journald reads it from stderr (sd-daemon(3))."""
+    event["event"] = f"<{_JOURNAL.get(method, 6)}>{event['event']}"
+    return event
+
+
+def configure(level: str = "info", style: Format | None = None) -> None:
+    """Send structlog to stderr at ``level``; ``style`` is found from the surroundings when None (journald, else text).
+
+    The protocol libraries log through the standard library: only their warnings pass, in the same form. asyncua's INFO
+    lines would print every publish result.
+    """
+    style = style or ("journald" if os.environ.get("JOURNAL_STREAM") else "text")
+    shared: list[structlog.typing.Processor] = [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level]
+    if style != "journald":
+        shared.append(structlog.processors.TimeStamper(fmt="iso", utc=True))
+    if style == "json":
+        finish: list[structlog.typing.Processor] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    elif style == "journald":
+        finish = [_priority, structlog.processors.format_exc_info, structlog.processors.LogfmtRenderer(key_order=["event"])]
+    else:
+        finish = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    structlog.configure(
+        processors=[*shared, *finish],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[_Forward()], force=True)
+
+
+class _Forward(logging.Handler):
+    """Passes a library's warning on to structlog, its text as data: control characters in it cannot forge a line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log one record of the standard library."""
+        log = structlog.get_logger().bind(logger=record.name)
+        log.log(record.levelno, "library.message", text=repr(record.getMessage())[:500])
