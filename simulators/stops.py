@@ -1,0 +1,90 @@
+"""Downtimes of a scenario: opened on leaving Execute in a production mode, closed on the next Execute or on leaving the mode.
+
+Completing and Complete open none. Without power the state is unknown: that opens nothing and closes nothing. The category is
+the most serious one passed: faulted, then held, then starved, blocked or suspended, else stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from simulators.line import Line
+from simulators.script import EXECUTE
+from simulators.vocabulary import SECOND, STATES
+
+_FAULTED = {STATES["Aborting"], STATES["Aborted"]}
+_HELD = {STATES["Holding"], STATES["Held"]}
+_SUSPENDED = {STATES["Suspending"], STATES["Suspended"]}
+_COMPLETE = {STATES["Completing"], STATES["Complete"]}
+_RANK = {"stopped": 0, "suspended": 1, "blocked": 2, "starved": 2, "held": 3, "faulted": 4}
+
+
+@dataclass(frozen=True)
+class Downtime:
+    """One downtime in plant seconds; ``end``, ``duration`` and ``micro`` are None while it is open at the end."""
+
+    start: float
+    end: float | None
+    duration: float | None
+    category: str
+    reason: int | None
+    micro: bool | None
+    order: str | None
+
+
+def downtimes(line: Line) -> Iterator[Downtime]:
+    """Give the downtimes in order."""
+    running, begin, categories = False, -1, list[str]()
+    for t in _edges(line):
+        if not line.is_on(t):
+            continue
+        producing = line.modes.at(t) in line.scenario.machine.production_modes
+        state = int(line.states.at(t))
+        if begin >= 0 and (not producing or state == EXECUTE):
+            yield _downtime(line, begin, t, categories)
+            begin = -1
+        if producing and running and state != EXECUTE and state not in _COMPLETE:
+            begin, categories = t, []
+        if begin >= 0:
+            categories.append(_category(line, t, state))
+        running = producing and state == EXECUTE
+    if begin >= 0:
+        yield _downtime(line, begin, None, categories)
+
+
+def _edges(line: Line) -> list[int]:
+    flags = (*line.scripted["starved"].times, *line.scripted["blocked"].times)
+    offs = (reboot.off for reboot in line.scenario.machine.reboots)
+    return sorted({t for t in (*line.states.times, *line.modes.times, *flags, *offs, *line.boots) if t <= line.length})
+
+
+def _category(line: Line, t: int, state: int) -> str:
+    if state in _FAULTED:
+        return "faulted"
+    if state in _HELD:
+        return "held"
+    if state in _SUSPENDED:
+        if line.scripted["starved"].at(t):
+            return "starved"
+        return "blocked" if line.scripted["blocked"].at(t) else "suspended"
+    return "stopped"
+
+
+def _downtime(line: Line, begin: int, end: int | None, categories: list[str]) -> Downtime:
+    worst = max(_RANK[category] for category in categories)
+    category = next(one for one in reversed(categories) if _RANK[one] == worst)
+    latched = [
+        reason.id
+        for reason in line.scenario.stop_reasons
+        if begin <= (t := reason.stop + reason.delay) <= line.length and (end is None or t < end)
+    ]
+    return Downtime(
+        start=begin / SECOND,
+        end=None if end is None else end / SECOND,
+        duration=None if end is None else (end - begin) / SECOND,
+        category=category,
+        reason=latched[0] if latched else None,
+        micro=None if end is None else end - begin < line.scenario.judge.micro_stop,
+        order=str(line.value("order", begin)) or None,
+    )
