@@ -86,7 +86,7 @@ class OpcUaConfig(BaseModel):
     allow_insecure: bool = Field(False, description="connect without encryption (security policy None)")
     username: str | None = None
     password: SecretStr | None = None
-    timeout: Duration = Field(5_000 * _MS, description="how long one request may take (machine time)")
+    timeout: Duration = Field(10_000 * _MS, description="how long one request may take (machine time)")
     tags: dict[Name, OpcUaTag] = Field(min_length=1)
 
     @field_validator("url")
