@@ -1,0 +1,61 @@
+"""The drivers there are: one union member and one case each. A driver's library is imported only where a device needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Annotated, assert_never
+
+from pydantic import Field
+
+from edge_agent.drivers.modbus import config as modbus
+from edge_agent.drivers.modbus.config import ModbusConfig
+from edge_agent.drivers.opcua import config as opcua
+from edge_agent.drivers.opcua.config import OpcUaConfig
+from edge_agent.model.reading import Tag
+from edge_agent.ports import DeviceWiring, Driver, PlantClock
+
+DeviceConfig = Annotated[ModbusConfig | OpcUaConfig, Field(discriminator="driver")]
+"""What one file of ``devices/`` holds."""
+
+
+def tags_of(config: ModbusConfig | OpcUaConfig) -> tuple[Tag, ...]:
+    """Return the tags of a device in configuration order: what ``Batch.tags`` indexes."""
+    match config:
+        case ModbusConfig():
+            return modbus.tags_of(config)
+        case OpcUaConfig():
+            return opcua.tags_of(config)
+        case _:
+            assert_never(config)
+
+
+def endpoint(config: ModbusConfig | OpcUaConfig) -> str:
+    """Return what a connection is made to; devices with equal endpoints share one link."""
+    match config:
+        case ModbusConfig():
+            return modbus.endpoint(config)
+        case OpcUaConfig():
+            return opcua.endpoint(config)
+        case _:
+            assert_never(config)
+
+
+def connect(
+    configs: Sequence[ModbusConfig | OpcUaConfig], clock: PlantClock, wiring: Mapping[str, DeviceWiring]
+) -> AbstractAsyncContextManager[Driver]:
+    """Open one endpoint with all devices behind it; ``configs`` have equal endpoints.
+
+    Entering raises DisconnectedError when nobody answers, ConfigError when the wiring asks for what the devices cannot do.
+    """
+    match configs[0]:
+        case ModbusConfig():
+            from edge_agent.drivers.modbus.driver import connect as connect_modbus  # noqa: PLC0415 - pymodbus only with such a device
+
+            return connect_modbus([config for config in configs if isinstance(config, ModbusConfig)], clock, wiring)
+        case OpcUaConfig():
+            from edge_agent.drivers.opcua.driver import connect as connect_opcua  # noqa: PLC0415 - asyncua costs 90 MB
+
+            return connect_opcua([config for config in configs if isinstance(config, OpcUaConfig)], clock, wiring)
+        case _:
+            assert_never(configs[0])
