@@ -1,0 +1,117 @@
+"""The machine's state: normalised by a table, Unknown while nobody knows (events.md 1.5 b, d, e, f).
+
+What a transition is stands in transition.py, what codes mean in tables.py. The mode, which is part of the same configuration, is in
+mode.py; downtimes are in downtime.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from edge_agent.events.mode import ModeRule
+from edge_agent.events.reference import check_references, device_of
+from edge_agent.events.rule import Moment, Outcome, Phase, Rule
+from edge_agent.events.tables import Code, StateTable, UserTable, load
+from edge_agent.events.transition import StateMemory, Transition
+from edge_agent.model.instant import NS
+from edge_agent.model.quantity import Duration
+from edge_agent.model.reading import AgentDown, Boot, DeviceDown, Notice, Quality, Tag
+
+
+class ReasonConfig(BaseModel):
+    """The tag that latches why the machine stopped (PackML StopReason.ID), and how long after the stop it may latch."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tag: str = Field(description="device.tag")
+    wait: Duration = Field(default=2 * NS, description="a stop that ended sooner still gets its reason so long after its start")
+    texts: dict[Code, str] = Field(default_factory=dict, description="words for codes")
+
+
+class StateConfig(BaseModel):
+    """``state:`` of a unit: the state's tag and what belongs to it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tag: str = Field(description="device.tag of the state code or name")
+    model: str | UserTable = Field(default="packml", description="packml, machinery, mtconnect, weihenstephan, tmc, or a table")
+    mode: str | None = Field(default=None, description="device.tag of the mode; without one every stop counts as in production")
+    modes: dict[int, str] = Field(default_factory=dict, description="names of the machine's own modes")
+    production_modes: tuple[int, ...] = Field(default=(1,), description="the modes in which a stop is a downtime")
+    starved: str | None = Field(default=None, description="device.tag: nothing comes in")
+    blocked: str | None = Field(default=None, description="device.tag: nothing goes out")
+    reason: ReasonConfig | None = Field(default=None, description="why the machine stopped")
+    micro_stop: Duration = Field(default=10 * NS, description="shorter downtimes are marked micro")
+    debounce: Duration = Field(default=0, description="for electrical chatter only; the first edge's time is kept")
+
+
+class StateRule:
+    """Tells ``state.changed`` and keeps the state in the picture."""
+
+    name = "state"
+    phase = Phase.STATE
+    ticks = True
+    version = 1
+    state_type = StateMemory
+
+    def __init__(self, config: StateConfig, table: StateTable) -> None:
+        """Watch the tags of ``config``; ``table`` says what codes mean."""
+        self.tags = tuple(ref for ref in (config.tag, config.starved, config.blocked) if ref is not None)
+        self.fingerprint = f"{config.tag} {table.model}"
+        self._config = config
+        self._table = table
+        self._device = device_of(config.tag)
+
+    def initial(self) -> StateMemory:
+        """Nothing seen."""
+        return StateMemory()
+
+    def step(self, state: StateMemory, moment: Moment) -> tuple[StateMemory, Outcome]:
+        """Fold one moment; the first sample is a baseline."""
+        transition = Transition(state, moment, self._table, self._config.debounce)
+        for notice in moment.notices:
+            self._notice(transition, notice)
+        transition.flags(
+            starved=flag(moment, self._config.starved, known=state.starved),
+            blocked=flag(moment, self._config.blocked, known=state.blocked),
+        )
+        if moment.tick:
+            transition.time_passed()
+        reading = moment.readings.get(self._config.tag)
+        if reading is not None and reading.quality is not Quality.BAD:
+            transition.sample(reading)
+        transition.refine()
+        facts = transition.facts()
+        picture = {"state": facts} if facts is not None and facts != moment.picture.state else None
+        return transition.memory, Outcome(tuple(transition.events), picture=picture)
+
+    def _notice(self, transition: Transition, notice: Notice) -> None:
+        if isinstance(notice, AgentDown):
+            transition.agent_was_away(notice.since)
+        elif isinstance(notice, DeviceDown) and notice.device == self._device:
+            transition.lost(notice)
+        elif isinstance(notice, Boot) and notice.device == self._device:
+            transition.booted(notice)
+
+
+def flag(moment: Moment, ref: str | None, *, known: bool) -> bool:
+    """Return what the flag ``ref`` says in this moment, else what was ``known``; a bad sample says nothing."""
+    reading = moment.readings.get(ref) if ref is not None else None
+    if reading is None or reading.quality is Quality.BAD or reading.value is None:
+        return known
+    return bool(reading.value)
+
+
+def build(config: StateConfig, *, unit: str, tags: Mapping[str, Tag]) -> tuple[Rule[Any], ...]:
+    """Return the mode rule (where there is a mode) and the state rule. Raises ValueError for an unknown tag or state model."""
+    reason = config.reason.tag if config.reason is not None else None
+    wanted = {"tag": config.tag, "mode": config.mode, "starved": config.starved, "blocked": config.blocked, "reason.tag": reason}
+    check_references([(f"unit {unit}, state.{place}", ref) for place, ref in wanted.items()], tags)
+    rules: list[Rule[Any]] = []
+    if config.mode is not None:
+        rules.append(ModeRule(config.mode, names=config.modes, production=frozenset(config.production_modes)))
+    rules.append(StateRule(config, load(config.model)))
+    return tuple(rules)
