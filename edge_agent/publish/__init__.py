@@ -1,1 +1,1 @@
-"""publish."""
+"""Publishing: records become CloudEvents on MQTT topics, and an acknowledgement with a success code finishes them."""

@@ -1,0 +1,121 @@
+"""The paho client of one connection: everything CONNECT says, and the few calls that need the library's own types."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from edge_agent.ports import Document
+from edge_agent.publish import tls
+from edge_agent.publish.commands import LARGEST
+from edge_agent.publish.config import MqttConfig
+from edge_agent.publish.dial import beside
+from edge_agent.publish.topics import Topics
+
+V5, V311 = MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311
+
+_SESSION_EXPIRY = 30  # s; longer than the will delay, because the will goes out when the session ends (3.1.3.2.2)
+_WILL_DELAY = 10  # s
+_DISCONNECT_WITH_WILL = 0x04
+_RECEIVE_MAXIMUM = 16
+
+
+class Packed(Properties):
+    """The properties of a PUBLISH as bytes already."""
+
+    def __init__(self, raw: bytes) -> None:
+        object.__setattr__(self, "_raw", raw)
+
+    def pack(self) -> bytes:
+        """Return the property field as it goes on the wire."""
+        return cast("bytes", object.__getattribute__(self, "_raw"))
+
+
+def make(config: MqttConfig, topics: Topics, will: Document, version: MQTTProtocolVersion) -> Client:
+    """Return a fresh client that will not reconnect; raises DisconnectedError for files that do not work."""
+    client = Client(
+        CallbackAPIVersion.VERSION2,
+        config.client_id or topics.agent,
+        protocol=version,
+        clean_session=None if version is V5 else True,
+        reconnect_on_failure=False,
+    )
+    client.connect_timeout = config.connect_timeout / 1e9
+    client.max_inflight_messages_set(0)  # unlimited: the window counts
+    if config.username is not None:
+        client.username_pw_set(config.username, tls.password(config.password_file) if config.password_file is not None else None)
+    if config.tls is not None:
+        client.tls_set_context(tls.context(config.tls))
+    properties = _will_properties(will) if version is V5 else None
+    client.will_set(will.topic, will.payload, qos=1, retain=will.retain, properties=properties)
+    return client
+
+
+async def dial(client: Client, config: MqttConfig, version: MQTTProtocolVersion) -> None:
+    """Open the socket and queue CONNECT, blocking nobody. Raises OSError or ValueError as the library does."""
+    keepalive = max(1, round(config.keepalive / 1e9))
+
+    def work() -> None:
+        if version is V5:
+            client.connect(config.host, config.port, keepalive, clean_start=True, properties=_connect_properties())
+        else:
+            client.connect(config.host, config.port, keepalive)
+
+    await beside(work, lambda: hang_up(client))
+
+
+def hang_up(client: Client) -> None:
+    """Close the socket, if there is one, without a word."""
+    if (sock := client.socket()) is not None:
+        sock.close()
+
+
+def subscribe(client: Client, topics: Sequence[str], version: MQTTProtocolVersion) -> None:
+    """Ask for ``topics`` at QoS 1, and for no retained leftovers where the version can say so."""
+    if version is V5:
+        options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+        client.subscribe([(topic, options) for topic in topics])
+    else:
+        client.subscribe([(topic, 1) for topic in topics])
+
+
+def say_goodbye(client: Client, version: MQTTProtocolVersion, *, will: bool) -> None:
+    """Queue a DISCONNECT. With ``will`` the broker publishes it (MQTT 5 only: 3.1.1 does so when nothing is said at all)."""
+    if version is not V5:
+        client.disconnect()
+    elif will:
+        client.disconnect(ReasonCode(PacketTypes.DISCONNECT, identifier=_DISCONNECT_WITH_WILL))
+    else:
+        properties = _properties(PacketTypes.DISCONNECT)
+        properties.SessionExpiryInterval = 0  # nothing is kept for us: the outbox is on our disk
+        client.disconnect(ReasonCode(PacketTypes.DISCONNECT, "Normal disconnection"), properties)
+
+
+def _connect_properties() -> Properties:
+    properties = _properties(PacketTypes.CONNECT)
+    properties.SessionExpiryInterval = _SESSION_EXPIRY
+    properties.ReceiveMaximum = _RECEIVE_MAXIMUM
+    properties.MaximumPacketSize = 4 * LARGEST
+    properties.RequestProblemInformation = 1
+    return properties
+
+
+def _will_properties(will: Document) -> Properties:
+    properties = _properties(PacketTypes.WILLMESSAGE)
+    properties.WillDelayInterval = _WILL_DELAY
+    properties.ContentType = will.content_type
+    properties.PayloadFormatIndicator = 1
+    if will.expiry is not None:
+        properties.MessageExpiryInterval = will.expiry
+    return properties
+
+
+def _properties(packet: int) -> Properties:
+    return Properties(packet)  # type: ignore[no-untyped-call]

@@ -1,0 +1,199 @@
+"""One connection to a broker, from CONNACK to its end: who waits for what, and what ended it in words.
+
+The library queues, resends and forgets in its own way; so it never holds more than the window, never reconnects, and dies with its
+connection. What it calls published is believed only by the reason code of the acknowledgement. MQTT 3.1.1 has no such code: there
+an acknowledgement is all there is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import structlog
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import MQTTProtocolVersion
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edge_agent.model.errors import DisconnectedError, RejectedError
+from edge_agent.publish.client import V5, Packed, hang_up, say_goodbye, subscribe
+from edge_agent.publish.commands import Commands
+from edge_agent.publish.config import Command, MqttConfig
+from edge_agent.publish.pump import Pump, StrangeAnswerError
+from edge_agent.publish.reasons import OtherVersionError, RefusedError, outcome, remedy, words
+from edge_agent.publish.window import Window
+
+_TEARDOWN = 3.0  # s
+_KEEP_ALIVE_TIMEOUT, _PROTOCOL_ERROR, _UNSUPPORTED_VERSION = 0x8D, 0x82, 0x84
+
+_log = structlog.get_logger()
+
+
+class Connection:
+    """A client whose socket is open and whose CONNECT is on its way; from here on the event loop drives it.
+
+    ``commands`` maps topics to what is asked there; ``largest`` = bytes of a packet, ``retains`` = whether the broker keeps retained messages; both as CONNACK says.
+    """
+
+    def __init__(self, client: Client, config: MqttConfig, version: MQTTProtocolVersion, commands: Mapping[str, Command]) -> None:
+        self.version = version
+        self.where = f"{config.host}:{config.port}"
+        self.largest = config.max_packet
+        self.retains = True
+        loop = asyncio.get_running_loop()
+        self.window = Window(config.window, loop)
+        self.commands = Commands(commands)
+        self._client = client
+        self._ack_timeout = config.ack_timeout / 1e9
+        self._accepted: asyncio.Future[Properties | None] = loop.create_future()
+        self._subscribed: asyncio.Future[list[ReasonCode]] = loop.create_future()
+        self._ended: asyncio.Future[None] = loop.create_future()
+        self._closing = False
+        sock = cast("socket.socket", client.socket())
+        self._pump = Pump(client, sock, tick=self._watch, broken=self._broken, interval=min(1.0, self._ack_timeout / 4))
+        self._listen_to(client)
+        self._pump.start()
+
+    def _listen_to(self, client: Client) -> None:
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        client.on_socket_close = lambda *_: self._pump.stop()
+        client.on_socket_register_write = lambda *_: self._pump.flush_soon()
+
+    async def accepted(self) -> None:
+        """Wait for the CONNACK and keep its limits (3.2.2.3). Raises DisconnectedError with the broker's reason."""
+        granted = await self._accepted
+        if getattr(granted, "MaximumQoS", 1) == 0:
+            raise RefusedError(f"{self.where} takes QoS 0 only, which confirms nothing; use a broker that takes QoS 1", code=0x9B)
+        self.window.size = min(self.window.size, getattr(granted, "ReceiveMaximum", 65_535))
+        self.largest = min(self.largest, getattr(granted, "MaximumPacketSize", self.largest))
+        self.retains = bool(getattr(granted, "RetainAvailable", 1))
+
+    async def send(self, topic: str, payload: bytes, properties: bytes, *, retain: bool) -> int:
+        """Send one QoS 1 message in its turn and return the reason code of its acknowledgement.
+
+        Raises RejectedError for what can never be sent, DisconnectedError when the connection ends before the acknowledgement.
+        """
+        await self.window.take()
+        try:
+            info = self._client.publish(topic, payload, 1, retain, Packed(properties) if properties else None)
+        except ValueError as error:  # what the library itself refuses
+            self.window.give_back()
+            raise RejectedError(f"{topic}: {error}") from error
+        answer = self.window.sent(info.mid)
+        if info.rc != 0:
+            self._end(DisconnectedError(f"{self.where}: the connection was lost while sending"))
+        return await answer
+
+    async def subscribe(self, topics: Sequence[str]) -> list[int]:
+        """Subscribe once and return the reason code of each topic. Raises DisconnectedError without an answer in time."""
+        subscribe(self._client, topics, self.version)
+        try:
+            async with asyncio.timeout(self._ack_timeout):
+                return [code.value for code in await self._subscribed]
+        except TimeoutError as error:
+            raise DisconnectedError(f"{self.where} does not answer the subscription to the command topics") from error
+
+    async def close(self, *, graceful: bool) -> None:
+        """End the connection within 3 s: after what is in flight and without the will, or at once and leaving the will."""
+        try:
+            async with asyncio.timeout(_TEARDOWN):
+                if graceful:
+                    await self.window.idle()
+                if not self._ended.done() and (graceful or self.version is V5):
+                    self._closing = True
+                    say_goodbye(self._client, self.version, will=not graceful)
+                    await self._ended
+        except TimeoutError:
+            _log.debug("mqtt.close_timeout", broker=self.where)
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Close the socket without a word and let everyone who waits know. Safe to call twice."""
+        self._end(DisconnectedError(f"the connection to {self.where} was closed"))
+        with contextlib.suppress(OSError):
+            hang_up(self._client)
+
+    def _end(self, error: DisconnectedError) -> None:
+        self._pump.stop()
+        if self._ended.done():
+            return
+        self._ended.set_result(None)
+        for future in (self._accepted, self._subscribed):
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # read here: nobody may be waiting for it
+        self.window.fail(error)
+        self.commands.fail(error)
+
+    # -- what the clock and the library tell; nothing here raises -------------------------------------------------
+
+    def _watch(self) -> None:
+        if (waited := self.window.oldest()) > self._ack_timeout:
+            n = self.window.in_flight
+            self._end(
+                DisconnectedError(f"{self.where} is connected but has not acknowledged for {waited:.1f} s ({n} messages in flight)")
+            )
+
+    def _broken(self, error: Exception) -> None:
+        if isinstance(error, StrangeAnswerError):
+            self._end(DisconnectedError(f"{self.where} does not speak MQTT; check the port"))
+        else:
+            self._end(DisconnectedError(f"{self.where} sent what the MQTT library cannot read ({type(error).__name__}: {error})"))
+
+    def _on_connect(self, _client: Client, _data: Any, _flags: Any, reason: ReasonCode, properties: Properties | None) -> None:
+        code = reason.value
+        if code == 0:
+            if not self._accepted.done():
+                self._accepted.set_result(properties)
+            return
+        kind = OtherVersionError if code == _UNSUPPORTED_VERSION and self.version is V5 else RefusedError
+        detail = getattr(properties, "ReasonString", "") or getattr(properties, "ServerReference", "")
+        self._end(kind(f"{self.where} refused the connection: {words(code, detail)}{remedy(code)}", code=code))
+
+    def _on_disconnect(self, _client: Client, _data: Any, flags: Any, reason: ReasonCode, properties: Properties | None) -> None:
+        code = reason.value
+        if self._closing:
+            self._end(DisconnectedError(f"the connection to {self.where} was closed"))
+        elif flags.is_disconnect_packet_from_server:
+            detail = getattr(properties, "ReasonString", "")
+            self._end(RefusedError(f"{self.where} ended the connection: {words(code, detail)}{remedy(code)}", code=code))
+        elif code == _KEEP_ALIVE_TIMEOUT:
+            self._end(DisconnectedError(f"{self.where} does not answer pings"))
+        elif code == _PROTOCOL_ERROR:
+            self._end(DisconnectedError(f"{self.where} broke the MQTT protocol; is it an MQTT broker?"))
+        elif not self._accepted.done():
+            text = f"{self.where} closed the connection without an answer; check that it is an MQTT broker and who may connect"
+            self._end(OtherVersionError(text) if self.version is V5 else DisconnectedError(text))
+        else:
+            self._end(DisconnectedError(f"{self.where} closed the connection"))
+
+    def _on_publish(self, _client: Client, _data: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
+        code = reason.value
+        if outcome(code) == "again":
+            # Acknowledgements of later messages must not count: the next connection starts again at this one, in order.
+            self._end(RefusedError(f"{self.where} refused a message for now: {words(code)}{remedy(code)}", code=code))
+        else:
+            self.window.acknowledge(mid, code)
+
+    def _on_subscribe(self, _client: Client, _data: Any, _mid: int, reasons: list[ReasonCode], _properties: Any) -> None:
+        if not self._subscribed.done():
+            self._subscribed.set_result(reasons)
+
+    def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
+        properties = message.properties
+        self.commands.arrived(
+            message.topic,
+            bytes(message.payload),
+            retained=message.retain,
+            reply=getattr(properties, "ResponseTopic", None),
+            correlation=getattr(properties, "CorrelationData", None),
+        )

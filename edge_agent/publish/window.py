@@ -1,0 +1,114 @@
+"""What is in flight on one connection: never more than the receiver allows, first come first served, each with its own answer.
+
+The library would send everything it holds and would wait for ever; so the count, the order and the clock are kept here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+from edge_agent.model.errors import DisconnectedError
+
+
+class _Sent:
+    __slots__ = ("answer", "since")
+
+    def __init__(self, answer: asyncio.Future[int], since: float) -> None:
+        self.answer = answer
+        self.since = since
+
+
+class Window:
+    """At most ``size`` messages in flight. Used from one event loop only."""
+
+    def __init__(self, size: int, clock: asyncio.AbstractEventLoop) -> None:
+        self.size = size
+        self._loop = clock
+        self._sent: dict[int, _Sent] = {}
+        self._taken = 0
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self._idle: asyncio.Future[None] | None = None
+        self._failure: DisconnectedError | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """How many messages were sent and have no answer yet, abandoned ones included: the receiver counts them too."""
+        return len(self._sent)
+
+    def raise_failure(self) -> None:
+        """Raise what ended the connection, if it has ended."""
+        if self._failure is not None:
+            raise self._failure
+
+    async def take(self) -> None:
+        """Wait for a free place, in the order of asking. Does not yield to the loop when one is free and nobody waits."""
+        self.raise_failure()
+        if self._taken < self.size and not self._queue:
+            self._taken += 1
+            return
+        turn = self._loop.create_future()
+        self._queue.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self.give_back()  # the place came together with the cancellation
+            raise
+
+    def give_back(self) -> None:
+        """Return a place that was taken and not used, or whose message is answered; the longest waiting gets it."""
+        while self._queue:
+            turn = self._queue.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._taken -= 1
+
+    def sent(self, mid: int) -> asyncio.Future[int]:
+        """Note that message ``mid`` left on the taken place; the future gets the reason code of its acknowledgement.
+
+        Cancelling the future does not free the place: the receiver still has the message.
+        """
+        answer: asyncio.Future[int] = self._loop.create_future()
+        self._sent[mid] = _Sent(answer, self._loop.time())
+        return answer
+
+    def acknowledge(self, mid: int, code: int) -> None:
+        """Answer message ``mid``; one that is not in flight is ignored (3.4: a receiver may err, the count must not)."""
+        sent = self._sent.pop(mid, None)
+        if sent is None:
+            return
+        if not sent.answer.done():
+            sent.answer.set_result(code)
+        self.give_back()
+        if not self._sent and self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    def oldest(self) -> float:
+        """Return how many seconds the oldest message in flight has been waiting, 0.0 when there is none."""
+        for sent in self._sent.values():  # in the order of sending
+            return self._loop.time() - sent.since
+        return 0.0
+
+    async def idle(self) -> None:
+        """Wait until nothing is in flight, or the connection has ended."""
+        if self._sent and self._failure is None:
+            self._idle = self._loop.create_future()
+            await self._idle
+
+    def fail(self, error: DisconnectedError) -> None:
+        """End everything: who waits for an answer or for a place gets ``error``, and so does everyone later."""
+        if self._failure is not None:
+            return
+        self._failure = error
+        waiting: list[asyncio.Future[Any]] = [*(sent.answer for sent in self._sent.values()), *self._queue]
+        self._sent.clear()
+        self._queue.clear()
+        for future in waiting:
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # read here, so that a waiter that was cancelled meanwhile leaves no warning
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
