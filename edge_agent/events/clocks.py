@@ -1,0 +1,70 @@
+"""How far each device's data have come, in the device's own clock.
+
+Every device stamps with a clock of its own: a PLC may run an hour behind, a Modbus device has none and is stamped on arrival. What is late,
+what merely repeats an old stamp and up to when a unit is complete are therefore judged per device, never across devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+LATENESS = 5_000_000_000
+"""Less than this is the ordinary delay of sampling, publishing and the network (ns, plant time)."""
+
+_DRIFT = 2_000_000_000  # a clock that differs less keeps the offset it has: noise of the delay must not become a change of state
+
+
+class DeviceClock(msgspec.Struct, frozen=True):
+    """One device's clock as seen from the agent; all times UTC ns.
+
+    ``reached`` is the device time up to which its data are in; ``offset`` its clock minus the agent's (ns, kept while it is
+    within 2 s). Stamps up to ``standing`` were known before the connection: such a value still stands, it did not change
+    then; None = the first rows say. ``live`` is False from a loss until the first rows after it.
+    """
+
+    reached: int = 0
+    offset: int = 0
+    standing: int | None = 0
+    live: bool = False
+
+    def lost(self, last_good: int | None) -> DeviceClock:
+        """Return the clock after a loss: it stops at the last good sample, so that what comes back with its own time is not late."""
+        reached = self.reached if last_good is None or not self.reached else min(self.reached, last_good)
+        return msgspec.structs.replace(self, reached=reached, live=False)
+
+    def asleep(self, since: int) -> DeviceClock:
+        """Return the clock after the agent was away from ``since`` (agent's UTC ns) on."""
+        return msgspec.structs.replace(self, reached=since + self.offset, standing=since + self.offset, live=False)
+
+    def connected(self) -> DeviceClock:
+        """Return the clock after a new connection: what carries a stamp up to here is a standing value."""
+        return msgspec.structs.replace(self, standing=self.reached or None)
+
+    def stamped(self, newest: int, received: int) -> DeviceClock:
+        """Return the clock after rows whose newest stamp was ``newest`` (0: none had one), received at ``received``."""
+        offset, now = self.offset, received
+        if newest:
+            offset = newest - received if newest > self.reached and abs(newest - received - self.offset) > _DRIFT else self.offset
+            now = newest
+        reached = max(self.reached, now)
+        standing = reached if self.standing is None else self.standing
+        if self.live and reached == self.reached and offset == self.offset:
+            return self
+        return DeviceClock(reached, offset, standing, live=True)
+
+    def ticked(self, now: int) -> DeviceClock:
+        """Return the clock after the agent's time passed ``now`` while nothing came: a silent device has nothing to tell."""
+        if not self.live or now + self.offset <= self.reached:
+            return self
+        return msgspec.structs.replace(self, reached=now + self.offset)
+
+    def late(self, time: int, window: int) -> bool:
+        """Tell whether a sample of ``time`` is older than what the device already delivered, by more than ``window`` ns."""
+        return self.live and time < self.reached - window
+
+
+def watermark(clocks: Iterable[DeviceClock], now: int, window: int) -> int:
+    """Return T: no event with ``time <= T`` will follow unless it is flagged late. A lost device holds T at its last good sample."""
+    return min((clock.reached for clock in clocks if clock.reached), default=now) - window

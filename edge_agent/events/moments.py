@@ -1,0 +1,260 @@
+"""The order of things: from batches and ticks as they arrive to what is folded one after another.
+
+Order inside one tag is the order of arrival, whatever its stamps say; notices stand between what came before and after
+them on their device; across tags and devices the best time decides (events.md 1.5 m). A tick for T waits until T's readings can have
+arrived. The rows of one trigger group stay together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import compress
+
+import msgspec
+
+from edge_agent.events.clocks import LATENESS, DeviceClock
+from edge_agent.model.reading import (
+    AgentDown,
+    Batch,
+    ClockOffset,
+    DeviceDown,
+    DeviceUp,
+    Gap,
+    Notice,
+    Quality,
+    Reading,
+    Timestamps,
+)
+
+_QUALITIES = (Quality.GOOD, Quality.UNCERTAIN, Quality.BAD)
+_EVERY_DEVICE = ""
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """Time that passes without data: plant time ``time`` (UTC ns). ``final`` is the last one before a shutdown."""
+
+    time: int
+    final: bool = False
+
+
+class Read(msgspec.Struct, frozen=True):
+    """The rows of one trigger group, read in one request."""
+
+    group: str
+    readings: Mapping[str, Reading]
+
+
+class Item(msgspec.Struct, frozen=True, gc=False):
+    """One thing to fold: ``key`` is its place in the order, ``time`` its own time, ``batch`` the number of the batch it came in."""
+
+    key: int
+    time: int
+    received: int
+    batch: int
+    device: str
+    what: Notice | Reading | Read | Tick
+    late: bool = False
+
+    @property
+    def order(self) -> tuple[int, bool]:
+        """A tick comes after every reading of its time."""
+        return self.key, type(self.what) is Tick
+
+
+class Route(msgspec.Struct, frozen=True):
+    """What a unit wants of one device: the names of its tags by index, and the indexes that a rule listens to."""
+
+    refs: tuple[str, ...]
+    listened: tuple[bool, ...]
+    wanted: frozenset[int]
+
+
+class Window(msgspec.Struct, frozen=True):
+    """What the intake remembers between turns: the agent's time, the devices' clocks, what still waits, and the batches so far."""
+
+    now: int = 0
+    clocks: Mapping[str, DeviceClock] = msgspec.field(default_factory=dict)
+    waiting: tuple[Item, ...] = ()
+    taken: int = 0
+
+    @property
+    def settled(self) -> int:
+        """How many batches, counted from the first, have been folded completely."""
+        return min((item.batch for item in self.waiting), default=self.taken)
+
+
+class Patience(msgspec.Struct, frozen=True):
+    """How long things wait (plant ns): readings ``reorder``, ticks ``settle``; and what lies behind ``boundary`` until it has settled."""
+
+    reorder: int = 0
+    settle: int = 1_000_000_000
+    boundary: int | None = None
+
+
+def arrange(
+    window: Window, inputs: Sequence[Batch | Tick], routes: Mapping[str, Route], unit: str, patience: Patience
+) -> tuple[Window, list[Item]]:
+    """Take ``inputs`` in; return the new window and what is now to be folded, in order."""
+    intake = _Intake(window, routes, unit, patience)
+    for thing in inputs:
+        if isinstance(thing, Tick):
+            intake.tick(thing)
+        else:
+            intake.batch(thing)
+    return intake.release()
+
+
+class _Intake:
+    """One turn's work on a window: local and mutable, thrown away after it."""
+
+    def __init__(self, window: Window, routes: Mapping[str, Route], unit: str, patience: Patience) -> None:
+        self._now = window.now
+        self._clocks = dict(window.clocks)
+        self._items = list(window.waiting)
+        self._taken = window.taken
+        self._routes, self._prefix, self._patience = routes, f"{unit}/", patience
+        self._late_after = max(patience.reorder, LATENESS)
+        self._final = False
+        self._floor: dict[str, int] = {}  # the last notice per device: what came after it stays after it
+        self._high: dict[str, int] = {}  # the newest place per device: a notice stands behind it
+        self._tags: dict[str, int] = {}  # the newest place per tag: arrival order is never broken
+        for item in self._items:
+            self._note(item)
+
+    def tick(self, tick: Tick) -> None:
+        self._now = max(self._now, tick.time)
+        self._final |= tick.final
+        for device, clock in self._clocks.items():
+            self._clocks[device] = clock.ticked(tick.time)
+        self._items.append(Item(tick.time, tick.time, tick.time, self._taken, _EVERY_DEVICE, tick))
+
+    def batch(self, batch: Batch) -> None:
+        self._now = max(self._now, batch.received)
+        for notice in batch.before:
+            self._notice(notice, batch)
+        route = self._routes.get(batch.device)
+        if route is not None and batch.tags:
+            self._rows(route, batch)
+        for notice in batch.after:
+            self._notice(notice, batch)
+        self._taken += 1
+
+    def release(self) -> tuple[Window, list[Item]]:
+        items = sorted(self._items, key=_order)
+        ready = len(items) if self._final else self._ready(items)
+        return Window(self._now, self._clocks, tuple(items[ready:]), self._taken), items[:ready]
+
+    def _ready(self, items: Sequence[Item]) -> int:
+        """Return how many of ``items`` go now: up to the last that has waited long enough, with all that sorts ahead of it."""
+        patience = self._patience
+        end = len(items)
+        boundary = patience.boundary
+        if boundary is not None and self._now < boundary + patience.settle:
+            end = next((place for place, item in enumerate(items) if item.key >= boundary), end)
+        for place in range(end, 0, -1):
+            item = items[place - 1]
+            hold = patience.settle if type(item.what) is Tick else patience.reorder
+            if item.received + hold <= self._now:
+                return place
+        return 0
+
+    def _notice(self, notice: Notice, batch: Batch) -> None:
+        if isinstance(notice, AgentDown):
+            device, time = _EVERY_DEVICE, notice.until
+        else:
+            device, time = notice.device, notice.until if isinstance(notice, Gap) else notice.time
+        self._tell_clocks(notice, device)
+        high = max(self._high.values(), default=0) if device == _EVERY_DEVICE else self._high.get(device, 0)
+        key = max(time, high, self._floor.get(_EVERY_DEVICE, 0))
+        item = Item(key, time, batch.received, self._taken, device, notice)
+        self._items.append(item)
+        self._note(item)
+
+    def _tell_clocks(self, notice: Notice, device: str) -> None:
+        if isinstance(notice, AgentDown):
+            for known in self._routes:
+                self._clocks[known] = self._clocks.get(known, DeviceClock()).asleep(notice.since)
+        elif isinstance(notice, DeviceDown):
+            self._clocks[device] = self._clocks.get(device, DeviceClock()).lost(notice.last_good)
+        elif isinstance(notice, DeviceUp):
+            self._clocks[device] = self._clocks.get(device, DeviceClock()).connected()
+
+    def _rows(self, route: Route, batch: Batch) -> None:
+        before = self._clocks.get(batch.device, DeviceClock())
+        clock = before.stamped(max(batch.source) or max(batch.server), batch.received)
+        self._clocks[batch.device] = clock
+        standing = clock.standing or 0
+        if batch.snapshots:
+            self._with_snapshots(route, batch, before, standing)
+        elif not route.wanted.isdisjoint(batch.tags):
+            self._plain(
+                compress(range(len(batch.tags)), map(route.listened.__getitem__, batch.tags)), route, batch, before, standing
+            )
+
+    def _with_snapshots(self, route: Route, batch: Batch, before: DeviceClock, standing: int) -> None:
+        taken: set[int] = set()
+        for part in batch.snapshots:
+            taken.update(range(part.start, part.stop))
+        rows = (row for row, tag in enumerate(batch.tags) if row not in taken and route.listened[tag])
+        self._plain(rows, route, batch, before, standing)
+        for part in batch.snapshots:
+            if "/" in part.group and not part.group.startswith(self._prefix):
+                continue  # another unit's group on the same device
+            readings = [_reading(batch, row, route.refs[batch.tags[row]], standing) for row in range(part.start, part.stop)]
+            time = max((reading.at.best for reading in readings), default=batch.received)
+            read = Read(part.group.removeprefix(self._prefix), {reading.tag: reading for reading in readings})
+            self._add(time, batch, read, late=before.late(time, self._late_after))
+
+    def _plain(self, rows: Iterable[int], route: Route, batch: Batch, before: DeviceClock, standing: int) -> None:
+        for row in rows:
+            reading = _reading(batch, row, route.refs[batch.tags[row]], standing)
+            time = reading.at.best
+            self._add(time, batch, reading, late=before.late(time, self._late_after))
+
+    def _add(self, time: int, batch: Batch, what: Reading | Read, *, late: bool) -> None:
+        device = batch.device
+        key = max(time, self._floor.get(device, 0), self._floor.get(_EVERY_DEVICE, 0))
+        if type(what) is Reading:
+            key = max(key, self._tags.get(what.tag, 0))
+        item = Item(key, time, batch.received, self._taken, device, what, late)
+        self._items.append(item)
+        self._note(item)
+
+    def _note(self, item: Item) -> None:
+        """Remember the places that later arrivals must respect."""
+        what, device = item.what, item.device
+        if type(what) is Tick:
+            return
+        self._high[device] = max(self._high.get(device, 0), item.key)
+        if type(what) is Reading:
+            self._tags[what.tag] = item.key
+        elif type(what) is not Read and type(what) is not ClockOffset:
+            self._floor[device] = item.key
+
+
+def _order(item: Item) -> tuple[int, bool]:
+    return item.order
+
+
+def _reading(batch: Batch, row: int, ref: str, standing: int) -> Reading:
+    """Return one row as a reading; a stamp that was known before the connection is no time of change, so it is left out."""
+    source, server = batch.source[row], batch.server[row]
+    at = Timestamps(source if source > standing else None, server if server > standing else None, batch.received)
+    return Reading(ref, batch.values[row], _QUALITIES[batch.quality[row]], at, batch.details.get(row))
+
+
+def together(items: Sequence[Item]) -> Iterator[list[Item]]:
+    """Yield runs of items that make one moment: readings and reads of one time, none twice; every notice and tick alone."""
+    run: list[Item] = []
+    names: set[str] = set()
+    for item in items:
+        what = item.what
+        name = what.tag if isinstance(what, Reading) else f"/{what.group}" if isinstance(what, Read) else None
+        if run and (name is None or not names or name in names or item.time != run[-1].time or item.late != run[-1].late):
+            yield run
+            run, names = [], set()
+        run.append(item)
+        if name is not None:
+            names.add(name)
+    if run:
+        yield run

@@ -1,0 +1,151 @@
+"""One moment through the rules of a unit, phase by phase, and the context stamped into what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from edge_agent.events.rule import Moment, Outcome, Phase, Picture, Rule
+from edge_agent.events.shift import Calendar
+from edge_agent.model.errors import EdgeAgentError
+from edge_agent.model.event import NO_CONTEXT, Acknowledge, Context, ProductionEvent
+from edge_agent.model.reading import DeviceDown, DeviceUp, Notice
+
+
+class RuleError(EdgeAgentError):
+    """A rule failed on its input: the unit is set aside until somebody looks; ``__cause__`` holds the traceback."""
+
+    def __init__(self, rule: str, unit: str, cause: Exception) -> None:
+        super().__init__(f"rule {rule!r} of unit {unit!r} failed: {type(cause).__name__}: {cause}")
+        self.rule, self.unit, self.cause = rule, unit, cause
+
+
+class Steps:
+    """Which rules of a unit take part in which moment. ``rules`` are sorted by phase."""
+
+    def __init__(self, unit: str, rules: Sequence[Rule[Any]], calendar: Calendar | None) -> None:
+        self.unit, self.rules, self.calendar = unit, tuple(rules), calendar
+        self.every = tuple(range(len(self.rules)))
+        self._ticking = tuple(i for i in self.every if self.rules[i].ticks)
+        self._records = tuple(i for i in self.every if self.rules[i].phase == Phase.RECORD)
+        self.first_gap = next((i for i in self.every if self.rules[i].phase == Phase.GAP), len(self.rules))
+        self._by_tag: dict[str, tuple[int, ...]] = {}
+        for i, rule in enumerate(self.rules):
+            for ref in rule.tags:
+                known = self._by_tag.get(ref, ())
+                self._by_tag[ref] = known if i in known else (*known, i)
+
+    def begin(self, states: Sequence[msgspec.Struct], picture: Picture, since: int) -> Work:
+        """Return the work of one turn, from the given states, picture and begin of the current shift (UTC ns)."""
+        return Work(self, list(states), picture, since)
+
+    def of(self, moment: Moment) -> tuple[int, ...]:
+        """Return the rules that ``moment`` concerns, in the order of their phases."""
+        if moment.notices:
+            return self.every
+        if moment.tick:
+            return self._ticking
+        if len(moment.readings) == 1 and not moment.snapshots:
+            return self._by_tag.get(next(iter(moment.readings)), ())
+        concerned = {i for ref in moment.readings for i in self._by_tag.get(ref, ())}
+        if moment.snapshots:
+            concerned.update(self._records)
+        return tuple(sorted(concerned))
+
+
+class Work:
+    """One turn: states and picture as they become, events and effects as they are made. Thrown away when a rule fails."""
+
+    def __init__(self, steps: Steps, states: list[msgspec.Struct], picture: Picture, since: int) -> None:
+        self._steps = steps
+        self.states, self.picture, self.since = states, picture, since
+        self.events: list[ProductionEvent] = []
+        self.effects: list[Acknowledge] = []
+        self._unstamped: list[int] = []
+
+    def step(self, moment: Moment) -> None:
+        """Fold one moment. Raises RuleError."""
+        steps, before, made = self._steps, self.picture, len(self.events)
+        if moment.notices:
+            self.picture = _reachable(before, moment.notices)
+        concerned = steps.of(moment)
+        context: Context | None = before.context
+        for i in concerned:
+            phase = steps.rules[i].phase
+            if phase == Phase.GAP:
+                break
+            if phase == Phase.CONTEXT:
+                context = None  # in the making: what these rules say is stamped when all of them have spoken
+            elif context is None:
+                context = self._settle(moment)
+            self._one(i, moment, before, made, context)
+        if context is None:
+            context = self._settle(moment)
+        for i in range(steps.first_gap, len(steps.rules)):
+            if i in concerned or len(self.events) > made:
+                self._one(i, moment, before, made, context)
+
+    def _settle(self, moment: Moment) -> Context:
+        """Stamp what the rules of the context phase said with the context they left behind; return it."""
+        context = self.picture.context
+        for place in self._unstamped:
+            self.events[place] = self._stamp(self.events[place], context, moment)
+        self._unstamped.clear()
+        return context
+
+    def _one(self, i: int, moment: Moment, before: Picture, made: int, context: Context | None) -> None:
+        rule = self._steps.rules[i]
+        seen = Moment(
+            moment.time, moment.unit, moment.readings, moment.snapshots, moment.notices, self.picture, before,
+            tuple(self.events[made:]), moment.tick, moment.final, moment.late,
+        )  # fmt: skip
+        try:
+            self.states[i], outcome = rule.step(self.states[i], seen)
+            self._take(outcome, seen, context)
+        except Exception as cause:  # told to the agent, which sets the unit aside with this traceback
+            raise RuleError(rule.name, self._steps.unit, cause) from cause
+
+    def _take(self, outcome: Outcome, moment: Moment, context: Context | None) -> None:
+        if outcome.picture:
+            self.picture = msgspec.structs.replace(self.picture, **outcome.picture)
+        self.effects.extend(outcome.effects)
+        for event in outcome.events:
+            if context is None:
+                self._unstamped.append(len(self.events))
+                self.events.append(event)
+            else:
+                self.events.append(self._stamp(event, context, moment))
+
+    def _stamp(self, event: ProductionEvent, context: Context, moment: Moment) -> ProductionEvent:
+        changes: dict[str, Any] = {}
+        ctx = event.ctx
+        if ctx == NO_CONTEXT and not event.data.get("spans"):
+            ctx = self._at(context, event.time)
+            if ctx != NO_CONTEXT:
+                changes["ctx"] = ctx
+        if event.correlation is None and ctx.order is not None:
+            changes["correlation"] = ctx.order
+        if moment.late and not event.late:
+            changes["late"] = True
+        return msgspec.structs.replace(event, **changes) if changes else event
+
+    def _at(self, context: Context, time: int) -> Context:
+        """Return ``context`` with the shift of ``time``: what comes after a boundary but happened before it is the old shift's."""
+        calendar = self._steps.calendar
+        if calendar is None or time >= self.since:
+            return context
+        occurrence = calendar.at(time)
+        return msgspec.structs.replace(context, shift=occurrence.shift if occurrence else None)
+
+
+def _reachable(picture: Picture, notices: Sequence[Notice]) -> Picture:
+    """Return ``picture`` with the devices that the notices call up or down."""
+    down = set(picture.down)
+    for notice in notices:
+        if isinstance(notice, DeviceDown):
+            down.add(notice.device)
+        elif isinstance(notice, DeviceUp):
+            down.discard(notice.device)
+    return picture if down == picture.down else msgspec.structs.replace(picture, down=frozenset(down))
