@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -16,6 +16,7 @@ from edge_agent import __version__
 from edge_agent.agent.collect import Collector
 from edge_agent.agent.unit import Unit
 from edge_agent.events import snapshot
+from edge_agent.model.equipment import EquipmentPath
 from edge_agent.model.instant import iso
 from edge_agent.ports import Buffer, Document, PlantClock, Sink
 from edge_agent.publish.topics import Topics
@@ -34,9 +35,15 @@ class Announcer:
     """Publishes the documents of one agent while a sink is open."""
 
     def __init__(
-        self, buffer: Buffer, clock: PlantClock, topics: Topics, units: Sequence[Unit], collectors: Sequence[Collector], session: str
+        self,
+        buffer: Buffer,
+        clock: PlantClock,
+        topics: Topics,
+        units: Mapping[EquipmentPath, Unit],
+        collectors: Sequence[Collector],
+        session: str,
     ) -> None:
-        """Describe ``units`` and ``collectors``; ``session`` names this run of the agent."""
+        """Describe ``units`` (by their place in the plant) and ``collectors``; ``session`` names this run of the agent."""
         self._buffer = buffer
         self._clock = clock
         self._topics = topics
@@ -60,7 +67,7 @@ class Announcer:
                 name: {"up": bool(state.up), "ready": state.ready, "error": state.error or None, "last_good": state.last_good and iso(state.last_good)}
                 for name, state in devices.items()
             },
-            "units": {unit.name: "quarantined" if unit.quarantined else "ok" for unit in self._units},
+            "units": {unit.name: "quarantined" if unit.quarantined else "ok" for unit in self._units.values()},
         }
         return Document(self._topics.status, msgspec.json.encode(content))
 
@@ -72,8 +79,8 @@ class Announcer:
     async def birth(self, sink: Sink) -> None:
         """Announce everything once, in the order a subscriber needs it: status, meta, state."""
         await sink.announce(self.status("online"))
-        for unit in self._units:
-            await sink.announce(Document(self._topics.meta(unit.name), self.meta(unit)))
+        for path, unit in self._units.items():
+            await sink.announce(Document(self._topics.meta(path), self.meta(unit)))
         await self._states(sink)
 
     async def farewell(self, sink: Sink) -> None:
@@ -88,7 +95,7 @@ class Announcer:
         status = self.status("online")
         while True:
             await self._change(min(1.0, _REFRESH))
-            if any(unit.changed.is_set() for unit in self._units):
+            if any(unit.changed.is_set() for unit in self._units.values()):
                 await self._states(sink, changed_only=True)
             current = self.status("online")
             if _without_time(current) != _without_time(status):
@@ -103,7 +110,7 @@ class Announcer:
     async def _change(self, seconds: float) -> None:
         """Return when a unit's picture changed, at the latest after ``seconds``; never sooner than the spacing allows."""
         await asyncio.sleep(_SPACING)
-        waits = [asyncio.create_task(unit.changed.wait()) for unit in self._units]
+        waits = [asyncio.create_task(unit.changed.wait()) for unit in self._units.values()]
         if waits:
             await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
@@ -111,18 +118,18 @@ class Announcer:
 
     async def _states(self, sink: Sink, *, changed_only: bool = False) -> None:
         heads = await self._buffer.heads()
-        for unit in self._units:
+        for path, unit in self._units.items():
             if changed_only and not unit.changed.is_set():
                 continue
             unit.changed.clear()
             last = heads.get(unit.name, (0, 0, 0))[1]
             payload = snapshot.state_document(unit.picture, unit=unit.name, time=self._clock.now(), epoch=self._buffer.epoch, seq=last)
-            await sink.announce(Document(self._topics.state(unit.name), payload, expiry=_EXPIRY))
+            await sink.announce(Document(self._topics.state(path), payload, expiry=_EXPIRY))
 
     async def checkpoints(self, sink: Sink) -> None:
         """Announce per event stream what was made and what was sent, with running totals."""
         heads = await self._buffer.heads()
-        for unit in self._units:
+        for unit in self._units.values():
             first, last, published = heads.get(unit.name, (1, 0, 0))
             payload = snapshot.checkpoint_document(
                 unit.picture,

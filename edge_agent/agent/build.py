@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from uuid import uuid4
 
 from edge_agent.agent.announce import Announcer
 from edge_agent.agent.collect import Collector, Deliver
@@ -18,8 +19,8 @@ from edge_agent.events import catalog as events
 from edge_agent.events.derive import Fold
 from edge_agent.events.shift import Calendar
 from edge_agent.events.snapshot import meta_document
+from edge_agent.model.equipment import EquipmentPath
 from edge_agent.model.reading import Tag
-from edge_agent.model.stream import session_id
 from edge_agent.ports import Buffer, DeviceWiring, Driver, PlantClock
 from edge_agent.publish.topics import StreamInfo, Topics
 
@@ -55,13 +56,15 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
     """Wire one agent; opens nothing."""
     settings = config.agent
     prefix, cfg = settings.events.type_prefix, config.fingerprint
-    topics = Topics(root=settings.mqtt.root, site=tuple(settings.site), agent=settings.agent, units={u.unit: tuple(u.path) for u in config.units})
+    topics = Topics(settings.mqtt.root, tuple(settings.site), settings.agent)
+    agent_stream = f"_agent/{settings.agent}"
     names = {device.device: (device.driver, drivers.endpoint(device)) for device in config.devices}
-    journal = Journal(topics.agent_stream, buffer, clock, prefix=prefix, cfg=cfg, devices=names)
+    journal = Journal(agent_stream, buffer, clock, prefix=prefix, cfg=cfg, devices=names)
     units = _units(config, buffer, clock, prefix, cfg)
     collectors, endpoints = _collectors(config, units, journal, clock)
     _route_effects(units, collectors)
-    announcer = Announcer(buffer, clock, topics, units, collectors, session_id())
+    paths = [EquipmentPath((*unit.path, unit.unit)) for unit in config.units]
+    announcer = Announcer(buffer, clock, topics, dict(zip(paths, units, strict=True)), collectors, uuid4().hex)
     metas = {unit.unit: unit for unit in config.units}
     tags = _tags(config)
     announcer.meta = lambda unit: meta_document(metas[unit.name], tags=tags, cfg=cfg)
@@ -76,8 +79,15 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
         delivered=delivered,
         announcer=announcer,
         topics=topics,
-        streams=topics.streams(),
+        streams={stream.name: stream for stream in _streams(topics, agent_stream, dict(zip(paths, units, strict=True)))},
     )
+
+
+def _streams(topics: Topics, agent_stream: str, units: Mapping[EquipmentPath, Unit]) -> Iterator[StreamInfo]:
+    yield topics.agent_stream(agent_stream)
+    for path, unit in units.items():
+        yield topics.unit_stream(unit.name, path)
+        yield topics.telemetry_stream(unit.name, path)
 
 
 def _tags(config: AgentConfig) -> dict[str, Tag]:

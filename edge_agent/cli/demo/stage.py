@@ -1,0 +1,217 @@
+"""The processes of the demo: each a program of its own, on a free port, with its log in the demo's folder."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from edge_agent.agent.clock import CLOCK_FILE
+from edge_agent.cli.demo.broker import broker_command
+from edge_agent.config.source import read
+from edge_agent.model.errors import ConfigError, EdgeAgentError
+
+_READY = 30.0
+_END = 20.0
+
+
+class StageError(EdgeAgentError):
+    """A process of the demo did not do what it should; the text names its log."""
+
+
+class Process:
+    """One child process; its stdout is read line by line, its stderr goes to a log file."""
+
+    def __init__(self, name: str, arguments: list[str], folder: Path, environment: dict[str, str]) -> None:
+        """Prepare to run ``arguments`` with this Python."""
+        self.name = name
+        self.log = folder / f"{name}.log"
+        self._arguments = arguments
+        self._environment = environment
+        self.lines: asyncio.Queue[str] = asyncio.Queue(maxsize=1000)
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs now."""
+        return self._process is not None and self._process.returncode is None
+
+    async def start(self) -> None:
+        """Start it (again)."""
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, *self._arguments, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=log, env=self._environment
+            )
+        self._reader = asyncio.create_task(self._read(self._process))
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        if process.stdout is None:
+            return
+        async for raw in process.stdout:
+            if self.lines.full():
+                self.lines.get_nowait()
+            self.lines.put_nowait(raw.decode(errors="replace").rstrip("\n"))
+
+    async def ready(self) -> str:
+        """Wait for its ``ready ...`` line and return what follows. Raises StageError with the end of its log."""
+        deadline = time.monotonic() + _READY
+        while time.monotonic() < deadline:
+            if self._process is not None and self._process.returncode is not None and self.lines.empty():
+                break
+            try:
+                line = await asyncio.wait_for(self.lines.get(), 0.2)
+            except TimeoutError:
+                continue
+            if line.startswith("ready"):
+                return line.removeprefix("ready").strip()
+        raise StageError(f"{self.name} did not start:\n{self.tail()}")
+
+    def tail(self, lines: int = 15) -> str:
+        """Return the end of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else "(no log)"
+
+    def signal(self, number: int) -> None:
+        """Send a signal if it runs."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
+
+    async def wait(self, seconds: float) -> int | None:
+        """Return its exit code, None when it still runs after ``seconds``."""
+        if self._process is None:
+            return 0
+        try:
+            return await asyncio.wait_for(self._process.wait(), seconds)
+        except TimeoutError:
+            return None
+
+    async def end(self, number: int, seconds: float = _END) -> int | None:
+        """Send a signal and wait; kill what does not end."""
+        self.signal(number)
+        code = await self.wait(seconds)
+        if code is None:
+            self.signal(9)
+            await self.wait(5.0)
+        if self._reader is not None:
+            await asyncio.wait([self._reader], timeout=1.0)
+            self._reader.cancel()
+        return code
+
+
+class Stage:
+    """Everything that runs in one demo."""
+
+    def __init__(self, root: Path, folder: Path, scenario: Path, speed: float, *, faults: bool, broker: str | None) -> None:
+        """Prepare ``scenario``; raises ConfigError when it cannot be read."""
+        self.root, self.folder, self.scenario, self.speed, self.faults = root, folder, scenario, speed, faults
+        self.external_broker = broker
+        source = read(scenario)
+        if source.problems or not isinstance(source.data, dict):
+            raise ConfigError("\n".join(map(str, source.problems)) or f"{scenario}: no scenario")
+        self.script: dict[str, Any] = source.data
+        self.clock_file = folder / "clock.json"
+        self.report_file = folder / "report.json"
+        self.environment = os.environ | {"PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"}
+        self.started: int | None = None
+        self.processes: dict[str, Process] = {}
+        self.ports: dict[str, int] = {}
+
+    @property
+    def length(self) -> float:
+        """The scenario's length in plant seconds."""
+        return float(self.script["length"])
+
+    def plant_time(self) -> float:
+        """Return plant seconds since the scenario's epoch."""
+        return 0.0 if self.started is None else (time.monotonic_ns() - self.started) / 1e9 * self.speed
+
+    def _write_clock(self) -> None:
+        content = {"epoch": str(self.script["epoch"]), "speed": self.speed, "started": self.started}
+        beside = self.clock_file.with_suffix(".new")
+        beside.write_text(json.dumps(content), encoding="utf-8")
+        beside.replace(self.clock_file)
+
+    async def open(self) -> None:
+        """Start everything but the plant's clock: t=0 stands still until `begin`."""
+        self._write_clock()
+        for name in ("broker", "plc", "plc_link", "meter", "heater"):
+            self.ports[name] = _free_port()
+        if self.external_broker is None:
+            await self._spawn("broker", broker_command(self.folder, self.ports["broker"]))
+        plc = ["-m", "simulators.opcua_plc", *self._common("plc")]
+        await asyncio.gather(
+            self._spawn("plc", plc),
+            self._spawn("meter", ["-m", "simulators.modbus_meter", *self._common("meter")]),
+            self._spawn("heater", ["-m", "simulators.modbus_heater", *self._common("heater")]),
+            self._spawn("plc_link", self._proxy()),
+        )
+        await self._spawn("mom", self._mom(), ready=False)
+        self.environment |= {
+            "MQTT_HOST": self.broker.rpartition(":")[0],
+            "MQTT_PORT": self.broker.rpartition(":")[2],
+            "PLC_PORT": str(self.ports["plc_link"]),
+            "METER_PORT": str(self.ports["meter"]),
+            "HEATER_PORT": str(self.ports["heater"]),
+            "EDGE_AGENT_BUFFER": str(self.folder / "buffer"),
+            CLOCK_FILE: str(self.clock_file),
+        }
+        await self._spawn("agent", ["-m", "edge_agent", "run", "-c", str(self.root / "config")], ready=False)
+
+    @property
+    def broker(self) -> str:
+        """host:port of the broker in use."""
+        return self.external_broker or f"127.0.0.1:{self.ports['broker']}"
+
+    def _common(self, name: str) -> list[str]:
+        arguments = ["--scenario", str(self.scenario), "--port", str(self.ports[name]), "--clock", str(self.clock_file)]
+        arguments += ["--ledger", str(self.folder / f"{name}.ledger")]
+        return [*arguments, "--faults"] if self.faults else arguments
+
+    def _proxy(self) -> list[str]:
+        arguments = ["-m", "simulators.faults", "--listen", str(self.ports["plc_link"]), "--target", f"127.0.0.1:{self.ports['plc']}"]
+        arguments += ["--scenario", str(self.scenario), "--clock", str(self.clock_file), "--ledger", str(self.folder / "plc_link.ledger")]
+        for begin, end in self.windows("link_cuts"):
+            arguments += ["--cut", f"{begin:g}-{end:g}"]
+        return arguments
+
+    def _mom(self) -> list[str]:
+        arguments = ["-m", "simulators.mom", "--scenario", str(self.scenario), "--broker", self.broker, "--clock", str(self.clock_file)]
+        arguments += ["--report", str(self.report_file)]
+        for name in ("plc", "meter", "heater"):
+            arguments += ["--ledger", str(self.folder / f"{name}.ledger")]
+        return [*arguments, "--faults"] if self.faults else arguments
+
+    def windows(self, name: str) -> list[tuple[float, float]]:
+        """Return the scenario's fault windows called ``name`` in plant seconds; none when faults are not wanted."""
+        listed = (self.script.get("faults") or {}).get(name) or [] if self.faults else []
+        return [(float(begin), float(end)) for begin, end in listed]
+
+    async def _spawn(self, name: str, arguments: list[str], *, ready: bool = True) -> None:
+        process = Process(name, arguments, self.folder, dict(self.environment))
+        self.processes[name] = process
+        await process.start()
+        if ready:
+            await process.ready()
+
+    def begin(self) -> None:
+        """Let the plant run from now on."""
+        self.started = time.monotonic_ns() + 50_000_000
+        self._write_clock()
+
+    async def close(self) -> None:
+        """End whatever still runs, the agent first."""
+        order = ["agent", "mom", "plc_link", "plc", "meter", "heater", "broker"]
+        for name in order:
+            if name in self.processes:
+                await self.processes[name].end(15, 5.0)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,139 @@
+"""What a MOM keeps of one work unit, built from events alone: counts by order, mode and shift, states, downtimes, samples, alarms, energy."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from simulators.inbox import Event
+
+PREFIX = "edgeagent."
+
+
+@dataclass
+class Stop:
+    """One downtime as told by its events."""
+
+    start: float
+    order: str | None
+    end: float | None = None
+    duration: float | None = None
+    category: str = ""
+    reason: int | None = None
+    micro: bool | None = None
+    ended_events: int = 0
+
+
+@dataclass
+class Books:
+    """The books of one unit and its agent. All times are plant seconds since ``epoch``."""
+
+    epoch: datetime
+    counts: dict[tuple[str | None, str | None, str | None, str], int] = field(default_factory=lambda: defaultdict(int))
+    totals: dict[str, tuple[int, int]] = field(default_factory=dict)
+    unassigned: int = 0
+    states: list[tuple[float, Any, Any, dict[str, Any]]] = field(default_factory=list)
+    modes: list[tuple[float, Any, Any]] = field(default_factory=list)
+    orders: dict[str, list[float | None]] = field(default_factory=dict)
+    shifts: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+    stops: dict[str, Stop] = field(default_factory=dict)
+    alarms: dict[str, list[Any]] = field(default_factory=dict)
+    samples: list[tuple[float, str | None, Any, str]] = field(default_factory=list)
+    energy: dict[str | None, int] = field(default_factory=lambda: defaultdict(int))
+    energy_wh: float = 0.0
+    gaps: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+    steps: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+    readings: list[tuple[str, float, Any, str]] = field(default_factory=list)
+    agent: list[tuple[float, str, dict[str, Any]]] = field(default_factory=list)
+    unknown_types: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    early: int = 0
+    disagreeing: list[str] = field(default_factory=list)
+    snapshot: dict[str, Any] | None = None
+    last_time: float = 0.0
+
+    def t(self, text: str) -> float:
+        """Return an RFC 3339 time as plant seconds."""
+        return (datetime.fromisoformat(text).astimezone(UTC) - self.epoch).total_seconds()
+
+    def apply(self, event: Event) -> None:
+        """Book one event; the inbox gives each exactly once and in order."""
+        name = event["type"].removeprefix(PREFIX).removesuffix(".v1")
+        time, data = self.t(event["time"]), event["data"]
+        self.early += time > self.t(event["recordedtime"]) + 1.0
+        self.last_time = max(self.last_time, time)
+        book = getattr(self, "_" + name.replace(".", "_"), None)
+        if book is not None:
+            book(time, data, event)
+        elif name.startswith(("agent.", "device.", "clock.", "config.")):
+            self.agent.append((time, name, data))
+        else:
+            self.unknown_types[name] += 1
+
+    def _production_count(self, _: float, data: dict[str, Any], event: Event) -> None:
+        ctx, counter = data["ctx"], data["counter"]
+        self.counts[ctx.get("order"), ctx.get("mode"), ctx.get("shift"), data["disposition"]] += data["delta"]
+        if data.get("spans"):
+            self.unassigned += data["delta"]
+        first, last = self.totals.get(counter, (data["total"] - data["delta"], data["total"] - data["delta"]))
+        if last + data["delta"] != data["total"]:
+            self.disagreeing.append(f"{event['id']}: {counter} {last} + {data['delta']} is not {data['total']}")
+        self.totals[counter] = (first, data["total"])
+
+    def _counter_discontinuity(self, time: float, data: dict[str, Any], _: Event) -> None:
+        self.steps.append((time, data))
+
+    def _state_changed(self, time: float, data: dict[str, Any], _: Event) -> None:
+        self.states.append((time, data["from"], data["to"], data))
+
+    def _mode_changed(self, time: float, data: dict[str, Any], _: Event) -> None:
+        self.modes.append((time, data["from"], data["to"]))
+
+    def _order_started(self, time: float, data: dict[str, Any], _: Event) -> None:
+        self.orders[data["order"]] = [time, None]
+
+    def _order_completed(self, time: float, data: dict[str, Any], _: Event) -> None:
+        self.orders.setdefault(data["order"], [None, None])[1] = time
+
+    def _shift_changed(self, time: float, data: dict[str, Any], _: Event) -> None:
+        self.shifts.append((time, data))
+
+    def _downtime_started(self, time: float, data: dict[str, Any], _: Event) -> None:
+        stop = self.stops.setdefault(data["downtime_id"], Stop(time, data["ctx"].get("order")))
+        stop.category = data.get("category", "")
+        self._reason(stop, data)
+
+    def _downtime_reason(self, _: float, data: dict[str, Any], __: Event) -> None:
+        if data["downtime_id"] in self.stops:
+            self._reason(self.stops[data["downtime_id"]], data)
+
+    def _downtime_ended(self, time: float, data: dict[str, Any], _: Event) -> None:
+        stop = self.stops.setdefault(data["downtime_id"], Stop(self.t(data["started_at"]), data["ctx"].get("order")))
+        stop.end, stop.duration, stop.category, stop.micro = time, data["duration_s"], data["category"], data["micro"]
+        stop.ended_events += 1
+        self._reason(stop, data)
+
+    @staticmethod
+    def _reason(stop: Stop, data: dict[str, Any]) -> None:
+        if data.get("reason"):
+            stop.reason = data["reason"]["code"]
+
+    def _alarm_raised(self, time: float, data: dict[str, Any], _: Event) -> None:
+        self.alarms[data["instance_id"]] = [str(data["alarm_id"]), time, None]
+
+    def _alarm_cleared(self, time: float, data: dict[str, Any], _: Event) -> None:
+        self.alarms.setdefault(data["instance_id"], [str(data["alarm_id"]), None, None])[2] = time
+
+    def _quality_result(self, time: float, data: dict[str, Any], _: Event) -> None:
+        self.samples.append((time, (data.get("unit") or {}).get("serial"), data.get("value"), data["verdict"]))
+
+    def _energy_consumed(self, _: float, data: dict[str, Any], __: Event) -> None:
+        self.energy[data["ctx"].get("order")] += int(data["raw_delta"])
+        self.energy_wh += data["delta"] * 1000
+
+    def _collection_gap(self, time: float, data: dict[str, Any], _: Event) -> None:
+        self.gaps.append((time, data))
+
+    def _state_snapshot(self, time: float, data: dict[str, Any], _: Event) -> None:
+        self.snapshot = {"time": time, **data}

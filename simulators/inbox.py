@@ -1,0 +1,119 @@
+"""The consumer's side of the delivery contract, and nothing else: each event of a stream once, in the order of its numbers.
+
+Per stream it keeps ``(epoch, last)``. A number at or below ``last`` is a duplicate; the next one is applied; one further on is parked until the hole is
+filled, asked for again, or covered by a ``collection.gap`` that names its numbers. This is written from the published
+contract alone and shares no code with the agent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+Event = dict[str, Any]
+
+
+@dataclass
+class Stream:
+    """What is known of one stream (CloudEvents ``source``)."""
+
+    epoch: str = ""
+    last: int = 0
+    parked: dict[int, Event] = field(default_factory=dict)
+    ids: set[str] = field(default_factory=set)
+    epochs: list[str] = field(default_factory=list)
+    hole_since: float | None = None
+    asked: float = float("-inf")
+
+
+@dataclass
+class Tally:
+    """Counts of everything that was not a plain next event."""
+
+    received: int = 0
+    applied: int = 0
+    duplicates: int = 0
+    parked: int = 0
+    declared_missing: int = 0
+    conflicts: list[str] = field(default_factory=list)
+
+
+class Inbox:
+    """Deduplicates and orders."""
+
+    def __init__(self) -> None:
+        """Start empty: the first number of a stream is expected to be 1."""
+        self.streams: dict[str, Stream] = {}
+        self.tally = Tally()
+
+    def receive(self, event: Event, now: float) -> Iterator[Event]:
+        """Yield what can be applied now, in order; ``now`` is machine time in seconds."""
+        self.tally.received += 1
+        stream = self.streams.setdefault(event["source"], Stream())
+        epoch, seq = event["data"]["epoch"], int(event["data"]["seq"])
+        if epoch != stream.epoch:
+            if epoch in stream.epochs:
+                self.tally.conflicts.append(f"{event['id']}: an epoch that had ended")
+                return
+            stream.epochs.append(epoch)
+            stream.epoch, stream.last, stream.parked = epoch, 0, {}
+        if not self._is_consistent(event, seq):
+            return
+        if seq <= stream.last or seq in stream.parked:
+            self.tally.duplicates += 1
+            if event["id"] not in stream.ids:
+                self.tally.conflicts.append(f"{event['id']}: an old number with an id never seen")
+            return
+        stream.ids.add(event["id"])
+        stream.parked[seq] = event
+        if seq != stream.last + 1:
+            self.tally.parked += 1
+        yield from self._advance(stream)
+        stream.hole_since = (stream.hole_since if stream.hole_since is not None else now) if stream.parked else None
+
+    def _is_consistent(self, event: Event, seq: int) -> bool:
+        if int(event["sequence"]) != seq or len(event["sequence"]) != 20:
+            self.tally.conflicts.append(f"{event['id']}: sequence {event['sequence']} does not say {seq}")
+            return False
+        return True
+
+    def _advance(self, stream: Stream) -> Iterator[Event]:
+        while stream.parked:
+            event = stream.parked.pop(stream.last + 1, None)
+            if event is None:
+                covering = next((e for e in stream.parked.values() if _covers(e, stream.last + 1)), None)
+                if covering is None:
+                    return
+                self.tally.declared_missing += int(covering["data"]["seq"]) - stream.last - 1
+                stream.last = int(covering["data"]["seq"]) - 1
+                continue
+            stream.last += 1
+            self.tally.applied += 1
+            yield event
+
+    def holes(self, now: float, patience: float = 0.5, again: float = 2.0) -> Iterator[tuple[str, str, int, int]]:
+        """Yield (source, epoch, first, last missing) of every hole worth asking for now."""
+        for source, stream in self.streams.items():
+            if (
+                stream.parked
+                and stream.hole_since is not None
+                and now - stream.hole_since >= patience
+                and now - stream.asked >= again
+            ):
+                stream.asked = now
+                yield source, stream.epoch, stream.last + 1, min(stream.parked) - 1
+
+    def missing(self) -> int:
+        """Return how many numbers are known to exist and were neither delivered nor declared lost."""
+        return sum(
+            min(s.parked) - s.last - 1 + (max(s.parked) - min(s.parked) + 1 - len(s.parked))
+            for s in self.streams.values()
+            if s.parked
+        )
+
+
+def _covers(event: Event, seq: int) -> bool:
+    data = event["data"]
+    first, last = data.get("seq_from"), data.get("seq_to")
+    return event["type"].endswith("collection.gap.v1") and first is not None and int(first) <= seq <= int(last)
