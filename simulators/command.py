@@ -1,0 +1,73 @@
+"""The command line that all simulators share: scenario, clock, address, faults, ledger; a clean end on SIGTERM and SIGINT."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from simulators.clock import Clock, ClockError, read_clock, start_clock
+from simulators.ledger import Ledger
+from simulators.scenario import ScenarioError, load_scenario
+from simulators.schema import Scenario
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a simulator needs to play."""
+
+    scenario: Scenario
+    clock: Clock
+    ledger: Ledger
+    host: str
+    port: int
+    faults: bool
+
+
+def arguments(name: str, what: str) -> argparse.ArgumentParser:
+    """Make the parser with the options that all simulators have."""
+    parser = argparse.ArgumentParser(prog=f"python -m simulators.{name}", description=what)
+    parser.add_argument("--scenario", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--speed", type=float, default=1.0, help="plant seconds per machine second, without --clock")
+    parser.add_argument("--clock", type=Path, metavar="FILE", help="clock file shared by all processes of the run")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True, help="0 takes a free one; the ready line names it")
+    parser.add_argument("--faults", action="store_true", help="also inject the scenario's faults that are this simulator's")
+    parser.add_argument("--ledger", type=Path, metavar="FILE", help="append what truly happened, as JSON lines")
+    return parser
+
+
+def play(parser: argparse.ArgumentParser, simulator: Callable[[Stage], Awaitable[None]]) -> None:
+    """Run a simulator until it ends or a signal ends it; exit code 2 for a scenario or clock that cannot be used."""
+    options = parser.parse_args()
+    try:
+        scenario = load_scenario(options.scenario)
+        clock = start_clock(scenario, options.speed) if options.clock is None else read_clock(options.clock, scenario)
+    except (ScenarioError, ClockError) as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+    with Ledger(options.ledger) as ledger:
+        stage = Stage(scenario, clock, ledger, options.host, options.port, options.faults)
+        asyncio.run(until_signal(simulator(stage)))
+
+
+async def until_signal(work: Awaitable[None]) -> None:
+    """Cancel ``work`` on SIGTERM or SIGINT and wait for its end."""
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        # The signal asked for it; anybody else's cancellation ends this task as well, right after.
+        return
+
+
+def ready(url: str) -> None:
+    """Tell the harness that the simulator listens."""
+    print(f"ready {url}", flush=True)
