@@ -45,7 +45,7 @@ class Books:
     energy_wh: float = 0.0
     gaps: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     steps: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
-    readings: list[tuple[str, float, Any, str]] = field(default_factory=list)
+    readings: list[tuple[str, float, Any, int]] = field(default_factory=list)
     agent: list[tuple[float, str, dict[str, Any]]] = field(default_factory=list)
     unknown_types: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     early: int = 0

@@ -16,7 +16,6 @@ import statistics
 import sys
 import time
 from collections import deque
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -143,10 +142,9 @@ class Mom:
     def _telemetry(self, event: Event) -> None:
         for _ in self.inbox.receive(event, time.monotonic()):
             data = event["data"]
-            start = datetime.fromisoformat(data["t0"]).astimezone(UTC)
-            base = (start - self.books.epoch).total_seconds()
-            for index, offset, value, quality in zip(data["tag"], data["dt_ms"], data["value"], data["q"], strict=True):
-                self.books.readings.append((data["tags"][index]["tag"], base + offset / 1000, value, quality))
+            columns, base = data["columns"], self.books.t(data["t0"])
+            for index, offset, value, quality in zip(columns["tag"], columns["dt_us"], columns["value"], columns["q"], strict=True):
+                self.books.readings.append((data["tags"][index]["tag"], base + offset / 1e6, value, quality))
 
     def _ask(self) -> None:
         """Ask the agent for the numbers that are missing."""

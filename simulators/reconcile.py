@@ -339,7 +339,7 @@ class Reconciliation:
         hot = [
             value
             for tag, time, value, q in self.books.readings
-            if tag.endswith(".pv") and q != "bad" and not self._plausible(value)
+            if tag.endswith(".pv") and q != 2 and not self._plausible(value)
         ]
         yield _row("heater values that never were", "0", str(len(hot)))
 

@@ -122,7 +122,13 @@ class Agent:
             return  # records stay in the buffer; the link has told the log
 
         def open_() -> contextlib.AbstractAsyncContextManager[Sink]:
-            return mqtt.connect(settings.mqtt, topics=parts.topics, streams=parts.streams, will=parts.announcer.will())
+            return mqtt.connect(
+                settings.mqtt,
+                topics=parts.topics,
+                streams=parts.streams,
+                will=parts.announcer.will(),
+                type_prefix=settings.events.type_prefix,
+            )
 
         async def use(sink: Sink) -> None:
             await parts.announcer.birth(sink)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
@@ -23,10 +24,6 @@ _HEARTBEAT = 10.0
 
 _RETRY = 0.5
 
-_SETTLE = 500_000_000
-"""Plant ns by which a tick trails its time, so that what was published at T is there when T is closed."""
-
-
 class Unit:
     """Runs the fold of one work unit."""
 
@@ -38,7 +35,9 @@ class Unit:
         self._clock = clock
         self._prefix = prefix
         self._cfg = cfg
-        self._inbox: list[tuple[Batch | Tick, asyncio.Future[None] | None]] = []
+        self._inbox: list[tuple[Batch, asyncio.Future[None] | None]] = []
+        self._held: deque[asyncio.Future[None] | None] = deque()
+        self._released = 0
         self._wake = asyncio.Event()
         self._stored = 0.0
         self._stopping = False
@@ -55,8 +54,8 @@ class Unit:
     async def open(self) -> None:
         """Load the stored state; after an absence of the agent its first input is that absence."""
         states, last_seen = await self._buffer.states(self.name)
-        self._state, dropped = self._fold.start(states)
-        for rule in dropped:
+        self._state = self._fold.start(states)
+        for rule in self._state.dropped:
             self._log.warning("rule.state_dropped", rule=rule, reason="its meaning changed in the configuration; a new baseline is taken")
         now = self._clock.now()
         self._next_tick = now // NS * NS + NS
@@ -91,7 +90,7 @@ class Unit:
     async def _wait(self) -> None:
         """Return when something was delivered or the next tick is due."""
         waking = asyncio.create_task(self._wake.wait())
-        ticking = asyncio.create_task(_until(self._clock, self._next_tick + _SETTLE))
+        ticking = asyncio.create_task(_until(self._clock, self._next_tick))
         try:
             await asyncio.wait((waking, ticking), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -101,10 +100,9 @@ class Unit:
     def _due(self, now: int) -> list[Tick]:
         """Return the ticks that have come due: each declared boundary, and the newest whole second (one is enough after a pause)."""
         ticks: list[Tick] = []
-        reached = now - _SETTLE
-        while self._next_tick <= reached:
+        while self._next_tick <= now:
             boundary = self._fold.next_boundary(self._next_tick - 1)
-            second = reached // NS * NS
+            second = now // NS * NS
             ticks.append(Tick(min(boundary, second) if boundary is not None else second))
             self._next_tick = ticks[-1].time // NS * NS + NS
             following = self._fold.next_boundary(ticks[-1].time)
@@ -114,17 +112,26 @@ class Unit:
 
     async def _turn(self, ticks: Sequence[Tick]) -> None:
         taken, self._inbox = self._inbox, []
-        inputs = [entry for entry, _ in taken] + list(ticks)
-        waiting = [future for _, future in taken if future is not None]
+        self._held.extend(future for _, future in taken)
+        inputs: list[Batch | Tick] = [batch for batch, _ in taken]
+        inputs += ticks
         if inputs and self.quarantined is None:
             try:
                 turn = self._fold.fold(self._state, inputs)
             except RuleError as error:
-                turn = self._quarantine(error)
-            if turn is not None:
+                await self._quarantine(error)
+            else:
                 await self._commit(turn)
-        for future in waiting:
-            if not future.done():
+                self._release(turn.settled)
+        if self.quarantined is not None:
+            self._release(self._released + len(self._held))
+
+    def _release(self, settled: int) -> None:
+        """Let the first ``settled`` batches of all be accepted; later ones still wait inside the fold."""
+        while self._held and self._released < settled:
+            self._released += 1
+            future = self._held.popleft()
+            if future is not None and not future.done():
                 future.set_result(None)
 
     async def _commit(self, turn: Turn) -> None:
@@ -155,7 +162,7 @@ class Unit:
         """Return an event of this unit as an entry of its stream."""
         return encode(event, stream=self.name, prefix=self._prefix, recorded=recorded, cfg=self._cfg)
 
-    def _quarantine(self, error: RuleError) -> Turn | None:
+    async def _quarantine(self, error: RuleError) -> None:
         """Stop folding this unit because a rule of it is broken: say so in its stream and its log; the other units go on."""
         self.quarantined = str(error)
         self._log.critical("unit.quarantined", rule=error.rule, exc_info=error.__cause__)
@@ -165,7 +172,7 @@ class Unit:
             time=now,
             data={"reason": "rule_error", "interval": [iso(now), None], "tags": ["*"], "lost": "unknown", "recovered": {}, "error": str(error)},
         )
-        return Turn(state=self._state, events=(gap,))
+        await self._append([self.encode(gap, now)], Checkpoint(self.name, {}, now))
 
     async def close(self) -> None:
         """Fold what waits and one last tick that closes intervals; then nothing more is taken."""
