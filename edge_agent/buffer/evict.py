@@ -1,0 +1,168 @@
+"""What goes when there is no room: delivered records first, then telemetry, then events, always the oldest, always declared.
+
+`Room` says how far the file may grow: the quota less the log, and never into the space that is left to others. A reserve file
+gives the log room to work when somebody else has filled the disk, because even deleting needs to write.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import apsw
+import msgspec
+
+from edge_agent.buffer.config import BufferConfig
+from edge_agent.buffer.loss import Loss
+from edge_agent.buffer.schema import PAGE
+from edge_agent.buffer.store import Place, Store, Stored
+from edge_agent.model.stream import Kind
+
+_ALWAYS = 2 << 20
+"""Bytes the store may use whatever `min_free` says."""
+_ROW = 256
+"""Bytes of a row beside its body, indexes included (measured, rounded up)."""
+
+
+class Room:
+    """The limits of one store on its file system."""
+
+    def __init__(self, directory: Path, config: BufferConfig) -> None:
+        """Derive the limits from ``config``; nothing is touched."""
+        self._directory = directory
+        self._min_free = config.min_free
+        self._reserve = directory / "reserve"
+        self._reserve_size = min(8 << 20, config.max_bytes // 8)
+        self.wal_pages = max(16, min(1000, config.max_bytes // PAGE // 16))
+        # The log may outgrow its limit by one transaction; a transaction is bounded in bytes by the same figure.
+        self.batch_bytes = self.wal_pages * PAGE
+        self.quota = (config.max_bytes - self._reserve_size - 3 * self.wal_pages * PAGE) // PAGE
+
+    def limit(self, pages: int) -> int:
+        """Return to how many pages a file of ``pages`` may grow now."""
+        try:
+            disk = os.statvfs(self._directory)
+        except OSError:
+            return self.quota  # the commit that follows tells what is wrong with the disk
+        free = disk.f_bavail * disk.f_frsize - self._min_free
+        return max(min(self.quota, pages + max(0, free) // PAGE), min(self.quota, _ALWAYS // PAGE))
+
+    def keep_reserve(self) -> None:
+        """Write the reserve file where it is missing and the disk has room for it."""
+        try:
+            if self._reserve.exists():
+                return
+            disk = os.statvfs(self._directory)
+            if disk.f_bavail * disk.f_frsize < self._min_free + 2 * self._reserve_size:
+                return
+            with self._reserve.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, self._reserve_size)
+        except OSError:
+            self.release_reserve()  # half a reserve is none
+
+    def release_reserve(self) -> bool:
+        """Give the reserve to the log; return whether there was one."""
+        try:
+            self._reserve.unlink()
+        except OSError:
+            return False
+        return True
+
+
+class Evicted(msgspec.Struct):
+    """What one eviction dropped: records per kind, the losses that declare them."""
+
+    records: dict[str, int]
+    losses: list[Loss]
+
+
+class _Run(msgspec.Struct):
+    """Neighbours in one stream that become one loss record: the last place stays, the others go."""
+
+    loss: Loss
+    last: Place
+    victims: list[Place] = []
+    dropped: int = 0
+
+
+def evict(store: Store, kind: Kind, above: int, target: int, prefix: str) -> Evicted:
+    """Drop the oldest waiting records of ``kind`` behind row ``above`` until about ``target`` bytes are free; inside a transaction.
+
+    A stream's loss record that is already there grows; where the numbers are not contiguous a new one begins, so that nothing is
+    declared lost which was delivered.
+    """
+    open_runs: dict[int, _Run] = {}
+    closed: list[_Run] = []
+    freed, position = 0, above
+    while freed < target and (found := store.waiting(kind, position, 256)):
+        for stored in found:
+            position = stored.place.id
+            if stored.record.resent:
+                store.forget_resend(stored.place)
+                continue
+            freed += _take(stored, open_runs, closed)
+            if freed >= target:
+                break
+    evicted = Evicted({kind: 0}, [])
+    for run in (*closed, *open_runs.values()):
+        if run.dropped:
+            store.drop(run.victims)
+            store.replace(run.last, run.loss.entry(prefix), run.loss.first or run.last.first)
+            evicted.losses.append(run.loss)
+            evicted.records[kind] += len(run.victims)
+    return evicted
+
+
+def _take(stored: Stored, open_runs: dict[int, _Run], closed: list[_Run]) -> int:
+    """Cover one record by the run of its stream; return the bytes that this frees."""
+    place, entry = stored.place, stored.record.entry
+    run = open_runs.get(place.stream)
+    if run is not None and (run.last.seq + 1 != place.first or _other_loss(stored)):
+        closed.append(open_runs.pop(place.stream))
+        run = None
+    if _other_loss(stored):
+        return 0
+    if run is None:
+        loss = Loss(entry.stream, entry.kind, "buffer_overflow", entry.time, entry.time, entry.recorded)
+        run = open_runs[place.stream] = _Run(loss, place)
+    else:
+        run.victims.append(run.last)
+        run.last = place
+    run.loss.cover(entry, place.seq)
+    run.dropped += not stored.loss
+    return 0 if stored.loss else len(entry.body) + _ROW
+
+
+def _other_loss(stored: Stored) -> bool:
+    """Whether this is a loss record of another cause (rejected, corruption), which keeps its place."""
+    return stored.loss and b'"reason":"buffer_overflow"' not in stored.record.entry.body
+
+
+def make_room(store: Store, limit: int, need: int, floors: Mapping[Kind, int], prefix: str, *, step: int | None = None) -> Evicted:
+    """Free pages until ``need`` more bytes fit under ``limit`` pages; inside a transaction.
+
+    ``floors`` are the last rows handed to a receiver per kind: what may be on the wire is not dropped. Returns what was dropped;
+    the pages may still be too few when nothing more can go.
+    """
+    total = Evicted({"E": 0, "T": 0, "delivered": 0}, [])
+    margin = max(16, limit // 32)
+    target = limit - margin - need // PAGE
+    step = step or max(64, min(1024, limit // 64)) * PAGE
+    if store.pages()[1] <= target:
+        return total
+    while store.pages()[1] > target - step // PAGE // 2 and (gone := store.purge(0, 1000, anyway=True)):
+        total.records["delivered"] += gone
+    kinds: tuple[Kind, ...] = ("T", "E")
+    for kind in kinds:
+        while store.pages()[1] > target:
+            evicted = evict(store, kind, floors[kind], step, prefix)
+            if not evicted.records[kind] and not evicted.losses:
+                break
+            total.records[kind] += evicted.records[kind]
+            total.losses += evicted.losses
+    return total
+
+
+FULL = (apsw.FullError,)
+"""What SQLite raises at the quota and on a full disk."""

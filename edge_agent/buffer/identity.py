@@ -1,0 +1,116 @@
+"""Who owns the directory, and which store it is: the lock, the epoch, the identity file, and what happens to a damaged store."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import time
+from pathlib import Path
+
+import msgspec
+
+from edge_agent.model.errors import ConfigError
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+DATABASE = "buffer.db"
+"""The file name of the store; the write-ahead log stands beside it with ``-wal``."""
+
+
+def new_epoch() -> str:
+    """Return a ULID (https://github.com/ulid/spec): 48 bits of wall-clock ms, 80 random bits, 26 Crockford base-32 digits."""
+    number = (time.time_ns() // 1_000_000 & (1 << 48) - 1) << 80 | secrets.randbits(80)
+    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+class Damage(msgspec.Struct, frozen=True):
+    """A store that could not be used any more: where it was put aside, its epoch when known, and why.
+
+    ``waiting`` is the number of undelivered records saved into the new store (None: none could be read); ``heads`` are the last
+    numbers of its streams where they were still readable. The agent declares `collection.gap{corruption}` from it.
+    """
+
+    set_aside: str
+    epoch: str | None
+    error: str
+    waiting: int | None = None
+    heads: dict[str, int] = {}
+
+
+class Lock:
+    """The right to use a buffer directory: ``flock`` on a file in it, released by the kernel when the process ends, however it ends."""
+
+    def __init__(self, directory: Path) -> None:
+        """Make the directory (mode 0700) and take the lock. Raises ConfigError when that is impossible or another agent has it."""
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigError(f"buffer.path: cannot use {directory}: {error.strerror}") from error
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            pid = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(self._fd)
+            raise ConfigError(
+                f"buffer.path: another agent (process {pid}) is using {directory}; stop it or choose another path"
+            ) from error
+        try:
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        except OSError:
+            pass  # a full or read-only disk takes the courtesy of the number away, not the lock
+
+    def release(self) -> None:
+        """Give the directory back."""
+        os.close(self._fd)
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """What is remembered of the store outside of it."""
+
+    epoch: str
+
+
+def remembered(directory: Path) -> str | None:
+    """Return the epoch in the identity file, None when there is none or it cannot be read."""
+    try:
+        return msgspec.json.decode((directory / "identity.json").read_bytes(), type=Identity).epoch
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def remember(directory: Path, epoch: str) -> None:
+    """Write the identity file so that a power cut leaves the old or the new one. Raises OSError."""
+    draft = directory / "identity.json.new"
+    with draft.open("wb") as file:
+        file.write(msgspec.json.encode(Identity(epoch)))
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(directory / "identity.json")
+    sync_directory(directory)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make names in ``directory`` survive a power cut. Raises OSError."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def set_aside(directory: Path) -> Path:
+    """Rename a damaged store with its log to ``buffer.db.corrupt-<UTC>`` and return the new path. Nothing is deleted. Raises OSError."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    target = directory / f"{DATABASE}.corrupt-{stamp}"
+    number = 1
+    while target.exists():
+        target, number = directory / f"{DATABASE}.corrupt-{stamp}-{number}", number + 1
+    # The database first: should the power fail in between, a database without its log would look whole and give numbers twice.
+    for suffix in ("", "-wal", "-journal"):
+        source = directory / f"{DATABASE}{suffix}"
+        if source.exists():
+            source.rename(f"{target}{suffix}")
+    sync_directory(directory)
+    return target

@@ -1,0 +1,134 @@
+"""Numbers for records: who asks, which rows become of it, and the checksum of each row (pure).
+
+Numbers are given once per batch and kept: a batch whose commit failed is inserted again with the same ones, so it does not
+matter whether the failed commit had reached the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+from zlib import crc32
+
+import msgspec
+
+from edge_agent.model.stream import Checkpoint, Entry
+
+_INT64 = 1 << 63
+MAX_BODY = 16 << 20
+"""Bytes of the largest body that is taken; a receiver's limit is far below."""
+
+Row = tuple[int, int, int, str, str, int, int, str | None, str | None, int, int | None, int, bytes]
+"""The columns of table ``record`` in order: id, stream, seq, kind, type, time, recorded, correlation, causation, samples, loss_from, crc, body."""
+
+
+class Group(msgspec.Struct):
+    """What one `append` asked for; shares its transaction with others. ``token`` is given back with the answer."""
+
+    events: Sequence[Entry]
+    checkpoints: Sequence[Checkpoint]
+    token: object = None
+    sums: Sequence[int] = ()
+
+    def prepare(self) -> None:
+        """Check every member, so that this group alone fails for what is wrong in it. Raises TypeError, ValueError."""
+        self.sums = [_prepared(entry) for entry in self.events]
+        for checkpoint in self.checkpoints:
+            _check_int(checkpoint.last_seen)
+            for name in (checkpoint.owner, *checkpoint.states):
+                name.encode()
+            if not all(type(value) is bytes for value in checkpoint.states.values()):
+                raise TypeError(f"the states of {checkpoint.owner} are not bytes")
+
+
+class StreamHead(NamedTuple):
+    """The row of a stream, and the last number given in it."""
+
+    id: int
+    head: int
+
+
+class Numbers(msgspec.Struct):
+    """What the next record and the next stream are called; moves on only after a commit."""
+
+    epoch: str
+    streams: dict[str, StreamHead]
+    next_record: int
+    next_stream: int
+
+
+class Batch(msgspec.Struct):
+    """Numbered rows of one transaction. Writing them twice is the same as writing them once."""
+
+    groups: list[Group]
+    epoch: str
+    rows: list[Row]
+    after: Numbers
+    changed: dict[str, StreamHead]
+    bytes: int
+
+
+def number(numbers: Numbers, groups: list[Group]) -> Batch:
+    """Give numbers to the events of ``groups``, in order; ``numbers`` itself stays as it is."""
+    streams: dict[str, StreamHead] = {}
+    rows: list[Row] = []
+    record, stream_id, size = numbers.next_record, numbers.next_stream, 0
+    for group in groups:
+        for entry, prepared in zip(group.events, group.sums, strict=True):
+            known = streams.get(entry.stream) or numbers.streams.get(entry.stream)
+            if known is None:
+                known, stream_id = StreamHead(stream_id, 0), stream_id + 1
+            seq = known.head + 1
+            streams[entry.stream] = StreamHead(known.id, seq)
+            rows.append(row(record, known.id, seq, numbers.epoch, entry, None, prepared))
+            record += 1
+            size += len(entry.body) + 256
+    after = Numbers(numbers.epoch, {**numbers.streams, **streams}, record, stream_id)
+    return Batch(groups, numbers.epoch, rows, after, streams, size)
+
+
+def row(identity: int, stream: int, seq: int, epoch: str, entry: Entry, first: int | None, prepared: int | None = None) -> Row:
+    """Return the row of ``entry``; ``first`` is where a loss record begins."""
+    return (
+        identity,
+        stream,
+        seq,
+        entry.kind,
+        entry.type,
+        entry.time,
+        entry.recorded,
+        entry.correlation,
+        entry.causation,
+        entry.samples,
+        first,
+        checksum(epoch, seq, first, entry, prepared),
+        entry.body,
+    )
+
+
+def checksum(epoch: str, seq: int, first: int | None, entry: Entry, prepared: int | None = None) -> int:
+    """Return the CRC-32 (ISO 3309) of everything a row says, its place in the stream included: a row in the wrong place is damage."""
+    start = _prepared(entry) if prepared is None else prepared
+    return crc32(entry.body, crc32(f"{epoch}/{seq}/{first}".encode(), start))
+
+
+def _prepared(entry: Entry) -> int:
+    """Check the members of an entry and return the part of its checksum that needs no number."""
+    if entry.kind not in {"E", "T"}:
+        raise ValueError(f"{entry.kind!r} is not a kind of record")
+    if type(entry.body) is not bytes or len(entry.body) > MAX_BODY:
+        raise ValueError(f"the body of a {entry.type} event is not bytes, or larger than {MAX_BODY} bytes")
+    _check_int(entry.time, entry.recorded, entry.samples)
+    texts = (entry.stream, entry.kind, entry.type, entry.correlation, entry.causation)
+    return crc32(f"{texts}{entry.time}/{entry.recorded}/{entry.samples}".encode())
+
+
+def _check_int(*numbers: int) -> None:
+    for value in numbers:
+        if type(value) is not int or not -_INT64 <= value < _INT64:
+            raise ValueError(f"{value!r} is not a 64-bit integer")
+
+
+def checkpoints(groups: Iterable[Group]) -> list[Checkpoint]:
+    """Return the checkpoints of ``groups`` in order."""
+    return [checkpoint for group in groups for checkpoint in group.checkpoints]
