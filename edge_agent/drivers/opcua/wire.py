@@ -9,7 +9,7 @@ Picoseconds stand between the timestamps, as the standard has it.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from typing import Final, NamedTuple, ParamSpec, TypeVar
 
@@ -68,6 +68,25 @@ class Columns:
         """Append the rows of ``other``."""
         for name in self.__slots__:
             getattr(self, name).extend(getattr(other, name))
+
+    def append(
+        self, handle: int, *, kind: int = 0, value: object = None, status: int = 0, source: int = 0, server: int = 0
+    ) -> None:
+        """Append one row."""
+        for name, cell in zip(self.__slots__, (handle, server, source, status, kind, value), strict=True):
+            getattr(self, name).append(cell)
+
+    def copy_row(self, other: Columns, row: int) -> None:
+        """Append row ``row`` of ``other``."""
+        for name in self.__slots__:
+            getattr(self, name).append(getattr(other, name)[row])
+
+    def select(self, rows: Iterable[int]) -> Columns:
+        """Return the given rows as columns of their own."""
+        out = Columns()
+        for row in rows:
+            out.copy_row(self, row)
+        return out
 
 
 class Message(NamedTuple):

@@ -1,0 +1,252 @@
+"""One device: baseline, subscription, items that come and go, trigger groups.
+
+The first Read comes before the subscription exists, so values stay monotonic. A later Read (trigger group, values lost
+on the way) can be newer than samples still waiting at the server: those are dropped when they arrive (`Floors`).
+"""
+
+from __future__ import annotations
+
+# asyncua re-exports without saying so and takes plain ints for its own number types.
+# mypy: disable-error-code="attr-defined,arg-type"
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import structlog
+from asyncua import ua
+
+from edge_agent.drivers.opcua import item as items_of
+from edge_agent.drivers.opcua.config import OpcUaConfig, tags_of
+from edge_agent.drivers.opcua.convert import quality_of
+from edge_agent.drivers.opcua.floors import Floors
+from edge_agent.drivers.opcua.inbox import Inbox, Receipt
+from edge_agent.drivers.opcua.item import NODE_GONE, Item
+from edge_agent.drivers.opcua.pace import Pace, counts, publishing_ms
+from edge_agent.drivers.opcua.report import Reporter
+from edge_agent.drivers.opcua.session import CURRENT, STARTED, STATE, Session, status_text
+from edge_agent.drivers.opcua.subscribe import PublishLoop
+from edge_agent.drivers.opcua.wire import Columns
+from edge_agent.model.reading import ClockOffset, DeviceUp, Notice, Quality, TagStatus
+from edge_agent.ports import DeviceWiring, PlantClock
+
+
+class Endpoint(NamedTuple):
+    """What the devices of one connection share."""
+
+    session: Session
+    loop: PublishLoop
+    inbox: Inbox
+    clock: PlantClock
+    pace: Pace
+
+
+class Device:
+    """The items of one configuration. `start` once, then `keep` and `watch_groups` until cancelled."""
+
+    def __init__(self, config: OpcUaConfig, wiring: DeviceWiring, endpoint: Endpoint) -> None:
+        self.name = config.device
+        self.tags = tags_of(config)
+        self.items = [Item(i, tag, config.tags[tag.name]) for i, tag in enumerate(self.tags)]
+        self.by_name = {item.tag.name: item for item in self.items}
+        self._config = config
+        self._session, self._loop, self._inbox, self._clock, self._pace = endpoint
+        boot = self.by_name[config.boot].handle if config.boot else None
+        self._reporter = Reporter(self.tags, boot, self._clock, self._inbox, status_text)
+        self._floors = Floors()
+        self._groups = {group.name: group for group in wiring.triggers}
+        self._triggers: dict[int, list[str]] = {}
+        for group in wiring.triggers:
+            self._triggers.setdefault(self.by_name[group.trigger].handle, []).append(group.name)
+        self._seen: dict[int, object] = {}
+        self._fired: dict[str, None] = {}
+        self._fire, self._wake = asyncio.Event(), asyncio.Event()
+        self._resync = False
+        self._publishing = publishing_ms(config.publishing, self._clock.speed)
+        self._subscription = 0
+        self._log = structlog.get_logger().bind(device=self.name)
+
+    # -- connecting ----------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Deliver the baseline and the trigger groups, then subscribe. Raises DisconnectedError."""
+        notices: list[Notice] = [DeviceUp(self.name, self._clock.now())]
+        await items_of.resolve(self._session, self.items, self._config)
+        rows = await items_of.read(self._session, self.items)
+        self._floors.baseline(rows)
+        self._seen = {handle: rows.values[handle] for handle in self._triggers}
+        facts, asked_at = self._session.facts, self._session.asked_at
+        if isinstance(current := facts.get(CURRENT), int) and current > 0:
+            notices.append(ClockOffset(self.name, asked_at, current - asked_at))
+        notices.append(self._reporter.first_boot(rows, facts.get(STARTED)))
+        self._reporter.server_state(facts.get(STATE))
+        self._reporter.put(rows, before=notices, details={item.handle: item.detail for item in self.items if item.detail})
+        self._fired.update(dict.fromkeys(self._groups))
+        await self._read_groups()
+        await self._subscribe()
+
+    async def _subscribe(self) -> None:
+        keep_alive, lifetime = counts(self._publishing, self._pace)
+        params = ua.CreateSubscriptionParameters(self._publishing, lifetime, keep_alive, 0, True, 0)
+        result = await self._session.create_subscription(ua.CreateSubscriptionRequest(Parameters=params))
+        if result.RevisedPublishingInterval > 1.5 * self._publishing:
+            self._log.info("opcua.revised", publishing_ms=self._publishing, revised_ms=result.RevisedPublishingInterval)
+        self._publishing = max(result.RevisedPublishingInterval, self._publishing)
+        self._subscription = result.SubscriptionId
+        self._loop.add(self._subscription, self, result.RevisedPublishingInterval * result.RevisedMaxKeepAliveCount / 1000)
+        await self._watch_state()
+        await self._monitor(self.items)
+
+    async def _watch_state(self) -> None:
+        """Subscribe to the server's own state; a server without it is taken to run."""
+        params = ua.MonitoringParameters(len(self.items), 1000.0, QueueSize=1, DiscardOldest=True)
+        node = ua.ReadValueId(ua.NodeId(STATE), ua.AttributeIds.Value)
+        await self._session.monitor(self._subscription, [ua.MonitoredItemCreateRequest(node, ua.MonitoringMode.Reporting, params)])
+
+    async def _monitor(self, items: Sequence[Item]) -> list[Item]:
+        """Create the monitored items; declares the failures and returns those that now work."""
+        known = [item for item in items if item.node is not None]
+        said = await items_of.monitor(self._session, self._subscription, known, self._publishing, self._clock.speed)
+        failures = {item.handle: why for item, why in zip(known, said, strict=True) if why is not None}
+        self._set_aside(
+            [(item, failures.get(item.handle) or item.detail) for item in items if item.node is None or item.handle in failures]
+        )
+        return [item for item in known if item.handle not in failures]
+
+    # -- what arrives --------------------------------------------------------------------------------------------
+
+    def notified(self, rows: Columns, receipt: Receipt) -> None:
+        """Take the rows of one notification message."""
+        rows = self._own(rows)
+        for handle, names in self._triggers.items():
+            self._look_at_trigger(rows, handle, names)
+        rows = self._floors.admitted(rows, asyncio.get_running_loop().time())
+        if not len(rows):
+            self._loop.accept(receipt)
+            return
+        after = [self._tag_lost(item, why) for item, why in self._vanished(rows)]
+        self._reporter.put(rows, receipt, after=[notice for notice in after if notice is not None])
+
+    def hole(self, missing: int) -> None:
+        """Declare messages that are lost for good, and read everything anew."""
+        self._reporter.hole(missing)
+        self.resync()
+
+    def status(self, code: int) -> None:
+        """Look after every item when the server reports a change of the subscription."""
+        self._log.info("opcua.status_change", status=status_text(code))
+        self.resync()
+
+    def resync(self) -> None:
+        """Read all items anew soon: values may have been lost."""
+        self._resync = True
+        self._wake.set()
+
+    def _own(self, rows: Columns) -> Columns:
+        """Take out the rows that are no tags: the server's state, and handles that this device never gave out."""
+        tags = len(self.items)
+        if max(rows.handles, default=0) < tags:
+            return rows
+        for handle, value in zip(rows.handles, rows.values, strict=True):
+            if handle == tags and self._reporter.server_state(value):
+                self.resync()
+        return rows.select([row for row, handle in enumerate(rows.handles) if handle < tags])
+
+    def _look_at_trigger(self, rows: Columns, handle: int, names: Sequence[str]) -> None:
+        for row, number in enumerate(rows.handles):
+            if number == handle and quality_of(rows.status[row]) is not Quality.BAD and rows.values[row] != self._seen.get(handle):
+                self._seen[handle] = rows.values[row]
+                self._fired.update(dict.fromkeys(names))
+                self._fire.set()
+
+    # -- items that come and go ----------------------------------------------------------------------------------
+
+    def _vanished(self, rows: Columns) -> list[tuple[Item, str]]:
+        """Return the active items whose status says that their node is no longer there."""
+        if not any(rows.status):
+            return []
+        gone = [
+            (self.items[handle], status)
+            for handle, status in zip(rows.handles, rows.status, strict=True)
+            if status & 0xFFFF_0000 in NODE_GONE
+        ]
+        return [(item, status_text(status)) for item, status in gone if item.state == "active"]
+
+    def _tag_lost(self, item: Item, why: str) -> TagStatus | None:
+        """Set an item aside; returns the notice when this is news."""
+        if not item.failed(why, asyncio.get_running_loop().time(), self._pace):
+            return None
+        self._log.warning("opcua.tag_lost", tag=item.tag.name, reason=why)
+        self._wake.set()
+        return TagStatus(self.name, self._clock.now(), item.tag.name, False, why)
+
+    def _set_aside(self, failed: Sequence[tuple[Item, str]]) -> None:
+        """Declare the items that cannot be had: a notice for each that is news, and a bad row where the baseline had none."""
+        rows, notices = Columns(), []
+        for item, why in failed:
+            notice = self._tag_lost(item, why)
+            if notice is not None:
+                notices.append(notice)
+                if item.node is not None:
+                    rows.append(item.handle, status=ua.StatusCodes.BadNodeIdUnknown)
+        if notices:
+            self._reporter.put(rows, after=notices, details={item.handle: why for item, why in failed})
+
+    async def keep(self) -> None:
+        """Bring failed items back and read everything anew after a loss, until cancelled. Raises DisconnectedError."""
+        while True:
+            due = min((item.retry_at for item in self.items if item.state == "bad"), default=None)
+            try:
+                async with asyncio.timeout_at(due):
+                    await self._wake.wait()
+            except TimeoutError:
+                await self._retry()
+            self._wake.clear()
+            if self._resync:
+                self._resync = False
+                await self._read_again()
+
+    async def _read_again(self) -> None:
+        rows = await items_of.read(self._session, [item for item in self.items if item.state == "active"])
+        self._floors.raise_to(rows, self._until())
+        after = [self._tag_lost(item, why) for item, why in self._vanished(rows)]
+        self._reporter.put(rows, after=[notice for notice in after if notice is not None])
+
+    def _until(self) -> float:
+        """Return the machine time by which every sample older than a Read of now has arrived."""
+        return asyncio.get_running_loop().time() + 2 * self._publishing / 1000 + 1.0
+
+    async def _retry(self) -> None:
+        now = asyncio.get_running_loop().time()
+        due = [item for item in self.items if item.state == "bad" and item.retry_at <= now]
+        await self._session.refresh()
+        await self._session.forget(self._subscription, [item.monitored for item in due if item.monitored is not None])
+        for item in due:
+            item.monitored = None
+        await items_of.resolve(self._session, due, self._config)
+        rows = await items_of.read(self._session, due)
+        self._floors.baseline(rows)
+        working = await self._monitor(due)
+        if not working:
+            return
+        handles = {item.handle for item in working}
+        rows = rows.select([row for row, handle in enumerate(rows.handles) if handle in handles])
+        self._log.info("opcua.tags_found", tags=[item.tag.name for item in working])
+        self._reporter.put(rows, before=[TagStatus(self.name, self._clock.now(), item.tag.name, True) for item in working])
+
+    # -- trigger groups ------------------------------------------------------------------------------------------
+
+    async def watch_groups(self) -> None:
+        """Read a trigger group whenever it fires, until cancelled. Raises DisconnectedError."""
+        while True:
+            await self._fire.wait()
+            self._fire.clear()
+            await self._read_groups()
+
+    async def _read_groups(self) -> None:
+        while self._fired:
+            name = next(iter(self._fired))
+            del self._fired[name]
+            wanted = [self.by_name[tag] for tag in self._groups[name].tags]
+            rows = await items_of.read(self._session, wanted, whole=True)
+            self._floors.raise_to(rows, self._until())
+            self._reporter.put(rows, group=name)

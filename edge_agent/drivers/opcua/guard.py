@@ -1,0 +1,111 @@
+"""Read-only by construction: what may leave towards a server is listed here, and everything else raises before a byte is sent.
+
+The check stands at the lowest function that every request of the OPC UA library passes (asyncua 2.1.0 is pinned for
+that). The one exception is a Write of exactly the Value of exactly the nodes listed as acknowledgement tags.
+Incoming messages are bounded here too, before they are buffered.
+"""
+
+# asyncua re-exports without saying so and takes plain ints for its own number types.
+# mypy: disable-error-code="attr-defined,arg-type,assignment"
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from asyncua import ua
+from asyncua.client.ua_client import UaClient, UASocketProtocol
+
+READING: Final[frozenset[type]] = frozenset({
+    ua.OpenSecureChannelRequest, ua.CloseSecureChannelRequest, ua.GetEndpointsRequest,
+    ua.CreateSessionRequest, ua.ActivateSessionRequest, ua.CloseSessionRequest, ua.CancelRequest,
+    ua.ReadRequest, ua.BrowseRequest, ua.BrowseNextRequest, ua.TranslateBrowsePathsToNodeIdsRequest,
+    ua.RegisterNodesRequest, ua.UnregisterNodesRequest,
+    ua.CreateSubscriptionRequest, ua.ModifySubscriptionRequest, ua.SetPublishingModeRequest, ua.DeleteSubscriptionsRequest,
+    ua.TransferSubscriptionsRequest, ua.PublishRequest, ua.RepublishRequest,
+    ua.CreateMonitoredItemsRequest, ua.ModifyMonitoredItemsRequest, ua.SetMonitoringModeRequest, ua.DeleteMonitoredItemsRequest,
+})  # fmt: skip
+"""The services that change nothing in a plant."""
+
+MAX_CHUNK: Final = 65_535
+MAX_MESSAGE: Final = 16 * 1024 * 1024
+_HEADER: Final = 8
+
+
+class Guard:
+    """Decides about every request. ``acknowledgements`` are the node ids that may be written, set anew on each connect."""
+
+    def __init__(self) -> None:
+        self.acknowledgements: frozenset[ua.NodeId] = frozenset()
+
+    def check(self, request: Any) -> None:
+        """Raise PermissionError unless the request only reads, or writes acknowledgement tags and nothing else."""
+        kind = type(request)
+        if kind in READING:
+            return
+        if kind is ua.WriteRequest and self._only_acknowledges(request):
+            return
+        raise PermissionError(f"{kind.__name__} is not sent: this agent reads, and writes listed acknowledgement tags only")
+
+    def _only_acknowledges(self, request: Any) -> bool:
+        writes = request.Parameters.NodesToWrite
+        return bool(writes) and all(
+            write.NodeId in self.acknowledgements and write.AttributeId == ua.AttributeIds.Value and not write.IndexRange
+            for write in writes
+        )  # fmt: skip
+
+
+class GuardedProtocol(UASocketProtocol):
+    """asyncua's transport with the guard before every request and a bound on every message received."""
+
+    def __init__(self, guard: Guard, timeout: float, security_policy: Any) -> None:
+        super().__init__(timeout, security_policy=security_policy)
+        self._guard = guard
+        self._pending = bytearray()
+        self._message_size = 0
+
+    def _send_request(
+        self, request: Any, timeout: float = 1, message_type: ua.MessageType = ua.MessageType.SecureMessage
+    ) -> asyncio.Future[Any]:
+        self._guard.check(request)
+        return super()._send_request(request, timeout, message_type)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand over whole chunks only; close on a chunk or message above the limits, before it is buffered."""
+        self._pending += data
+        whole = 0
+        while len(self._pending) - whole >= _HEADER:
+            size = int.from_bytes(self._pending[whole + 4 : whole + 8], "little")
+            final = self._pending[whole + 3 : whole + 4] != b"C"
+            if not _HEADER <= size <= MAX_CHUNK or self._message_size + size > MAX_MESSAGE:
+                self._refuse(f"the server announced {size} bytes; a chunk has at most {MAX_CHUNK}, a message {MAX_MESSAGE}")
+                return
+            if len(self._pending) - whole < size:
+                break
+            self._message_size = 0 if final else self._message_size + size
+            whole += size
+        if whole:
+            chunks = bytes(self._pending[:whole])
+            del self._pending[:whole]
+            super().data_received(chunks)
+
+    def _refuse(self, why: str) -> None:
+        self._pending.clear()
+        self._fail_all_pending(ConnectionError(why))
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class GuardedUaClient(UaClient):
+    """asyncua's low-level client on a guarded transport."""
+
+    def __init__(self, guard: Guard, timeout: float) -> None:
+        super().__init__(timeout)
+        self._guard = guard
+
+    def _make_protocol(self) -> UASocketProtocol:
+        self.protocol = GuardedProtocol(self._guard, self._timeout, self.security_policy)
+        self.protocol.pre_request_hook = self._pre_request_hook
+        self.protocol.on_connection_lost = self._on_transport_lost
+        self.protocol.is_session_closing = self._is_session_closing
+        return self.protocol

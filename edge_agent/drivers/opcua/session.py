@@ -1,0 +1,306 @@
+"""One session with one server: services in batches within the server's limits, every await bounded by machine time."""
+
+# asyncua re-exports without saying so and takes plain ints for its own number types.
+# mypy: disable-error-code="attr-defined,arg-type,assignment"
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, Final, TypeVar
+
+import structlog
+from asyncua import ua
+from asyncua.ua.status_codes import get_name_and_doc
+from asyncua.ua.ua_binary import struct_from_binary
+from asyncua.ua.uaerrors import UaError, UaStatusCodeError
+
+from edge_agent.drivers.opcua.address import NodeAddress, Step
+from edge_agent.drivers.opcua.guard import Guard
+from edge_agent.drivers.opcua.pace import Asked
+from edge_agent.drivers.opcua.security import GuardedClient
+from edge_agent.drivers.opcua.variant import DecodeError
+from edge_agent.drivers.opcua.wire import Columns, Message, read_response, republish_response
+from edge_agent.model.errors import DisconnectedError
+from edge_agent.ports import PlantClock
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+TEARDOWN: Final = 3.0
+"""Machine seconds that closing may take; then the connection is dropped."""
+
+_AT_MOST: Final = 1000
+_TOO_MUCH: Final = frozenset({
+    ua.StatusCodes.BadTooManyOperations, ua.StatusCodes.BadRequestTooLarge, ua.StatusCodes.BadResponseTooLarge,
+    ua.StatusCodes.BadEncodingLimitsExceeded,
+})  # fmt: skip
+
+NAMESPACES, STARTED, CURRENT, STATE = 2255, 2257, 2258, 2259
+_READ_LIMIT, _TRANSLATE_LIMIT, _MONITOR_LIMIT = 11705, 11712, 11714
+_FACTS: Final = (NAMESPACES, STARTED, CURRENT, STATE, _READ_LIMIT, _TRANSLATE_LIMIT, _MONITOR_LIMIT)
+_HIERARCHICAL: Final = ua.NodeId(ua.ObjectIds.HierarchicalReferences)
+_OBJECTS: Final = ua.NodeId(ua.ObjectIds.ObjectsFolder)
+
+
+def status_text(code: int) -> str:
+    """Return the name of a StatusCode, without its info bits: ``BadNodeIdUnknown``."""
+    name, _ = get_name_and_doc(code & 0xFFFF_0000)
+    return name if name not in {"Bad", "Uncertain"} or not code & 0x0FFF_0000 else f"{name} (0x{code:08X})"
+
+
+class Session:
+    """A connected, activated session.
+
+    ``facts`` are the values of the server's standard nodes, by their number in namespace 0, as they were at plant time ``asked_at``.
+
+    Every service raises DisconnectedError when the server does not answer in time or refuses the service as a whole.
+    """
+
+    def __init__(self, client: GuardedClient, guard: Guard, timeout: float, clock: PlantClock) -> None:
+        self.client = client
+        self.guard = guard
+        self.timeout = timeout
+        self.asked_at = 0
+        self.namespaces: list[str] = []
+        self.facts: dict[int, Any] = {}
+        self._clock = clock
+        self._read_size = self._monitor_size = self._translate_size = _AT_MOST
+        self._log = structlog.get_logger().bind(server=client.server_url.netloc)
+
+    @contextlib.asynccontextmanager
+    async def bounded(self, what: str, *, batch: bool = False) -> AsyncIterator[None]:
+        """Bound what stands inside by the timeout and make one error of all the ways in which a connection dies.
+
+        With ``batch`` the server may say that it was too much at once; that error passes.
+        """
+        try:
+            async with asyncio.timeout(self.timeout):
+                yield
+        except TimeoutError:
+            raise DisconnectedError(f"{what}: no answer within {self.timeout:g} s") from None
+        except PermissionError:
+            raise  # the guard's word, though it is an OSError to Python
+        except UaStatusCodeError as error:
+            if batch and error.code in _TOO_MUCH:
+                raise
+            raise DisconnectedError(f"{what}: the server answers {status_text(error.code)}") from error
+        except (OSError, UaError, DecodeError) as error:
+            raise DisconnectedError(f"{what}: {error or type(error).__name__}") from error
+
+    async def open(self) -> None:
+        """Connect, activate, and read what the server says about itself."""
+        async with self.bounded("connect"):
+            await self.client.connect()
+        await self.refresh()
+        for name, number in (("_read_size", _READ_LIMIT), ("_translate_size", _TRANSLATE_LIMIT), ("_monitor_size", _MONITOR_LIMIT)):
+            limit = self.facts.get(number)
+            # 0 and absent both mean that the server names no limit (OPC 10000-5, 6.3.11).
+            setattr(self, name, min(limit, _AT_MOST) if isinstance(limit, int) and limit > 0 else _AT_MOST)
+
+    async def refresh(self) -> None:
+        """Read the namespaces, times, state and limits of the server again."""
+        before = self._clock.now()
+        rows = await self.read([ua.NodeId(number) for number in _FACTS])
+        self.asked_at = (before + self._clock.now()) // 2
+        self.facts = dict(zip(_FACTS, rows.values, strict=True))
+        uris = self.facts[NAMESPACES]
+        self.namespaces = [str(uri) for uri in uris] if isinstance(uris, tuple) else []
+
+    async def close(self) -> None:
+        """Close session and channel within 3 s, then drop whatever is left."""
+        client, protocol = self.client, self.client.uaclient.protocol
+        try:
+            async with asyncio.timeout(TEARDOWN):
+                await client.disconnect()
+        except (TimeoutError, OSError, UaError) as error:
+            self._log.debug("opcua.teardown", error=str(error))
+        finally:
+            tasks = [client._renew_channel_task, client._supervisor_task, client._stale_watchdog_task]  # noqa: SLF001
+            for task in tasks:
+                if task is not None:
+                    task.cancel()
+            await asyncio.gather(*(task for task in tasks if task is not None), return_exceptions=True)
+            if protocol is not None and protocol.transport is not None:
+                protocol.transport.abort()
+
+    def publish(self, request: ua.PublishRequest) -> asyncio.Future[Any]:
+        """Send a PublishRequest and return the future of its response; raises DisconnectedError when the socket is gone."""
+        protocol = self.client.uaclient.protocol
+        try:
+            if protocol is None:
+                raise ConnectionError("the connection is closed")
+            return protocol._send_request(request, timeout=0)  # noqa: SLF001 - the library's own publish is one at a time
+        except OSError as error:
+            raise DisconnectedError(f"publish: {error}") from error
+
+    async def request(self, request: Any, what: str, *, batch: bool = False) -> bytes:
+        """Send one request and return the undecoded body of its response."""
+        async with self.bounded(what, batch=batch):
+            return bytes(await self.client.uaclient.session._send_request(request, self.timeout))  # noqa: SLF001 - asyncua would decode it
+
+    async def read(self, nodes: Sequence[ua.NodeId], handles: Sequence[int] | None = None, *, whole: bool = False) -> Columns:
+        """Read the Value of all nodes, newest, with both times; ``whole`` = in one request, however many they are."""
+        numbers = list(handles if handles is not None else range(len(nodes)))
+        out = Columns()
+
+        async def one(chunk: Sequence[tuple[ua.NodeId, int]]) -> Sequence[None]:
+            request = ua.ReadRequest()
+            request.Parameters.TimestampsToReturn = ua.TimestampsToReturn.Both
+            request.Parameters.NodesToRead = [ua.ReadValueId(node, ua.AttributeIds.Value) for node, _ in chunk]
+            body = await self.request(request, "read", batch=True)
+            async with self.bounded("read", batch=True):
+                status, rows = read_response(body, [number for _, number in chunk])
+                ua.StatusCode(status).check()
+            out.extend(rows)
+            return [None] * len(chunk)
+
+        size = len(nodes) if whole else self._read_size
+        smaller = await self._in_batches(one, list(zip(nodes, numbers, strict=True)), size)
+        self._read_size = min(self._read_size, smaller)
+        return out
+
+    async def _in_batches(self, call: Callable[[Sequence[T]], Awaitable[Sequence[R]]], items: Sequence[T], size: int) -> int:
+        """Call with at most ``size`` items at a time, halving it when the server says that it is too much.
+
+        Returns the largest size to use from now on.
+        """
+        at, size, allowed = 0, max(size, 1), _AT_MOST
+        while at < len(items):
+            chunk = items[at : at + size]
+            try:
+                answers = await call(chunk)
+            except UaStatusCodeError as error:
+                if len(chunk) == 1:
+                    raise DisconnectedError(f"the server refuses a single operation: {status_text(error.code)}") from error
+                size = allowed = len(chunk) // 2
+                self._log.info("opcua.smaller_requests", operations=size)
+                continue
+            if len(answers) != len(chunk):
+                raise DisconnectedError(f"{len(chunk)} operations asked for, {len(answers)} answered")
+            at += len(chunk)
+        return allowed
+
+    def namespace_index(self, namespace: str | int | None, default: str | None) -> int:
+        """Return the index of a namespace now. Raises LookupError when the server does not have it."""
+        if isinstance(namespace, int):
+            return namespace
+        uri = default if namespace is None else namespace
+        if uri is None:
+            return 0
+        try:
+            return self.namespaces.index(uri)
+        except ValueError:
+            raise LookupError(f"the server has no namespace {uri}") from None
+
+    def node(self, address: NodeAddress, default: str | None) -> ua.NodeId:
+        """Return the node id of an address now. Raises LookupError when its namespace is unknown."""
+        return ua.NodeId(address.identifier, self.namespace_index(address.namespace, default))
+
+    async def translate(self, paths: Sequence[tuple[Step, ...]], default: str | None) -> list[ua.NodeId | str]:
+        """Return the node of each browse path below Objects, or why there is none."""
+        out: list[ua.NodeId | str] = []
+
+        async def one(chunk: Sequence[ua.BrowsePath]) -> Sequence[ua.BrowsePathResult]:
+            async with self.bounded("translate", batch=True):
+                results = await self.client.uaclient.session.translate_browsepaths_to_nodeids(list(chunk))
+            out.extend(_target(result) for result in results)
+            return results
+
+        known: list[ua.BrowsePath] = []
+        unknown: dict[int, str] = {}
+        for number, path in enumerate(paths):
+            try:
+                known.append(self._browse_path(path, default))
+            except LookupError as error:
+                unknown[number] = str(error)
+        self._translate_size = min(self._translate_size, await self._in_batches(one, known, self._translate_size))
+        for number, why in unknown.items():
+            out.insert(number, why)
+        return out
+
+    def _browse_path(self, path: tuple[Step, ...], default: str | None) -> ua.BrowsePath:
+        names = [ua.QualifiedName(step.name, self.namespace_index(step.namespace, default)) for step in path]
+        elements = [ua.RelativePathElement(_HIERARCHICAL, False, True, name) for name in names]
+        return ua.BrowsePath(_OBJECTS, ua.RelativePath(elements))
+
+    async def monitor(
+        self, subscription: int, wanted: Sequence[ua.MonitoredItemCreateRequest]
+    ) -> list[ua.MonitoredItemCreateResult]:
+        """Create monitored items, one request after another (some servers count what is outstanding); one result for each."""
+        out: list[ua.MonitoredItemCreateResult] = []
+
+        async def one(chunk: Sequence[ua.MonitoredItemCreateRequest]) -> Sequence[ua.MonitoredItemCreateResult]:
+            params = ua.CreateMonitoredItemsParameters(subscription, ua.TimestampsToReturn.Both, list(chunk))
+            async with self.bounded("create monitored items", batch=True):
+                results = await self.client.uaclient.session.create_monitored_items(params)
+            out.extend(results)
+            return results
+
+        self._monitor_size = min(self._monitor_size, await self._in_batches(one, wanted, self._monitor_size))
+        return out
+
+    async def create_subscription(self, request: ua.CreateSubscriptionRequest) -> ua.CreateSubscriptionResult:
+        """Create a subscription without starting the library's own publish loop."""
+        body = await self.request(request, "create subscription")
+        async with self.bounded("create subscription"):
+            response = struct_from_binary(ua.CreateSubscriptionResponse, ua.utils.Buffer(body))
+            response.ResponseHeader.ServiceResult.check()
+            result: ua.CreateSubscriptionResult = response.Parameters
+        return result
+
+    async def forget(self, subscription: int, monitored: Sequence[int]) -> None:
+        """Delete monitored items; one that the server does not know any more is gone already."""
+
+        async def one(chunk: Sequence[int]) -> Sequence[ua.StatusCode]:
+            params = ua.DeleteMonitoredItemsParameters(subscription, list(chunk))
+            async with self.bounded("delete monitored items", batch=True):
+                return await self.client.uaclient.session.delete_monitored_items(params)
+
+        await self._in_batches(one, monitored, self._monitor_size)
+
+    async def write(self, node: ua.NodeId, value: ua.Variant) -> int:
+        """Write one value without status and times (many servers refuse those); returns the status code. The guard decides first."""
+        request = ua.WriteRequest()
+        request.Parameters.NodesToWrite = [ua.WriteValue(node, ua.AttributeIds.Value, None, ua.DataValue(value, None))]
+        body = await self.request(request, "write")
+        async with self.bounded("write"):
+            response = struct_from_binary(ua.WriteResponse, ua.utils.Buffer(body))
+            response.ResponseHeader.ServiceResult.check()
+            if len(response.Results) != 1:
+                raise DisconnectedError(f"write: {len(response.Results)} results for one value")
+        return int(response.Results[0].value)
+
+    def compare_revised(self, name: str, asked: Asked, result: ua.MonitoredItemCreateResult) -> None:
+        """Say once for a tag when the server gives clearly less than was asked for: slower samples, or a shorter queue."""
+        slower = result.RevisedSamplingInterval > 1.5 * asked.sampling_ms
+        if slower or result.RevisedQueueSize < asked.queue:
+            self._log.info(
+                "opcua.revised", tag=name, sampling_ms=round(asked.sampling_ms, 3), revised_ms=result.RevisedSamplingInterval,
+                queue=asked.queue, revised_queue=result.RevisedQueueSize,
+            )  # fmt: skip
+
+    async def republish(self, subscription: int, sequence: int) -> Message | None:
+        """Return a notification that was lost on the way, None when the server has it no more."""
+        request = ua.RepublishRequest(Parameters=ua.RepublishParameters(subscription, sequence))
+        try:
+            async with asyncio.timeout(self.timeout):
+                body = bytes(await self.client.uaclient.session._send_request(request, self.timeout))  # noqa: SLF001
+            status, message = republish_response(body)
+        except (UaError, DecodeError) as error:
+            self._log.info("opcua.republish_failed", sequence=sequence, error=str(error))
+            return None
+        except (TimeoutError, OSError) as error:
+            raise DisconnectedError(f"republish: {error or 'no answer in time'}") from error
+        return message if not status >> 31 and message is not None and message.sequence == sequence else None
+
+
+def _target(result: ua.BrowsePathResult) -> ua.NodeId | str:
+    if not result.StatusCode.is_good():
+        return status_text(result.StatusCode.value)
+    whole = [target for target in result.Targets if target.RemainingPathIndex == 0xFFFF_FFFF]
+    if not whole:
+        return "the path leads to another server"
+    found = whole[0].TargetId
+    return ua.NodeId(found.Identifier, found.NamespaceIndex)

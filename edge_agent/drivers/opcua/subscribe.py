@@ -1,0 +1,212 @@
+"""Our own publish loop on the low-level session: several PublishRequests outstanding, sequence numbers checked, acknowledged late.
+
+::
+
+    server  --PublishResponse-->  future's callback (in order of arrival; the next PublishRequest leaves at once)
+            --> `run`: sequence check, Republish of holes --> subscriber.notified / .hole / .status
+    accepted receipts ------> ride on the next PublishRequest
+
+A keep-alive never waits for anything: requests are renewed in the callback, before anybody looks at the content.
+"""
+
+from __future__ import annotations
+
+# asyncua re-exports without saying so and takes plain ints for its own number types.
+# mypy: disable-error-code="attr-defined,arg-type"
+import asyncio
+from collections import deque
+from typing import Any, Final, Protocol
+
+import structlog
+from asyncua import ua
+
+from edge_agent.drivers.opcua.inbox import Receipt
+from edge_agent.drivers.opcua.pace import Pace
+from edge_agent.drivers.opcua.session import Session, status_text
+from edge_agent.drivers.opcua.variant import DecodeError
+from edge_agent.drivers.opcua.wire import Columns, Message, publish_response
+from edge_agent.model.errors import DisconnectedError
+
+_LAST: Final = 2**32 - 1
+_MOST_ACKS: Final = 1000
+_MOST_BACKLOG: Final = 64
+_MOST_REPUBLISHED: Final = 1000
+_GONE: Final = frozenset(
+    {
+        ua.StatusCodes.BadTimeout,
+        ua.StatusCodes.BadSubscriptionIdInvalid,
+        ua.StatusCodes.BadNoSubscription,
+        ua.StatusCodes.BadShutdown,
+    }
+)
+
+
+def following(sequence: int) -> int:
+    """Return the sequence number after ``sequence``; after 2^32 - 1 comes 1 (OPC 10000-4, 7.8)."""
+    return 1 if sequence >= _LAST else sequence + 1
+
+
+def ahead(sequence: int, expected: int) -> int:
+    """Return how many numbers ``sequence`` is ahead of ``expected``, over the wrap; negative when it is behind."""
+    distance = (sequence - expected) % _LAST
+    return distance if distance <= _LAST // 2 else distance - _LAST
+
+
+class Subscriber(Protocol):
+    """Who gets what a subscription brings."""
+
+    def notified(self, rows: Columns, receipt: Receipt) -> None:
+        """Take the rows of one message; ``receipt`` is released when they were accepted."""
+
+    def hole(self, missing: int) -> None:
+        """Take note that ``missing`` messages are lost for good; what follows is newer."""
+
+    def status(self, code: int) -> None:
+        """Take note of a status change that does not end the subscription."""
+
+
+class _Line:
+    """One subscription as the loop sees it."""
+
+    def __init__(self, subscriber: Subscriber, limit: float, now: float) -> None:
+        self.subscriber = subscriber
+        self.limit = limit
+        self.heard = now
+        self.expected = 1
+
+
+class PublishLoop:
+    """The publish side of one session. ``add`` a subscription, then `run` until the connection is lost."""
+
+    def __init__(self, session: Session, pace: Pace) -> None:
+        self._session = session
+        self._pace = pace
+        self._lines: dict[int, _Line] = {}
+        self._acks: deque[Receipt] = deque()
+        self._arrived: deque[asyncio.Future[Any]] = deque()
+        self._something = asyncio.Event()
+        self._outstanding = 0
+        self._wanted = pace.requests
+        self._log = structlog.get_logger().bind(server=session.client.server_url.netloc)
+
+    def add(self, subscription: int, subscriber: Subscriber, keep_alive: float) -> None:
+        """Publish for a subscription from now on; ``keep_alive`` is its revised keep-alive time in seconds."""
+        now = asyncio.get_running_loop().time()
+        self._lines[subscription] = _Line(subscriber, keep_alive + self._pace.patience, now)
+        self._wanted = max(self._pace.requests, len(self._lines) + 2)
+        self._top_up()
+        self._something.set()
+
+    def accept(self, receipt: Receipt) -> None:
+        """Acknowledge a message with one of the next PublishRequests."""
+        self._acks.append(receipt)
+
+    def _top_up(self) -> None:
+        while self._lines and self._outstanding < self._wanted and len(self._arrived) < _MOST_BACKLOG:
+            acks = [self._acks.popleft() for _ in range(min(len(self._acks), _MOST_ACKS))]
+            request = ua.PublishRequest()
+            request.Parameters.SubscriptionAcknowledgements = [ua.SubscriptionAcknowledgement(*ack) for ack in acks]
+            future = self._session.publish(request)
+            self._outstanding += 1
+            future.add_done_callback(self._response)
+
+    def _response(self, future: asyncio.Future[Any]) -> None:
+        self._outstanding -= 1
+        self._arrived.append(future)
+        self._something.set()
+        if not future.cancelled() and future.exception() is None:
+            try:
+                self._top_up()
+            except DisconnectedError as error:
+                self._log.debug("opcua.publish_stopped", error=str(error))  # `run` finds the same on its next turn
+
+    async def run(self) -> None:
+        """Handle responses in order. Raises DisconnectedError when the connection or a subscription is gone."""
+        while True:
+            try:
+                async with asyncio.timeout_at(self._deadline()):
+                    await self._something.wait()
+            except TimeoutError:
+                raise DisconnectedError(f"no publish response or keep-alive for {self._silence():.1f} s") from None
+            self._something.clear()
+            while self._arrived:
+                await self._handle(self._arrived.popleft())
+            self._check_silence()
+            self._top_up()
+
+    def _deadline(self) -> float | None:
+        return min((line.heard + line.limit for line in self._lines.values()), default=None)
+
+    def _silence(self) -> float:
+        now = asyncio.get_running_loop().time()
+        return max(now - line.heard for line in self._lines.values())
+
+    def _check_silence(self) -> None:
+        """Find a dead subscription also while another one keeps talking."""
+        deadline = self._deadline()
+        if deadline is not None and asyncio.get_running_loop().time() > deadline:
+            raise DisconnectedError(f"no publish response or keep-alive for {self._silence():.1f} s")
+
+    async def _handle(self, future: asyncio.Future[Any]) -> None:
+        if future.cancelled():
+            raise DisconnectedError("publish: the request was cancelled")
+        if (error := future.exception()) is not None:
+            raise DisconnectedError(f"publish: {error or type(error).__name__}") from error
+        try:
+            published = publish_response(bytes(future.result()))
+        except DecodeError as error:
+            # The number of the lost message is missing now: the check of the next one finds the hole and asks again.
+            self._log.warning("opcua.undecodable", error=str(error))
+            return
+        if published.result >> 31 or published.message is None:
+            self._refused(published.result)
+            return
+        line = self._lines.get(published.subscription)
+        if line is None:
+            self._log.info("opcua.unknown_subscription", subscription=published.subscription)
+            return
+        line.heard = asyncio.get_running_loop().time()
+        await self._in_sequence(published.subscription, line, published.message)
+
+    def _refused(self, code: int) -> None:
+        """Answer a publish fault: fewer requests where they were too many, else the subscription is gone."""
+        if code == ua.StatusCodes.BadTooManyPublishRequests and self._wanted > 1:
+            self._wanted -= 1
+            self._log.info("opcua.fewer_publish_requests", requests=self._wanted)
+            return
+        raise DisconnectedError(f"publish: the server answers {status_text(code)}")
+
+    async def _in_sequence(self, subscription: int, line: _Line, message: Message) -> None:
+        distance = ahead(message.sequence, line.expected)
+        if distance < 0:
+            if not message.keep_alive:
+                self.accept(Receipt(subscription, message.sequence))  # seen before; the server need not keep it
+            return
+        if distance > 0:
+            await self._fill(subscription, line, message.sequence, distance)
+        if message.keep_alive:
+            return  # its number is that of the next message
+        line.expected = following(message.sequence)
+        self._deliver(subscription, line, message)
+
+    async def _fill(self, subscription: int, line: _Line, until: int, missing: int) -> None:
+        """Ask again for the messages before ``until``; declare what the server no longer has."""
+        self._log.warning("opcua.hole", subscription=subscription, missing=missing)
+        lost = 0 if missing <= _MOST_REPUBLISHED else missing
+        while not lost and line.expected != until:
+            message = await self._session.republish(subscription, line.expected)
+            if message is None:
+                lost = ahead(until, line.expected)
+                break
+            line.expected = following(line.expected)
+            self._deliver(subscription, line, message)
+        line.expected = until
+        if lost:
+            line.subscriber.hole(lost)
+
+    def _deliver(self, subscription: int, line: _Line, message: Message) -> None:
+        for code in message.changes:
+            if code & 0xFFFF_0000 in _GONE:
+                raise DisconnectedError(f"the server ended the subscription: {status_text(code)}")
+            line.subscriber.status(code)
+        line.subscriber.notified(message.rows, Receipt(subscription, message.sequence))
