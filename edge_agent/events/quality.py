@@ -1,0 +1,267 @@
+"""Records that a machine hands over one by one: test and measurement results by sequence number (events.md 1.5 i, patterns 2 and 4).
+
+``seq_ack``: the PLC fills the record, sets Seq last, and holds the record until Ack = Seq. The agent reads the whole record in one
+request, accepts it when Seq and SeqEnd agree and the key is new, and acknowledges after the commit; a record that it knows is dropped
+*and acknowledged again*, because the PLC shows it only while the acknowledgement was lost. ``seq`` is the same without an
+acknowledgement: what the PLC overwrites between two reads is lost, and declared.
+
+A record that is caught half written (Seq and SeqEnd differ) is left alone. Nobody re-reads it: SeqEnd is the trigger of the group and is
+written last, so that the read that counts comes when the record is whole.
+
+The key of a record is (device, generation, seq). The generation grows when the device restarted or seq ran backwards, so that a PLC that
+starts at 1 again never looks like an old record; a record that merely survived a restart is recognised by its content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+import msgspec
+from msgspec.structs import replace
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from edge_agent.events.reference import check_references, device_of, name_of
+from edge_agent.events.restart import BootMark, restarted
+from edge_agent.events.rule import NOTHING, Moment, Outcome, Phase, Rule
+from edge_agent.events.tables import code_of
+from edge_agent.model.event import Acknowledge, ProductionEvent
+from edge_agent.model.instant import iso
+from edge_agent.model.reading import Boot, Quality, Reading, Tag
+from edge_agent.ports import Trigger
+
+
+def _known_pattern(pattern: object) -> object:
+    if pattern in {"ring", "trigger_ack", "edge"}:
+        raise ValueError(f"pattern '{pattern}' is not built yet; use seq_ack (acknowledged) or seq (read-only)")
+    return pattern
+
+
+class RecordFields(BaseModel):
+    """Which tag holds which part of a record (device.tag)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: str
+    verdict: str | None = None
+    serial: str | None = None
+    lot: str | None = None
+    sample_no: str | None = None
+    lsl: str | None = None
+    usl: str | None = None
+
+
+class RecordConfig(BaseModel):
+    """One entry of ``records:``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pattern: Annotated[Literal["seq_ack", "seq"], BeforeValidator(_known_pattern)]
+    event: Literal["quality.result"] = "quality.result"
+    seq: str = Field(description="device.tag of the record's number; 0 = no record")
+    seq_end: str | None = Field(default=None, description="device.tag of the number once more, written last")
+    ack: str | None = Field(default=None, description="device.tag to write the number back to (seq_ack only)")
+    fields: RecordFields
+    verdicts: dict[int | str, Literal["ok", "nok"]] = Field(default_factory=dict, description="what the machine's verdicts mean")
+    characteristic: str = Field(description="what was measured")
+    test_id: str | None = Field(default=None, description="the entry's name when it is left out")
+    uom: str | None = Field(default=None, description="UNECE Rec 20 code")
+    lsl: float | None = Field(default=None, description="lower specification limit")
+    usl: float | None = Field(default=None, description="upper specification limit")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.pattern == "seq_ack" and (self.ack is None or self.seq_end is None):
+            raise ValueError("pattern seq_ack needs ack and seq_end: without them a record can be torn or shown for ever")
+        if self.pattern == "seq" and self.ack is not None:
+            raise ValueError("pattern seq acknowledges nothing; leave ack out, or use seq_ack")
+        return self
+
+    @property
+    def references(self) -> dict[str, str]:
+        """Every tag that is named, by its place in the entry, in the order in which it is read: seq first, seq_end after the fields."""
+        fields = {f"fields.{name}": ref for name, ref in self.fields if ref is not None}
+        named = {"seq": self.seq, **fields, "seq_end": self.seq_end, "ack": self.ack}
+        return {place: ref for place, ref in named.items() if ref is not None}
+
+
+class RecordMemory(msgspec.Struct, frozen=True):
+    """The key accepted last, its content and time (UTC ns); ``seq`` None: none yet in this generation.
+
+    ``before`` is the last seq of the generation before, which a record that survived a restart still carries.
+    """
+
+    generation: int = 0
+    seq: int | None = None
+    before: int | None = None
+    content: str = ""
+    time: int = 0
+    boot: BootMark = BootMark()
+
+
+class RecordRule:
+    """Tells ``quality.result`` once for each record and acknowledges what is known to be safe."""
+
+    phase = Phase.RECORD
+    ticks = False
+    version = 1
+    state_type = RecordMemory
+
+    def __init__(self, config: RecordConfig, name: str) -> None:
+        """Take the records of the trigger group ``name``."""
+        self.name = f"records.{name}"
+        self.tags = ()
+        self.fingerprint = f"{config.pattern} {config.seq}"
+        self._config = config
+        self._group = name
+        self._device = device_of(config.seq)
+
+    def initial(self) -> RecordMemory:
+        """No record seen."""
+        return RecordMemory()
+
+    def step(self, state: RecordMemory, moment: Moment) -> tuple[RecordMemory, Outcome]:
+        """Fold one moment."""
+        memory = state
+        for notice in moment.notices:
+            if isinstance(notice, Boot) and notice.device == self._device:
+                memory = _booted(memory, notice)
+        rows = moment.snapshots.get(self._group)
+        seq = self._whole(rows) if rows is not None else None
+        if rows is None or seq is None:
+            return memory, NOTHING
+        content = self._content(rows)
+        effects = (Acknowledge(self._config.ack, seq),) if self._config.ack is not None else ()
+        if self._known(memory, seq, content, rows):
+            return replace(memory, seq=seq, content=content), Outcome(effects=effects)
+        if memory.seq is not None and seq < memory.seq:
+            memory = RecordMemory(
+                memory.generation + 1, before=memory.seq, content=memory.content, time=memory.time, boot=memory.boot
+            )
+        time = _good(rows, self._config.seq, moment.time)
+        events = [*self._overrun(memory, seq, time, moment), self._result(memory, seq, time, rows, moment)]
+        return replace(memory, seq=seq, before=None, content=content, time=time), Outcome(tuple(events), effects)
+
+    def _whole(self, rows: Mapping[str, Reading]) -> int | None:
+        """Return the number of a record that is there and not half written."""
+        seq = _value(rows, self._config.seq)
+        end = seq if self._config.seq_end is None else _value(rows, self._config.seq_end)
+        number = code_of(seq)
+        return number if isinstance(number, int) and number > 0 and number == code_of(end) else None
+
+    def _known(self, memory: RecordMemory, seq: int, content: str, rows: Mapping[str, Reading]) -> bool:
+        """Whether this record needs no event: told before, or standing there when nothing was ever seen."""
+        if memory.seq is not None:
+            return seq == memory.seq
+        if memory.before is not None:
+            return seq == memory.before and content == memory.content
+        if memory.generation > 0:
+            return False
+        if self._config.ack is None:
+            return True
+        return code_of(_value(rows, self._config.ack)) == seq
+
+    def _content(self, rows: Mapping[str, Reading]) -> str:
+        return repr([_value(rows, ref) for _, ref in self._config.fields])
+
+    # -- words ---------------------------------------------------------------------------------------------------------------
+
+    def _overrun(self, memory: RecordMemory, seq: int, time: int, moment: Moment) -> list[ProductionEvent]:
+        """Numbers that were passed over are records that nobody read; after a restart the PLC counts from 1."""
+        if memory.seq is None and memory.generation == 0:
+            return []
+        passed = seq - (memory.seq or 0) - 1
+        if passed <= 0:
+            return []
+        since = min(memory.time, time)
+        least = passed if memory.seq is not None else 0
+        data = {
+            "reason": "handshake_overrun",
+            "interval": [iso(since), iso(time)],
+            "tags": [self._config.seq],
+            "lost": {"min": least, "max": passed},
+            "recovered": {},
+            "seq_from": None,
+            "seq_to": None,
+        }
+        return [ProductionEvent(type="collection.gap", time=time, data=data, late=moment.late)]
+
+    def _result(self, memory: RecordMemory, seq: int, time: int, rows: Mapping[str, Reading], moment: Moment) -> ProductionEvent:
+        config, fields = self._config, self._config.fields
+        read = {name: _value(rows, ref) for name, ref in fields if ref is not None}
+        usable = all(_usable(rows, ref) for _, ref in fields if ref is not None)
+        best = all(rows[ref].quality is Quality.GOOD for _, ref in fields if ref in rows)
+        verdict = self._verdict(read)
+        return ProductionEvent(
+            type="quality.result",
+            time=time,
+            data={
+                "test_id": config.test_id or self._group,
+                "characteristic": config.characteristic,
+                "value": read.get("value"),
+                "uom": config.uom,
+                "lsl": read.get("lsl", config.lsl),
+                "usl": read.get("usl", config.usl),
+                "verdict": verdict,
+                "unit": {"serial": read.get("serial"), "lot": read.get("lot", moment.picture.context.lot)},
+                "sample_no": read.get("sample_no", seq),
+                "source_key": {"device": self._device, "generation": memory.generation, "seq": seq},
+            },
+            at=rows[config.seq].at,
+            quality=Quality.GOOD if usable and best else Quality.UNCERTAIN,
+            late=moment.late,
+        )
+
+    def _verdict(self, read: Mapping[str, Any]) -> str:
+        """Return the machine's own verdict; without a value or a known code there is none."""
+        code = code_of(read.get("verdict"))
+        if read.get("value") is None or code is None:
+            return "unknown"
+        return self._config.verdicts.get(code, "unknown")
+
+
+def _booted(memory: RecordMemory, notice: Boot) -> RecordMemory:
+    """A restart opens a new generation; the last number is kept, for the record may have survived it."""
+    mark, restart = restarted(memory.boot, notice)
+    if not restart:
+        return memory if mark == memory.boot else replace(memory, boot=mark)
+    before = memory.before if memory.seq is None else memory.seq
+    return replace(memory, generation=memory.generation + 1, seq=None, before=before, boot=mark)
+
+
+def _usable(rows: Mapping[str, Reading], ref: str) -> bool:
+    reading = rows.get(ref)
+    return reading is not None and reading.quality is not Quality.BAD and reading.value is not None
+
+
+def _value(rows: Mapping[str, Reading], ref: str | None) -> Any:
+    """Return a usable value, None for one that is missing or bad."""
+    return rows[ref].value if ref is not None and _usable(rows, ref) else None
+
+
+def _good(rows: Mapping[str, Reading], ref: str, otherwise: int) -> int:
+    return rows[ref].at.best if ref in rows else otherwise
+
+
+def trigger(config: RecordConfig, *, name: str) -> tuple[str, Trigger]:
+    """Return the device and the trigger group of the entry ``name``: the tag written last fires it, everything is read at once."""
+    refs = config.references.values()
+    fires = config.seq if config.seq_end is None else config.seq_end
+    return device_of(config.seq), Trigger(name, name_of(fires), tuple(dict.fromkeys(name_of(ref) for ref in refs)))
+
+
+def acknowledge_tags(config: RecordConfig) -> frozenset[str]:
+    """Return the names, inside the device, of the tags that the entry writes to: its acknowledgement or nothing."""
+    return frozenset() if config.ack is None else frozenset({name_of(config.ack)})
+
+
+def build(config: RecordConfig, *, unit: str, name: str, tags: Mapping[str, Tag]) -> tuple[Rule[Any], ...]:
+    """Return the rule of the entry ``name``. Raises ValueError for an unknown tag, tags of several devices, or an ack not allow-listed."""
+    where = f"unit {unit}, records.{name}"
+    check_references([(f"{where}.{place}", ref) for place, ref in config.references.items()], tags)
+    devices = sorted({device_of(ref) for ref in config.references.values()})
+    if len(devices) > 1:
+        raise ValueError(f"{where}: tags of {' and '.join(devices)}; a record is read in one request from one device")
+    if config.ack is not None and not tags[config.ack].acknowledge:
+        raise ValueError(f"{where}.ack: '{config.ack}' may not be written; add `acknowledge: true` to this tag of the device")
+    return (RecordRule(config, name),)
