@@ -22,12 +22,12 @@ class Place(NamedTuple):
 
 def place(area: Area | None, address: int | None, ref: str | None, base: int) -> Place:
     """Return where a tag lies, from either ``area`` and ``address`` (counted from ``base``) or ``ref``; raises ValueError with the remedy."""
-    if (address is None) == (ref is None):
-        raise ValueError(
-            "give exactly one of address (with register) and ref; for example register: holding, address: 10, or ref: 40011"
-        )
+    if ref is not None and address is not None:
+        raise ValueError("both address and ref are given; leave out one of them")
     if ref is not None:
         return _referred(ref, area)
+    if address is None:
+        raise ValueError("the address is missing; write for example register: holding, address: 10, or ref: 40011")
     if area is None:
         raise ValueError("register is missing; add register: holding (or input, coil, discrete)")
     if address < base:

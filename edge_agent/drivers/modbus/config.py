@@ -12,7 +12,7 @@ from edge_agent.drivers.modbus import field as layout
 from edge_agent.drivers.modbus.address import Place, place
 from edge_agent.drivers.modbus.field import Area, Order, ValueType
 from edge_agent.drivers.modbus.plan import Limits, plan
-from edge_agent.model.quantity import Duration
+from edge_agent.model.quantity import Duration, duration_text
 from edge_agent.model.reading import Tag
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
@@ -56,7 +56,9 @@ class ModbusTag(BaseModel):
     register_: Area | None = Field(
         None, alias="register", description="holding, input (16 bit each), coil or discrete (one bit each)"
     )
-    address: Annotated[Whole, Field(ge=0, le=65_536)] | None = Field(None, description="counted from the device's address_base")
+    address: Annotated[Whole, Field(ge=0, le=65_536)] | None = Field(
+        None, description="the number on the wire, counted from address_base; a printed 40011 is a ref"
+    )
     ref: Annotated[str, BeforeValidator(lambda ref: str(ref) if type(ref) is int else ref)] | None = Field(
         None, description="the address as vendors print it: 40011, 400011, 30005, 10001, '00001'; counts from 1 always"
     )
@@ -203,7 +205,11 @@ def _together(tags: Mapping[str, ModbusTag]) -> dict[str, str]:
 
 def tags_of(config: ModbusConfig) -> tuple[Tag, ...]:
     """Return the tags in configuration order; tags with the same ``snapshot`` come from one request."""
-    snapshots = {field.index: block.name for block in plan(fields_of(config), config.limits) for field in block.fields}
+    snapshots = {
+        field.index: f"{block.name} every {duration_text(block.period)}"
+        for block in plan(fields_of(config), config.limits)
+        for field in block.fields
+    }
     return tuple(
         Tag(config.device, field.name, field.type, field.scale, field.offset, tag.uom, field.period, snapshots[field.index])
         for field, tag in zip(fields_of(config), config.tags.values(), strict=True)

@@ -1,0 +1,207 @@
+"""One device behind an endpoint: its blocks and trigger groups, whether it answers, and what is still to be told about it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from edge_agent.drivers.modbus.config import ModbusConfig, fields_of, tags_of
+from edge_agent.drivers.modbus.plan import Block, plan
+from edge_agent.drivers.modbus.trigger import Group
+from edge_agent.drivers.modbus.watch import Watch, add_row
+from edge_agent.drivers.modbus.wire import CONFIGURATION, RefusedError, Reply
+from edge_agent.model.instant import NS
+from edge_agent.model.reading import Batch, DeviceDown, DeviceUp, Gap, GapReason, Notice, Snapshot, TagStatus
+from edge_agent.ports import DeviceWiring
+
+Ask = Callable[[Block], Awaitable[Reply]]
+
+ASK_AGAIN = 30 * NS
+"""Plant ns between two tries of a block that the device refuses for good."""
+
+
+class Counts(msgspec.Struct):
+    """Figures of one device since the connect: polls answered, begun late, left out, discarded."""
+
+    polls: int = 0
+    late: int = 0
+    missed: int = 0
+    discarded: int = 0
+
+
+class _Loss(NamedTuple):
+    """Polls of ``watches`` that brought nothing; a gap from the last answer handed on to the next one."""
+
+    reason: GapReason
+    since: int | None
+    watches: Sequence[Watch]
+    polls: int
+
+
+class Device:
+    """State of one device on one connection. ``up`` is None until it answered or was given up for the first time.
+
+    ``last_good`` is the plant time of the last answer with a good value that was handed on: a poll that finds nothing new is as good a
+    proof as one that does.
+    """
+
+    def __init__(self, config: ModbusConfig, wiring: DeviceWiring) -> None:
+        """Plan the blocks; raises ConfigError when a trigger group cannot be read in one request."""
+        self.config = config
+        self.name = config.device
+        self.tags = tags_of(config)
+        fields = fields_of(config)
+        self.watches = [Watch(block) for block in plan(fields, config.limits)]
+        self._groups = [Group.of(self.name, trigger, fields, self.watches, config.limits) for trigger in wiring.triggers]
+        self.counts = Counts()
+        self.up: bool | None = None
+        self.misses = 0
+        self.last_good: int | None = None
+        self.probe_at = 0.0
+        self._pending: list[Notice] = []
+        self._losses: list[_Loss] = []
+
+    async def poll(self, watches: Sequence[Watch], ask: Ask, now: int) -> list[Batch]:
+        """Read ``watches`` and the groups they trigger. Nothing counts before `answered` is told that all of it was handed on.
+
+        SilentError, InvalidReplyError and DisconnectedError pass through: nothing of such a poll may be used, call `discard`.
+        """
+        polled = [(watch, await self._read(watch, ask, now)) for watch in watches if watch.ask_again <= now]
+        batches = [batch for _, batch in polled]
+        for group in self._groups:
+            batch = next((batch for watch, batch in polled if watch is group.watch), None)
+            if batch is not None and group.ask_again <= now and group.due():
+                if group.block is None:
+                    _add_snapshot(batch, group, None)
+                else:
+                    batches.append(await self._snapshot(group, group.block, ask, now))
+        return batches
+
+    async def _read(self, watch: Watch, ask: Ask, now: int) -> Batch:
+        try:
+            reply = await ask(watch.block)
+        except RefusedError as refusal:
+            return self._refused(watch, refusal, now)
+        batch = Batch(self.name, reply.at)
+        watch.answered(reply.raw, batch)
+        if watch.refused is not None:
+            watch.refused = None
+            batch.before = self._statuses(watch.block, reply.at, None)
+        return batch
+
+    def _refused(self, watch: Watch, refusal: RefusedError, now: int) -> Batch:
+        """Turn an exception response into bad rows; one that only a person can end is told once and asked for rarely."""
+        batch, detail = Batch(self.name, refusal.at), f"{watch.block.name}: {refusal}"
+        watch.failed(detail, batch)
+        if refusal.code in CONFIGURATION:
+            watch.ask_again = now + ASK_AGAIN
+            if watch.refused != detail:
+                watch.refused = detail
+                batch.before = self._statuses(watch.block, refusal.at, detail)
+        return batch
+
+    async def _snapshot(self, group: Group, block: Block, ask: Ask, now: int) -> Batch:
+        """Read a group by a request of its own. While the device refuses that, the group stays due."""
+        try:
+            reply = await ask(block)
+        except RefusedError as refusal:
+            batch, detail = Batch(self.name, refusal.at), f"group {group.name}: {refusal}"
+            group.ask_again = now + ASK_AGAIN if refusal.code in CONFIGURATION else now
+            if group.refused != detail:
+                group.refused = detail
+                batch.before = self._statuses(block, refusal.at, detail)
+            return batch
+        batch = Batch(self.name, reply.at)
+        if group.refused is not None:
+            group.refused = None
+            batch.before = self._statuses(block, reply.at, None)
+        _add_snapshot(batch, group, reply.raw)
+        return batch
+
+    def _statuses(self, block: Block, at: int, trouble: str | None) -> tuple[TagStatus, ...]:
+        return tuple(TagStatus(self.name, at, field.name, trouble is None, trouble or "") for field in block.fields)
+
+    def answered(self, batches: list[Batch], watches: Sequence[Watch], *, room: bool) -> list[Batch]:
+        """Take note of a whole poll and return what is to be handed on: batches with rows or notices, else one sign of life.
+
+        Without ``room`` nothing is handed on: the rows are lost, their notices wait, and the loss is a gap up to the next poll with room.
+        """
+        if not batches:
+            return []  # every block waits for its next try
+        self.misses = 0
+        if not room:
+            self._pending += [notice for batch in batches for notice in batch.before]
+            self.lost("sampling_overrun", watches, 1)
+            self.forget()
+            return []
+        self.counts.polls += 1
+        batches[0].before = (*self._facts(batches[0].received, watches), *batches[0].before)
+        good = any(watch.good for watch in watches)
+        for watch in watches:
+            watch.handed_on = batches[0].received
+        if good:
+            self.last_good = batches[-1].received
+        told = [batch for batch in batches if len(batch) or batch.before]
+        return told or ([batches[-1]] if good else [])
+
+    def _facts(self, at: int, watches: Sequence[Watch]) -> list[Notice]:
+        """Return what is to be told before the rows of an answer at ``at`` to ``watches``, and consider it told."""
+        facts, self._pending = self._pending, []
+        if self.up is not True:
+            self.up, self._losses = True, []  # from down to up is a gap already
+            return [DeviceUp(self.name, at), *facts]
+        ended = [loss for loss in self._losses if any(watch in watches for watch in loss.watches)]
+        self._losses = [loss for loss in self._losses if loss not in ended]
+        for loss in ended:
+            if loss.since is not None:
+                whole = len(loss.watches) == len(self.watches)
+                tags = () if whole else tuple(field.name for watch in loss.watches for field in watch.block.fields)
+                facts.append(Gap(self.name, loss.reason, loss.since, at, tags, loss.polls))
+        return facts
+
+    def lost(self, reason: GapReason, watches: Sequence[Watch], count: int) -> None:
+        """Declare ``count`` polls of ``watches`` as a gap, up to their next answer; adds to a loss of the same kind that is still open."""
+        for number, loss in enumerate(self._losses):
+            if (loss.reason, loss.watches) == (reason, watches):
+                self._losses[number] = loss._replace(polls=loss.polls + count)
+                return
+        since = min((watch.handed_on for watch in watches if watch.handed_on is not None), default=None)
+        self._losses.append(_Loss(reason, since, watches, count))
+
+    def discard(self, reason: GapReason, watches: Sequence[Watch]) -> None:
+        """Drop what the current poll of ``watches`` brought: report everything anew with the next answer, and the gap up to it."""
+        self.misses += 1
+        self.counts.discarded += 1
+        self.lost(reason, watches, 1)
+        self.forget()
+        for watch in self.watches:
+            watch.ask_again = 0
+        for group in self._groups:
+            group.forget()
+
+    def forget(self) -> None:
+        """Report every tag with the next answer, changed or not."""
+        for watch in self.watches:
+            watch.forget()
+
+    def went_down(self, now: int, error: str) -> list[Batch]:
+        """Give the device up: one notice, and bad rows where nothing was ever reported on this connection; nothing when it was down already."""
+        was, self.up = self.up, False
+        if was is False:
+            return []
+        batch = Batch(self.name, now, before=(*self._pending, DeviceDown(self.name, now, self.last_good, error)))
+        self._pending = []
+        if was is None:
+            for watch in self.watches:
+                watch.failed(error, batch)
+                watch.forget()
+        return [batch]
+
+
+def _add_snapshot(batch: Batch, group: Group, raw: bytes | None) -> None:
+    start = len(batch)
+    for index, sample in group.samples(raw):
+        add_row(batch, index, sample)
+    batch.snapshots += (Snapshot(group.name, start, len(batch)),)
