@@ -1,0 +1,76 @@
+"""Which context a difference belongs to, when it is not sure (events.md 1.5 j).
+
+Counts are folded before the context of their moment, so a difference belongs to the context that ends there. Only behind a loss may
+the context have changed unseen, anywhere in the interval: such a difference is booked to no order (lot, mode, shift), and the
+candidates are named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from edge_agent.events.rule import Moment
+from edge_agent.model.event import NO_CONTEXT, Context
+from edge_agent.model.reading import Quality, Value
+
+
+class Place(msgspec.Struct, frozen=True):
+    """The context at an instant, with the mode's number beside its name."""
+
+    ctx: Context = NO_CONTEXT
+    mode_code: int | None = None
+
+
+def before_loss(moment: Moment, last: Place) -> Place:
+    """Return the context before a loss that this moment tells of: its shift is that of the ``last`` place that was surely seen.
+
+    Shift boundaries are crossed by the clock, also those that passed unseen, before the loss itself is told.
+    """
+    return Place(msgspec.structs.replace(moment.picture.context, shift=last.ctx.shift), moment.picture.mode_code)
+
+
+def read(moment: Moment, tags: Mapping[str, str]) -> Place:
+    """Return the context as this moment's readings of ``tags`` (context key -> ``device.tag``) give it, before its rule was folded."""
+    ctx, mode = moment.picture.context, moment.picture.mode_code
+    changes: dict[str, str | None] = {}
+    for key, ref in tags.items():
+        reading = moment.readings.get(ref)
+        if reading is None or reading.quality is Quality.BAD:
+            continue
+        if key != "mode":
+            changes[key] = named(reading.value)
+        elif reading.value != mode and isinstance(reading.value, int):
+            mode, changes["mode"] = reading.value, str(reading.value)
+    return Place(msgspec.structs.replace(ctx, **changes), mode) if changes else Place(ctx, mode)
+
+
+def named(value: Value | None) -> str | None:
+    """Return an order, product or lot as the context rule names it: None for what PLCs write when there is none."""
+    if value is None or value is False or (isinstance(value, int | float) and value == 0):
+        return None
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return text.strip("\0 \t\r\n") or None
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """The contexts around a difference: with the ``last`` sample, before a loss (``lost``), and as found ``here``, with the new sample."""
+
+    last: Place
+    lost: Place
+    here: Place
+
+    def owner(self, ctx: Context, *, recovered: bool, stamped: bool) -> tuple[Context, dict[str, list[str | None]]]:
+        """Return the context of a difference that ends in ``ctx``, and the candidates of each member that is not sure.
+
+        ``stamped`` = the sample carries its own time. One that does not is as old as its read request: the first one behind a shift
+        boundary is the read that was asked for at the boundary, and what it counts was made before.
+        """
+        if recovered:
+            before, after = msgspec.structs.asdict(self.lost.ctx), msgspec.structs.asdict(self.here.ctx)
+            candidates = {key: [before[key], after[key]] for key in before if before[key] != after[key]}
+            return msgspec.structs.replace(ctx, **dict.fromkeys(candidates)), candidates
+        if not stamped and self.last.ctx.shift is not None:
+            return msgspec.structs.replace(ctx, shift=self.last.ctx.shift), {}
+        return ctx, {}

@@ -1,0 +1,196 @@
+"""Counters: differences of a register become `production.count`, whatever the register does (events.md 1.5 a).
+
+A count is what the register moved between two usable samples. How a wrap, a reset, a restart and a lie are told apart stands in
+`advance.py`, what a loss does in `tally.py`, whom the count belongs to in `belonging.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from edge_agent.events.advance import WRAPS, OnRestart, Register, modulus_of
+from edge_agent.events.belonging import Bounds, Place, before_loss, read
+from edge_agent.events.losses import gauge, heed, sign, stand
+from edge_agent.events.reference import check_references
+from edge_agent.events.registers import Wraps, discontinuity, facts_of, find_register, fingerprint, happened, interval_text, require
+from edge_agent.events.rule import NOTHING, Moment, Outcome, Phase, Rule
+from edge_agent.events.shift import in_units
+from edge_agent.events.tally import Move, Tally, Watch, sample
+from edge_agent.model.event import ProductionEvent
+from edge_agent.model.instant import NS
+from edge_agent.model.quantity import Duration, Rate
+from edge_agent.model.reading import Reading, Tag
+
+Role = Literal["total", "good", "scrap", "rework", "sample", "infeed", "outfeed", "consumed"]
+
+
+class CounterConfig(BaseModel):
+    """One counter of a work unit. ``max_rate``, ``burst`` and ``back_tol`` are in raw units of the register, before scaling."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tag: str = Field(description="The register, as device.tag")
+    role: Role = Field(description="What it counts; nothing is added up or subtracted behind your back")
+    wraps: Wraps = Field(description=f"How the register wraps: {WRAPS}")
+    max_rate: Rate = Field(gt=0, description="The fastest it can count; judges wraps, resets and wrong values")
+    burst: int = Field(default=2, ge=0, description="Units beyond max_rate that are still believed (jitter, several parts at once)")
+    back_tol: int = Field(default=0, ge=0, description="How far it may be pulled back as a correction (counted negative)")
+    reset_evidence: str | None = Field(default=None, description="A tag that goes down at a reset, as device.tag")
+    reset_policy: Literal["never", "per_order"] = Field(default="never", description="Whether the PLC zeroes it at each order")
+    on_restart: OnRestart = Field(default="unknown", description="What it does when its PLC restarts or the evidence goes down")
+    stale_after: Duration = Field(
+        default=10_000_000_000, ge=1_000_000_000, description="Silence after which nothing is taken for granted"
+    )
+    uom: str = Field(default="H87", description="Unit of measure, UNECE Rec 20 (H87 = piece)")
+    same_read_as: str | None = Field(default=None, description="The counter that is read in one request with this one")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: Any) -> Any:
+        return require(given, "role", "wraps", "max_rate")
+
+
+class CounterState(msgspec.Struct, frozen=True):
+    """The tally, and the context in which the last sample (or, behind a loss, the last moment before it) stood."""
+
+    tally: Tally = Tally()
+    place: Place = Place()
+
+
+@dataclass(frozen=True)
+class CounterRule:
+    """The rule of one counter: `production.count`, `counter.discontinuity`, and its place in the unit's picture."""
+
+    counter: str
+    watch: Watch
+    role: Role
+    uom: str
+    per_order: bool
+    context: Mapping[str, str]
+    tags: tuple[str, ...]
+    fingerprint: str
+    phase: Phase = Phase.COUNT
+    ticks: bool = True
+    version: int = 1
+    state_type: type[CounterState] = CounterState
+
+    @property
+    def name(self) -> str:
+        """The name under which the state is stored."""
+        return f"counters.{self.counter}"
+
+    def initial(self) -> CounterState:
+        """Return the state before anything was seen: no baseline."""
+        return CounterState()
+
+    def step(self, state: CounterState, moment: Moment) -> tuple[CounterState, Outcome]:
+        """Fold one moment: losses and evidence first, then the sample; a tick only proves that the value stood."""
+        watch, here = self.watch, read(moment, self.context)
+        lost = state.place if state.tally.broken or state.tally.last is None else before_loss(moment, state.place)
+        tally = heed(watch, state.tally, moment.notices)
+        evidence = moment.readings.get(watch.evidence) if watch.evidence is not None else None
+        if evidence is not None:
+            tally = gauge(watch, tally, evidence)
+        reading = moment.readings.get(watch.ref)
+        events: tuple[ProductionEvent, ...] = ()
+        if reading is not None:
+            if self.per_order and here.ctx.order != state.place.ctx.order and self._may_be_zeroed(tally, reading):
+                tally = sign(watch, tally, "reset", "order_changed", reading.at.agent)
+            tally, moves = sample(watch, tally, reading)
+            bounds = Bounds(state.place, lost, here)
+            events = tuple(event for move in moves for event in self._tell(move, moment, reading, bounds))
+        elif moment.tick and watch.device not in moment.picture.down:
+            tally = stand(watch, tally, moment.time)
+        return self._after(state, tally, lost, here, told=reading is not None or moment.tick), self._outcome(tally, moment, events)
+
+    def _after(self, state: CounterState, tally: Tally, lost: Place, here: Place, *, told: bool) -> CounterState:
+        """Return the new state: the very same when nothing changed that matters after a restart."""
+        if tally.broken:
+            return state if tally is state.tally else CounterState(tally, lost)
+        if tally is not state.tally or (told and tally.last is not None and here.ctx.shift != state.place.ctx.shift):
+            return CounterState(tally, here)
+        return state
+
+    def _may_be_zeroed(self, tally: Tally, reading: Reading) -> bool:
+        """An order change alone zeroes nothing that was seen to go on counting; unseen, or with a lower value, it may have."""
+        raw = self.watch.raw(reading)
+        return tally.broken or (raw is not None and tally.last is not None and raw < tally.last)
+
+    def _tell(self, move: Move, moment: Moment, reading: Reading, bounds: Bounds) -> list[ProductionEvent]:
+        events = []
+        if move.kind is not None:
+            events.append(discontinuity(move, self.counter, moment, reading))
+        if move.delta:
+            stamped = reading.at.source is not None
+            ctx, candidates = bounds.owner(moment.picture.context, recovered=move.recovered, stamped=stamped)
+            data = self._count(move, candidates)
+            events.append(happened("production.count", data, move, moment=moment, reading=reading, ctx=ctx))
+        return events
+
+    def _count(self, move: Move, candidates: dict[str, list[str | None]]) -> dict[str, Any]:
+        data: dict[str, Any] = {
+            "counter": self.counter,
+            "disposition": self.role,
+            "delta": in_units(move.delta, self.watch.scale),
+            "total": in_units(move.total, self.watch.scale),
+            "raw": str(move.after),
+            "uom": self.uom,
+            "interval": interval_text(move.since, move.until),
+            "reason": None,
+            "spans": list(candidates),
+        }
+        if candidates:
+            data["candidates"] = candidates
+        return data
+
+    def _outcome(self, tally: Tally, moment: Moment, events: tuple[ProductionEvent, ...]) -> Outcome:
+        """Return the events, and the counter's part of the picture where it is not in it yet."""
+        facts = facts_of(tally, self.watch, self.role, self.uom)
+        if facts is None or moment.picture.counters.get(self.counter) == facts:
+            return Outcome(events) if events else NOTHING
+        return Outcome(events, picture={"counters": {**moment.picture.counters, self.counter: facts}})
+
+
+def build(
+    config: CounterConfig,
+    *,
+    unit: str,  # noqa: ARG001 - the convention of all rules
+    name: str,
+    tags: Mapping[str, Tag],
+    context_tags: Mapping[str, str] | None = None,
+) -> tuple[Rule[Any], ...]:
+    """Return the rule of counter ``name`` (with or without ``counters.``). Raises ValueError for a tag that is unknown or cannot count.
+
+    ``context_tags`` maps a context key (order, product, lot, mode) to the ``device.tag`` that gives it: behind a loss it is read in the same
+    moment as the counter.
+    """
+    counter = name.removeprefix("counters.")
+    place, context = f"counters.{counter}", dict(context_tags or {})
+    tag = find_register(config.tag, tags, config.wraps, place)
+    evidence = config.reset_evidence
+    check_references([(f"{place}.reset_evidence", evidence), *((f"context.{key}", ref) for key, ref in context.items())], tags)
+    listened = [config.tag, *([evidence] if evidence else ()), *context.values()]
+    register = Register(
+        modulus=modulus_of(config.wraps),
+        rate=round(config.max_rate * NS),
+        burst=config.burst,
+        back_tol=config.back_tol,
+        on_restart=config.on_restart,
+        grace=config.stale_after,
+    )
+    rule = CounterRule(
+        counter=counter,
+        watch=Watch(tag.device, tag.name, register, tag.scale, tag.offset, config.wraps == "dint", evidence, config.stale_after),
+        role=config.role,
+        uom=config.uom,
+        per_order=config.reset_policy == "per_order",
+        context=context,
+        tags=tuple(dict.fromkeys(listened)),
+        fingerprint=fingerprint(tag, config.wraps, config.role),
+    )
+    return (rule,)

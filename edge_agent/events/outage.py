@@ -1,0 +1,110 @@
+"""One loss of a unit's data, from its beginning until everything that it can have hidden has been seen again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from edge_agent.events.reference import device_of
+from edge_agent.events.registers import interval_text
+from edge_agent.events.rule import Moment
+from edge_agent.model.event import ProductionEvent
+from edge_agent.model.reading import Gap, GapReason, Quality, Reading
+
+Lost = Literal["none", "unknown"]
+
+EVERYTHING = "*"
+"""Stands for all tags of a unit or, behind a device's name, of a device; and for any one of them where no counter is waited for."""
+
+
+def usable(reading: Reading) -> bool:
+    """Tell whether a sample says anything: bad ones do not, uncertain ones only by a value (OPC 10000-4, 7.39)."""
+    return reading.quality is Quality.GOOD or (reading.quality is Quality.UNCERTAIN and reading.value is not None)
+
+
+class Outage(msgspec.Struct, frozen=True):
+    """A device (None: the agent) away since ``since`` (UTC ns, by the clock of its samples).
+
+    ``up`` is the agent's time at which it came back (None: still away); from then on ``waiting`` are the counters without a good sample
+    yet, ``until`` the newest of the first good samples, and ``recovered`` what the counters made up for, by name.
+    """
+
+    reason: GapReason
+    device: str | None
+    since: int
+    up: int | None = None
+    until: int = 0
+    waiting: tuple[str, ...] = ()
+    recovered: Mapping[str, float] = msgspec.field(default_factory=dict)
+
+    @property
+    def over(self) -> bool:
+        """Whether everything waited for has been seen."""
+        return self.up is not None and not self.waiting
+
+    def concerns(self, ref: str) -> bool:
+        """Tell whether tag ``ref`` was out of sight."""
+        return self.device is None or device_of(ref) == self.device
+
+    def again(self, since: int | None) -> Outage:
+        """Return the outage after another loss before it was over: one loss, from the earliest last good sample on."""
+        earliest = self.since if since is None else min(self.since, since)
+        return msgspec.structs.replace(self, since=earliest, up=None, waiting=())
+
+    def covering(self, gap: Gap) -> Outage:
+        """Return the outage with what a driver declares to be missing around it."""
+        until = self.until if self.up is None else max(self.until, gap.until)
+        return msgspec.structs.replace(self, since=min(self.since, gap.since), until=until)
+
+    def back(self, time: int, counters: Collection[str]) -> Outage:
+        """Return the outage after the device (or the agent) came back at ``time``; from now on its ``counters`` are waited for."""
+        waiting = tuple(sorted(ref for ref in counters if self.concerns(ref))) or (EVERYTHING,)
+        return msgspec.structs.replace(self, up=time, until=max(time, self.until), waiting=waiting)
+
+    def seen(self, reading: Reading) -> Outage:
+        """Return the outage after a sample: a usable one ends the wait for its tag."""
+        if self.up is None or not self.waiting or not usable(reading) or not self.concerns(reading.tag):
+            return self
+        if reading.tag not in self.waiting and EVERYTHING not in self.waiting:
+            return self
+        waiting = tuple(ref for ref in self.waiting if ref not in {reading.tag, EVERYTHING})
+        return msgspec.structs.replace(self, waiting=waiting, until=max(self.until, reading.at.best))
+
+    def made_up(self, event: ProductionEvent) -> Outage:
+        """Return the outage after a count across it."""
+        counter = event.data["counter"]
+        recovered = {**self.recovered, counter: self.recovered.get(counter, 0) + event.data["delta"]}
+        return msgspec.structs.replace(self, recovered=recovered)
+
+    def told(self, moment: Moment) -> ProductionEvent:
+        """Return the gap: what a counter did not make up for (states, alarms, samples) is not known."""
+        tags = [EVERYTHING if self.device is None else f"{self.device}.{EVERYTHING}"]
+        interval = (self.since, max(self.since, self.until))
+        return gap_event(self.reason, interval, tags, "unknown", moment=moment, device=self.device, recovered=self.recovered)
+
+
+def gap_event(
+    reason: GapReason,
+    interval: tuple[int, int],
+    tags: Collection[str],
+    lost: Lost | Mapping[str, Any],
+    *,
+    moment: Moment,
+    device: str | None = None,
+    recovered: Mapping[str, float] | None = None,
+) -> ProductionEvent:
+    """Return a ``collection.gap`` (events.md 1.4, type 3); its time is its end."""
+    data = {
+        "reason": reason,
+        "device": device,
+        "interval": interval_text(*interval),
+        "tags": list(tags),
+        "lost": lost,
+        "recovered": dict(recovered or {}),
+        "seq_from": None,
+        "seq_to": None,
+    }
+    ctx = moment.picture.context
+    return ProductionEvent(type="collection.gap", time=interval[1], data=data, ctx=ctx, interval=interval, correlation=ctx.order)
