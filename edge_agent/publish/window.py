@@ -56,6 +56,7 @@ class Window:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self.give_back()  # the place came together with the cancellation
             raise
+        self.raise_failure()  # the place came, and the connection ended before this task ran
 
     def give_back(self) -> None:
         """Return a place that was taken and not used, or whose message is answered; the longest waiting gets it."""
