@@ -31,11 +31,12 @@ class Link:
         self.port = port
         self._target = target
         self._how = how
+        self._closing = False
         self._whole = asyncio.Event()
         self._whole.set()
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._handlers: set[asyncio.Event] = set()
 
     @property
     def is_cut(self) -> bool:
@@ -63,10 +64,10 @@ class Link:
     async def close(self) -> None:
         """End the proxy and all its connections."""
         await self._stop_listening()
+        self._closing = True
+        self._whole.set()
         self._reset()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(ended.wait() for ended in self._handlers))
 
     async def _stop_listening(self) -> None:
         if self._server is not None:
@@ -78,24 +79,29 @@ class Link:
             writer.transport.abort()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        ended = asyncio.Event()
+        self._handlers.add(ended)
         self._writers.add(writer)
-        far_writer: asyncio.StreamWriter | None = None
         try:
             await self._whole.wait()
-            far_reader, far_writer = await asyncio.open_connection(*self._target)
-            self._writers.add(far_writer)
-            await self._both_ways(reader, writer, far_reader, far_writer)
+            if not self._closing:
+                await self._join(reader, writer)
         except OSError:
             pass  # the target refuses or has gone: the near side learns it by its connection's end
         finally:
-            for one in (writer, far_writer):
-                if one is not None:
-                    self._writers.discard(one)
-                    one.close()
+            self._writers.discard(writer)
+            writer.close()
+            self._handlers.discard(ended)
+            ended.set()
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(*self._target)
+        self._writers.add(far_writer)
+        try:
+            await self._both_ways(reader, writer, far_reader, far_writer)
+        finally:
+            self._writers.discard(far_writer)
+            far_writer.close()
 
     async def _both_ways(
         self,
@@ -117,6 +123,7 @@ class Link:
             await self._whole.wait()
             writer.write(chunk)
             await writer.drain()
+        await self._whole.wait()  # a black hole swallows the goodbye too
 
 
 async def _on_schedule(link: Link, clock: Clock, cuts: list[tuple[int, int]], ledger: Ledger) -> None:

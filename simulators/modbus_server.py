@@ -41,14 +41,11 @@ class ModbusServer:
         self._clock = clock
         self._ledger = ledger
         self.function_codes: Counter[int] = Counter()
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.StreamWriter, asyncio.Event] = {}
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection until it ends."""
-        task = asyncio.current_task()
-        if task is not None:
-            self._connections.add(task)
-            task.add_done_callback(self._connections.discard)
+        ended = self._connections[writer] = asyncio.Event()
         self._ledger.write(self._clock.t(), "connected")
         try:
             while await self._answer(reader, writer):
@@ -57,12 +54,15 @@ class ModbusServer:
             pass  # the peer has gone, which is the end of a connection
         finally:
             writer.close()
+            del self._connections[writer]
+            ended.set()
 
     async def close(self) -> None:
-        """End all connections."""
-        for task in self._connections:
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        """Reset all connections and wait for their handlers."""
+        handlers = list(self._connections.values())
+        for writer in self._connections:
+            writer.transport.abort()
+        await asyncio.gather(*(ended.wait() for ended in handlers))
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; False when the stream is no Modbus and has to be closed."""

@@ -1,13 +1,17 @@
 """The truth of a scenario in closed form: what a consumer must hold when everything arrived exactly once.
 
 ``truth(scenario)`` gives frozen dataclasses; `as_json` makes plain dicts of them. All times are plant seconds since the epoch.
+``python -m simulators.truth FILE`` prints it.
 """
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from simulators.line import HOUR_S, JOULE, Line
@@ -25,6 +29,7 @@ from simulators.outcome import (
     Transition,
     Truth,
 )
+from simulators.scenario import load_scenario
 from simulators.schema import Scenario
 from simulators.script import EXECUTE
 from simulators.shifts import shift_windows
@@ -207,3 +212,7 @@ def _kpi(line: Line, order: Order) -> Kpi:
     quality = order.good / order.total if order.total else 0.0
     oee = availability * effectiveness * quality
     return Kpi(order.order, apt, pbt, pri, order.total, order.good, availability, effectiveness, quality, oee)
+
+
+if __name__ == "__main__":
+    print(json.dumps(as_json(truth(load_scenario(Path(sys.argv[1])))), indent=2))

@@ -68,8 +68,8 @@ def _mode(value: object) -> int:
 
 def _clock_time(value: object) -> time:
     try:
-        return time.fromisoformat(str(value))
-    except ValueError:
+        return time.fromisoformat(value)  # type: ignore[arg-type]  # a wrong type is one of the mistakes told below
+    except (TypeError, ValueError):
         raise ValueError(f'{value!r} is no time of day; write it quoted, like "06:00"') from None
 
 
