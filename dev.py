@@ -77,7 +77,16 @@ def setup_all(_: list[str]) -> int:
 def lock(_: list[str]) -> int:
     """Resolve the lock files anew."""
     setup("dev")
-    common = ["-m", "piptools", "compile", "--quiet", "--generate-hashes", "--no-emit-index-url", "--no-emit-trusted-host", "--no-header"]
+    common = [
+        "-m",
+        "piptools",
+        "compile",
+        "--quiet",
+        "--generate-hashes",
+        "--no-emit-index-url",
+        "--no-emit-trusted-host",
+        "--no-header",
+    ]
     common += ["--strip-extras", "--no-annotate", "--upgrade", "--allow-unsafe"]
     code = run(*common, "--extra", "demo", "--output-file", str(LOCKS["run"]), "pyproject.toml")
     return code or run(*common, "--extra", "demo", "--extra", "dev", "--output-file", str(LOCKS["dev"]), "pyproject.toml")
@@ -89,7 +98,9 @@ def setup(which: str) -> None:
         return
     print(f"setting up {VENV.name} from {LOCKS[which].name} (about 20 s the first time) ...", flush=True)
     pip = make_venv()
-    subprocess.run([*pip, "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", str(LOCKS[which])], check=True)
+    subprocess.run(
+        [*pip, "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", str(LOCKS[which])], check=True
+    )
     stamp(which).write_text(wanted(which))
 
 
@@ -111,7 +122,9 @@ def make_venv() -> list[str]:
     made = subprocess.run([sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True, check=False)
     if made.returncode == 0:
         return own
-    bare = subprocess.run([sys.executable, "-m", "venv", "--without-pip", "--clear", str(VENV)], capture_output=True, text=True, check=False)
+    bare = subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", "--clear", str(VENV)], capture_output=True, text=True, check=False
+    )
     outer = [sys.executable, "-m", "pip"]
     if bare.returncode != 0 or subprocess.run([*outer, "--version"], capture_output=True, check=False).returncode != 0:
         install_pip()
@@ -135,7 +148,9 @@ def need_mosquitto() -> None:
     if shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin"):
         return
     if not (shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0):
-        print("mosquitto is not installed: tests that need it will be counted as not run (sudo apt-get install mosquitto)", flush=True)
+        print(
+            "mosquitto is not installed: tests that need it will be counted as not run (sudo apt-get install mosquitto)", flush=True
+        )
         return
     print("installing mosquitto for the tests ...", flush=True)
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

@@ -83,7 +83,7 @@ class Mom:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.messages.put(None))
         host, _, port = self.options.broker.rpartition(":")
-        session = Properties(PacketTypes.CONNECT)
+        session = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it unannotated
         session.SessionExpiryInterval = 3600
         self._client.connect_async(host, int(port), keepalive=10, clean_start=False, properties=session)
         self._client.loop_start()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from simulators.books import Books
 from simulators.inbox import Inbox
+from simulators.ledger import read_ledger
 from simulators.outcome import Truth
 from simulators.schema import Scenario
 from simulators.vocabulary import MODES, SECOND
@@ -35,8 +37,19 @@ class Row:
 class Reconciliation:
     """Compares the books with the truth of a scenario."""
 
-    def __init__(self, scenario: Scenario, truth: Truth, books: Books, inbox: Inbox, *, faults: bool, speed: float) -> None:
-        """``faults`` tells whether the scenario's faults were injected."""
+    def __init__(
+        self,
+        scenario: Scenario,
+        truth: Truth,
+        books: Books,
+        inbox: Inbox,
+        *,
+        faults: bool,
+        speed: float,
+        ledgers: Iterable[Path] = (),
+    ) -> None:
+        """``faults`` tells whether the scenario's faults were injected; ``ledgers`` are the simulators' own records of what reached them."""
+        self.ledgers = [entry for path in ledgers for entry in read_ledger(path)]
         self.scenario, self.truth, self.books, self.inbox = scenario, truth, books, inbox
         self.faults, self.speed = faults, speed
         self.production = {_mode_name(mode) for mode in scenario.machine.production_modes}
@@ -158,7 +171,7 @@ class Reconciliation:
             )
         yield _row("downtimes that did not happen", "0", str(len(told)))
         still = [stop for stop in self.books.stops.values() if stop.end is None]
-        listed = (self.books.snapshot or {}).get("downtime")
+        listed = (self.books.snapshot or {}).get("downtime_id")
         yield Row(
             "open downtime in the last snapshot",
             str(len(still)),
@@ -337,9 +350,7 @@ class Reconciliation:
         yield _row("events from the future", "0", str(self.books.early))
         yield _row("event types not in the catalogue", "0", str(sum(self.books.unknown_types.values())))
         hot = [
-            value
-            for tag, time, value, q in self.books.readings
-            if tag.endswith(".pv") and q != 2 and not self._plausible(value)
+            value for tag, time, value, q in self.books.readings if tag.endswith(".pv") and q != 2 and not self._plausible(value)
         ]
         yield _row("heater values that never were", "0", str(len(hot)))
 

@@ -64,7 +64,12 @@ class Announcer:
             "epoch": self._buffer.epoch,
             "ready": bool(devices) and all(state.ready for state in devices.values()),
             "devices": {
-                name: {"up": bool(state.up), "ready": state.ready, "error": state.error or None, "last_good": state.last_good and iso(state.last_good)}
+                name: {
+                    "up": bool(state.up),
+                    "ready": state.ready,
+                    "error": state.error or None,
+                    "last_good": state.last_good and iso(state.last_good),
+                }
                 for name, state in devices.items()
             },
             "units": {unit.name: "quarantined" if unit.quarantined else "ok" for unit in self._units.values()},
@@ -73,7 +78,12 @@ class Announcer:
 
     def will(self) -> Document:
         """Return what the broker says when this session dies: no time, for it is written now and sent later."""
-        content = {"status": "offline", "agent": self._topics.agent, "session": self._session, "connected_at": iso(self._clock.now())}
+        content = {
+            "status": "offline",
+            "agent": self._topics.agent,
+            "session": self._session,
+            "connected_at": iso(self._clock.now()),
+        }
         return Document(self._topics.status, msgspec.json.encode(content))
 
     async def birth(self, sink: Sink) -> None:
@@ -123,7 +133,9 @@ class Announcer:
                 continue
             unit.changed.clear()
             last = heads.get(unit.name, (0, 0, 0))[1]
-            payload = snapshot.state_document(unit.picture, unit=unit.name, time=self._clock.now(), epoch=self._buffer.epoch, seq=last)
+            payload = snapshot.state_document(
+                unit.picture, unit=unit.name, time=self._clock.now(), epoch=self._buffer.epoch, seq=last
+            )
             await sink.announce(Document(self._topics.state(path), payload, expiry=_EXPIRY))
 
     async def checkpoints(self, sink: Sink) -> None:

@@ -16,9 +16,8 @@ from edge_agent.agent.unit import Unit
 from edge_agent.config.schema import AgentConfig
 from edge_agent.drivers import catalog as drivers
 from edge_agent.events import catalog as events
-from edge_agent.events.derive import Fold
 from edge_agent.events.shift import Calendar
-from edge_agent.events.snapshot import meta_document
+from edge_agent.events.meta import meta_document
 from edge_agent.model.equipment import EquipmentPath
 from edge_agent.model.reading import Tag
 from edge_agent.ports import Buffer, DeviceWiring, Driver, PlantClock
@@ -96,15 +95,19 @@ def _tags(config: AgentConfig) -> dict[str, Tag]:
 
 def _units(config: AgentConfig, buffer: Buffer, clock: PlantClock, prefix: str, cfg: str) -> list[Unit]:
     settings = config.agent
-    tags = _tags(config)
     calendar = Calendar(settings.shifts, settings.time_zone) if settings.shifts else None
     by_device = {device.device: drivers.tags_of(device) for device in config.devices}
-    units = []
-    for unit in config.units:
-        rules = events.rules_of(unit, tags=tags, calendar=calendar)
-        fold = Fold(unit, rules, by_device, prefix=prefix, cfg=cfg, calendar=calendar)
-        units.append(Unit(unit.unit, fold, buffer, clock, prefix=prefix, cfg=cfg))
-    return units
+    return [
+        Unit(
+            unit.unit,
+            events.fold_of(unit, devices=by_device, calendar=calendar, prefix=prefix, cfg=cfg),
+            buffer,
+            clock,
+            prefix=prefix,
+            cfg=cfg,
+        )
+        for unit in config.units
+    ]
 
 
 def _collectors(
@@ -118,7 +121,7 @@ def _collectors(
         for device, wanted in events.wiring_of(unit_config).items():
             known = wiring.get(device, DeviceWiring())
             wiring[device] = DeviceWiring(known.triggers + wanted.triggers, known.acknowledge | wanted.acknowledge)
-    groups: dict[str, list[drivers.AnyDevice]] = defaultdict(list)
+    groups: dict[str, list[drivers.DeviceConfig]] = defaultdict(list)
     for device_config in config.devices:
         readers[device_config.device].append(journal.deliver)
         groups[drivers.endpoint(device_config)].append(device_config)
@@ -126,12 +129,14 @@ def _collectors(
     for devices in groups.values():
         names = [device.device for device in devices]
         collectors.append(Collector(names, {name: readers[name] for name in names}, clock))
-        endpoints.append(Endpoint(", ".join(names), _opener(devices, clock, {name: wiring.get(name, DeviceWiring()) for name in names})))
+        endpoints.append(
+            Endpoint(", ".join(names), _opener(devices, clock, {name: wiring.get(name, DeviceWiring()) for name in names}))
+        )
     return collectors, endpoints
 
 
 def _opener(
-    devices: Sequence[drivers.AnyDevice], clock: PlantClock, wiring: dict[str, DeviceWiring]
+    devices: Sequence[drivers.DeviceConfig], clock: PlantClock, wiring: dict[str, DeviceWiring]
 ) -> Callable[[], AbstractAsyncContextManager[Driver]]:
     return lambda: drivers.connect(devices, clock, wiring)
 

@@ -56,7 +56,9 @@ class FileClock:
             self.speed = float(content["speed"])
             self._started = content["started"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{CLOCK_FILE}={self._path} is no clock file ({error}); unset {CLOCK_FILE} to use the wall clock") from error
+            raise ConfigError(
+                f"{CLOCK_FILE}={self._path} is no clock file ({error}); unset {CLOCK_FILE} to use the wall clock"
+            ) from error
 
     def now(self) -> int:
         """Return plant time in UTC ns."""

@@ -129,10 +129,11 @@ class Journal:
         while True:
             try:
                 await self._buffer.append([entry], Checkpoint(self._stream, state, now))
-                return
             except StorageError as error:
                 self._log.error("journal.not_stored", event_type=event.type, reason=str(error))
                 await asyncio.sleep(0.5)
+            else:
+                return
 
     async def heartbeat(self) -> None:
         """Store that the agent is alive now."""

@@ -87,7 +87,9 @@ class Agent:
                 task.cancel()
             await asyncio.wait(everything)
 
-    async def _stop(self, parts: Parts, units: list[asyncio.Task[None]], links: list[asyncio.Task[None]], out: asyncio.Task[None]) -> None:
+    async def _stop(
+        self, parts: Parts, units: list[asyncio.Task[None]], links: list[asyncio.Task[None]], out: asyncio.Task[None]
+    ) -> None:
         for collector in parts.collectors:
             collector.stop()
         open_links = [task for task, collector in zip(links, parts.collectors, strict=True) if collector.connected]
@@ -148,7 +150,9 @@ class Agent:
             request = await sink.request()
             answer = await self._answer(parts, sink, request)
             if request.reply is not None:
-                await sink.announce(Document(request.reply, msgspec.json.encode(answer), retain=False, correlation=request.correlation))
+                await sink.announce(
+                    Document(request.reply, msgspec.json.encode(answer), retain=False, correlation=request.correlation)
+                )
 
     async def _answer(self, parts: Parts, sink: Sink, request: Request) -> dict[str, Any]:
         if request.command != "resend":

@@ -24,6 +24,7 @@ _HEARTBEAT = 10.0
 
 _RETRY = 0.5
 
+
 class Unit:
     """Runs the fold of one work unit."""
 
@@ -54,9 +55,11 @@ class Unit:
     async def open(self) -> None:
         """Load the stored state; after an absence of the agent its first input is that absence."""
         states, last_seen = await self._buffer.states(self.name)
-        self._state = self._fold.start(states)
-        for rule in self._state.dropped:
-            self._log.warning("rule.state_dropped", rule=rule, reason="its meaning changed in the configuration; a new baseline is taken")
+        self._state, dropped = self._fold.start(states)
+        for rule in dropped:
+            self._log.warning(
+                "rule.state_dropped", rule=rule, reason="its meaning changed in the configuration; a new baseline is taken"
+            )
         now = self._clock.now()
         self._next_tick = now // NS * NS + NS
         if last_seen is not None:
@@ -170,7 +173,14 @@ class Unit:
         gap = ProductionEvent(
             type="collection.gap",
             time=now,
-            data={"reason": "rule_error", "interval": [iso(now), None], "tags": ["*"], "lost": "unknown", "recovered": {}, "error": str(error)},
+            data={
+                "reason": "rule_error",
+                "interval": [iso(now), None],
+                "tags": ["*"],
+                "lost": "unknown",
+                "recovered": {},
+                "error": str(error),
+            },
         )
         await self._append([self.encode(gap, now)], Checkpoint(self.name, {}, now))
 

@@ -22,7 +22,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Config = Annotated[Path, typer.Option("--config", "-c", help="Folder with agent.yaml, devices/ and units/; or one file with everything.")]
+Config = Annotated[
+    Path, typer.Option("--config", "-c", help="Folder with agent.yaml, devices/ and units/; or one file with everything.")
+]
 Level = Annotated[Literal["debug", "info", "warning", "error"], typer.Option("--log-level", help="Least level to log.")]
 Style = Annotated[Literal["auto", "text", "json", "journald"], typer.Option("--log-format", help="How a log line looks.")]
 
@@ -36,7 +38,9 @@ def _version(value: bool) -> None:
 
 
 @app.callback()
-def _main(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+def _main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
     pass
 
 
@@ -71,11 +75,18 @@ def schema(
 
 @app.command()
 def demo(
-    once: Annotated[bool, typer.Option("--once", help="Play the scenario to its end, compare with the truth, and exit (non-zero on a difference).")] = False,
+    once: Annotated[
+        bool,
+        typer.Option("--once", help="Play the scenario to its end, compare with the truth, and exit (non-zero on a difference)."),
+    ] = False,
     speed: Annotated[float, typer.Option("--speed", min=0.1, max=60, help="Plant seconds per second.")] = 10.0,
-    faults: Annotated[bool, typer.Option("--faults", help="Inject the scenario's faults: cut links, kill the agent, stop the broker.")] = False,
+    faults: Annotated[
+        bool, typer.Option("--faults", help="Inject the scenario's faults: cut links, kill the agent, stop the broker.")
+    ] = False,
     scenario: Annotated[Path | None, typer.Option("--scenario", help="Another scenario file.")] = None,
-    broker: Annotated[str | None, typer.Option("--broker", help="host:port of a broker of yours instead of the embedded one.")] = None,
+    broker: Annotated[
+        str | None, typer.Option("--broker", help="host:port of a broker of yours instead of the embedded one.")
+    ] = None,
     json: Annotated[Path | None, typer.Option("--json", help="Write the comparison as JSON to this file.")] = None,
     keep: Annotated[Path | None, typer.Option("--keep", help="Keep logs, buffer and ledgers in this folder.")] = None,
 ) -> None:

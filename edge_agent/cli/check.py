@@ -22,7 +22,13 @@ def check(directory: Path, *, as_json: bool) -> int:
         return 1
     tags = sum(len(tags_of(device)) for device in config.devices)
     if as_json:
-        print(json.dumps({"ok": True, "devices": len(config.devices), "tags": tags, "units": len(config.units), "cfg": config.fingerprint}))
+        print(
+            json.dumps(
+                {"ok": True, "devices": len(config.devices), "tags": tags, "units": len(config.units), "cfg": config.fingerprint}
+            )
+        )
     else:
-        print(f"{directory}: fine. {len(config.devices)} devices, {tags} tags, {len(config.units)} work units, fingerprint {config.fingerprint}")
+        print(
+            f"{directory}: fine. {len(config.devices)} devices, {tags} tags, {len(config.units)} work units, fingerprint {config.fingerprint}"
+        )
     return 0

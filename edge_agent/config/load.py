@@ -170,7 +170,9 @@ def _unique(parts: Sequence[_Part], key: str) -> None:
         name = getattr(part.config, key)
         if name in seen:
             other = seen[name].source
-            part.source.problem(part.source.place((*part.path, key)), f"{key} '{name}' exists already, in {other.file}", "give it another name")
+            part.source.problem(
+                part.source.place((*part.path, key)), f"{key} '{name}' exists already, in {other.file}", "give it another name"
+            )
         seen[name] = part
 
 

@@ -22,7 +22,12 @@ class Problem:
         text = f"{self.file}:{self.line}:{self.column}: {self.message}"
         if self.excerpt.strip():
             gutter = f"{self.line:>5} | "
-            caret = " " * (len(gutter) - 2) + "| " + "".join("\t" if char == "\t" else " " for char in self.excerpt[: self.column - 1]) + "^"
+            caret = (
+                " " * (len(gutter) - 2)
+                + "| "
+                + "".join("\t" if char == "\t" else " " for char in self.excerpt[: self.column - 1])
+                + "^"
+            )
             text += f"\n{gutter}{self.excerpt.rstrip()}\n{caret}"
         if self.remedy:
             text += f"\n      -> {self.remedy}"

@@ -30,7 +30,9 @@ class EventsConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    type_prefix: str = Field(default="edgeagent", pattern=r"^[a-z0-9]+(\.[a-z0-9]+)*$", description="first part of every event type")
+    type_prefix: str = Field(
+        default="edgeagent", pattern=r"^[a-z0-9]+(\.[a-z0-9]+)*$", description="first part of every event type"
+    )
 
 
 class AgentFile(BaseModel):
@@ -39,7 +41,9 @@ class AgentFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal[1]
-    agent: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$", description="id of this gateway, unique in the plant")]
+    agent: Annotated[
+        str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$", description="id of this gateway, unique in the plant")
+    ]
     site: list[str] = Field(min_length=1, description="enterprise and site: where the agent's own topics stand")
     time_zone: Annotated[str, AfterValidator(_zone)] = Field(default="UTC", description="IANA zone of shift times")
     mqtt: MqttConfig

@@ -67,7 +67,9 @@ def read(file: Path) -> Source:
     try:
         raw = file.read_bytes()
         if len(raw) > MAX_BYTES:
-            source.problem((1, 1), f"the file has {len(raw):,} bytes; the limit is {MAX_BYTES:,}", "split it: one file per device and per unit")
+            source.problem(
+                (1, 1), f"the file has {len(raw):,} bytes; the limit is {MAX_BYTES:,}", "split it: one file per device and per unit"
+            )
             return source
         source.text = raw.decode("utf-8-sig")
     except OSError as error:
@@ -89,7 +91,9 @@ def _too_deep(source: Source) -> bool:
         for column, char in enumerate(line, 1):
             depth += (char in "[{") - (char in "]}")
             if depth > MAX_DEPTH * 4:
-                source.problem((number, column), f"brackets are nested deeper than {MAX_DEPTH} levels", "write the list out, one item per line")
+                source.problem(
+                    (number, column), f"brackets are nested deeper than {MAX_DEPTH} levels", "write the list out, one item per line"
+                )
                 return True
     return False
 
@@ -141,13 +145,17 @@ def _plain(source: Source, node: Node, path: Path_) -> Any:
         source.problem(_mark(node), f"nested deeper than {MAX_DEPTH} levels", "")
         return None
     if getattr(node, "anchor", None):
-        source.problem(_mark(node), f"an anchor (&{node.anchor}) is used; anchors and aliases are not supported", "write the value out where it is needed")
+        source.problem(
+            _mark(node),
+            f"an anchor (&{node.anchor}) is used; anchors and aliases are not supported",
+            "write the value out where it is needed",
+        )
         return None
     if isinstance(node, MappingNode):
         return _mapping(source, node, path)
     if isinstance(node, SequenceNode):
         return [_plain(source, item, (*path, index)) for index, item in enumerate(node.value)]
-    return _scalar(source, node)
+    return _scalar(source, node) if isinstance(node, ScalarNode) else None
 
 
 def _mapping(source: Source, node: MappingNode, path: Path_) -> dict[Any, Any]:
@@ -159,7 +167,11 @@ def _mapping(source: Source, node: MappingNode, path: Path_) -> dict[Any, Any]:
         key = _key(key_node)
         if key in data:
             first = source.keys[(*path, key)][0]
-            source.problem(_mark(key_node), f"the key '{key}' stands here a second time (first on line {first})", "remove or rename one of them")
+            source.problem(
+                _mark(key_node),
+                f"the key '{key}' stands here a second time (first on line {first})",
+                "remove or rename one of them",
+            )
             continue
         source.keys[(*path, key)] = _mark(key_node)
         data[key] = _plain(source, value_node, (*path, key))
@@ -172,7 +184,7 @@ def _key(node: ScalarNode) -> str | int:
     return int(text) if node.style is None and re.fullmatch(r"-?(0|[1-9][0-9]*)", text) else text
 
 
-def _scalar(source: Source, node: Node) -> Any:
+def _scalar(source: Source, node: ScalarNode) -> Any:
     text, plain = str(node.value), node.style is None
     tag = str(getattr(node, "ctag", None) or node.tag or "")
     if tag.startswith("!"):
@@ -183,13 +195,15 @@ def _scalar(source: Source, node: Node) -> Any:
     return resolve(text) if plain else text
 
 
-def _substituted(source: Source, node: Node, text: str) -> str:
+def _substituted(source: Source, node: ScalarNode, text: str) -> str:
     def value(match: re.Match[str]) -> str:
         if match["file"]:
             try:
                 return Path(match["file"]).read_text(encoding="utf-8").rstrip("\n")
             except OSError as error:
-                source.problem(_mark(node), f"{match['file']} cannot be read: {error.strerror}", "check the path, or create the file")
+                source.problem(
+                    _mark(node), f"{match['file']} cannot be read: {error.strerror}", "check the path, or create the file"
+                )
                 return ""
         found = os.environ.get(match["name"], match["default"])
         if found is None:
@@ -213,7 +227,7 @@ def resolve(text: str) -> Any:
         return False
     if _INT.match(text):
         return int(text, 0)
-    if text.lower() in {".nan"}:
+    if text.lower() == ".nan":
         return float("nan")
     if text.lower().lstrip("+-") == ".inf":
         return float("-inf") if text.startswith("-") else float("inf")

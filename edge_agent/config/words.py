@@ -50,7 +50,9 @@ def words(error: dict[str, Any], known: Iterable[str]) -> tuple[str, str]:
         expected = str(ctx.get("expected_tags", "'modbus', 'opcua'"))
         if kind == "union_tag_not_found":
             return f"the key '{key}' is missing", f"add `{key}:` with one of {expected}"
-        return f"{key} '{ctx.get('tag')}' is not known", did_you_mean(ctx.get("tag"), [tag.strip(" '") for tag in expected.split(",")])
+        return f"{key} '{ctx.get('tag')}' is not known", did_you_mean(
+            ctx.get("tag"), [tag.strip(" '") for tag in expected.split(",")]
+        )
     if kind in _KINDS:
         remedy = f"put quotes around it: '{value}'" if kind == "string_type" and not isinstance(value, (dict, list)) else ""
         if kind.startswith("bool") and old_word(value):
@@ -58,7 +60,9 @@ def words(error: dict[str, Any], known: Iterable[str]) -> tuple[str, str]:
         return f"{name}: {_shown(value)} is not {_KINDS[kind]}", remedy
     if kind in {"literal_error", "enum"}:
         expected = str(error.get("ctx", {}).get("expected", ""))
-        return f"{name}: {_shown(value)} is not one of {expected}", did_you_mean(value, [part.strip(" '") for part in expected.replace(" or ", ",").split(",")])
+        return f"{name}: {_shown(value)} is not one of {expected}", did_you_mean(
+            value, [part.strip(" '") for part in expected.replace(" or ", ",").split(",")]
+        )
     message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
     cause, _, remedy = message.partition("; ")
     return (f"{name}: {cause}" if name else cause), remedy

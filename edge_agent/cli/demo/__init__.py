@@ -31,7 +31,9 @@ def demo(
     """Run the demo; return 0 when everything that arrived equals the truth (or when a person quit), 1 when it differs."""
     scenario = (scenario or ROOT / "simulators" / "scenarios" / "line.yaml").resolve()
     if not (ROOT / "simulators" / "mom.py").exists():
-        raise ConfigError("the demo needs the simulators, which stand beside the package in the source folder; clone it and run `make demo` there")
+        raise ConfigError(
+            "the demo needs the simulators, which stand beside the package in the source folder; clone it and run `make demo` there"
+        )
     folder = keep or Path(tempfile.mkdtemp(prefix="edge-agent-demo-"))
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()

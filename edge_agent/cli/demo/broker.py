@@ -50,7 +50,9 @@ IotCoreBroker(config_path=sys.argv[1]).run_forever()
 def broker_command(folder: Path, port: int) -> list[str]:
     """Return the Python arguments that run the broker on ``port``; raises ConfigError when it is not installed."""
     if importlib.util.find_spec("iotcore") is None:
-        raise ConfigError("the demo's embedded broker is not installed; run `make demo`, or `pip install 'edge-agent[demo]'`, or give --broker host:port")
+        raise ConfigError(
+            "the demo's embedded broker is not installed; run `make demo`, or `pip install 'edge-agent[demo]'`, or give --broker host:port"
+        )
     config = folder / "broker.toml"
     config.write_text(_CONFIG.format(port=port), encoding="utf-8")
     return ["-c", _PROGRAM, str(config), str(port)]

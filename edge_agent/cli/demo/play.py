@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 from collections.abc import Callable
@@ -129,10 +130,8 @@ class Play:
         """Follow what the MOM side says of itself."""
         lines = self.stage.processes["mom"].lines
         while True:
-            try:
+            with contextlib.suppress(TimeoutError, ValueError):
                 self.progress = json.loads(await asyncio.wait_for(lines.get(), 0.25))
-            except (TimeoutError, ValueError):
-                pass
             show()
 
     async def finish(self) -> dict[str, Any]:

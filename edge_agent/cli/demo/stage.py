@@ -46,7 +46,12 @@ class Process:
         """Start it (again)."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, *self._arguments, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=log, env=self._environment
+                sys.executable,
+                *self._arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                env=self._environment,
             )
         self._reader = asyncio.create_task(self._read(self._process))
 
@@ -174,13 +179,22 @@ class Stage:
 
     def _proxy(self) -> list[str]:
         arguments = ["-m", "simulators.faults", "--listen", str(self.ports["plc_link"]), "--target", f"127.0.0.1:{self.ports['plc']}"]
-        arguments += ["--scenario", str(self.scenario), "--clock", str(self.clock_file), "--ledger", str(self.folder / "plc_link.ledger")]
+        arguments += ["--clock", str(self.clock_file), "--ledger", str(self.folder / "plc_link.ledger")]
         for begin, end in self.windows("link_cuts"):
             arguments += ["--cut", f"{begin:g}-{end:g}"]
         return arguments
 
     def _mom(self) -> list[str]:
-        arguments = ["-m", "simulators.mom", "--scenario", str(self.scenario), "--broker", self.broker, "--clock", str(self.clock_file)]
+        arguments = [
+            "-m",
+            "simulators.mom",
+            "--scenario",
+            str(self.scenario),
+            "--broker",
+            self.broker,
+            "--clock",
+            str(self.clock_file),
+        ]
         arguments += ["--report", str(self.report_file)]
         for name in ("plc", "meter", "heater"):
             arguments += ["--ledger", str(self.folder / f"{name}.ledger")]

@@ -81,23 +81,30 @@ class View:
 
     def _picture(self) -> Group:
         p = self._play.progress
-        parts: list[Any] = [Panel(self._head(p), title="edge-agent demo", title_align="left")]
+        parts: list[Any] = [Panel(self._head(), title="edge-agent demo", title_align="left")]
         parts += [self._devices(p), self._line(p), self._delivery(p), self._ticker(p)]
         if not self._once:
             parts.append(Text("b broker   p PLC link   k kill -9 the agent   q quit", style="dim"))
         return Group(*parts)
 
-    def _head(self, p: dict[str, Any]) -> Text:
+    def _head(self) -> Text:
         first = f"   first event after {self._first:.1f} s" if self._first is not None else ""
         done = min(1.0, self._stage.plant_time() / self._stage.length)
         bar = "█" * int(done * 40) + "░" * (40 - int(done * 40))
-        return Text(f"{bar} {self._stage.plant_time():6.0f} / {self._stage.length:g} s   x{self._stage.speed:g}   {self._play.says}{first}")
+        return Text(
+            f"{bar} {self._stage.plant_time():6.0f} / {self._stage.length:g} s   x{self._stage.speed:g}   {self._play.says}{first}"
+        )
 
     def _devices(self, p: dict[str, Any]) -> Table:
         table = _table("device", "link", "last good value", "why")
         for name, device in (p.get("devices") or {}).items():
             up = device["up"]
-            table.add_row(name, Text("up" if up else "down", style="green" if up else "red"), str(device["last_good"] or "-"), device["error"] or "")
+            table.add_row(
+                name,
+                Text("up" if up else "down", style="green" if up else "red"),
+                str(device["last_good"] or "-"),
+                device["error"] or "",
+            )
         return table
 
     def _line(self, p: dict[str, Any]) -> Table:
@@ -106,9 +113,13 @@ class View:
         return table
 
     def _delivery(self, p: dict[str, Any]) -> Table:
-        table = _table("broker", "agent", "events", "lost", "duplicates removed", "asked again", "gaps declared", "p50 ms", "p95 ms")
+        table = _table(
+            "broker", "agent", "events", "lost", "duplicates removed", "asked again", "gaps declared", "p50 ms", "p95 ms"
+        )
         values = [p.get(k) for k in ("applied", "lost", "duplicates", "resends", "gaps", "p50_ms", "p95_ms")]
-        table.add_row("up" if p.get("connected") else "down", p.get("agent") or "-", *("-" if v is None else str(v) for v in values))
+        table.add_row(
+            "up" if p.get("connected") else "down", p.get("agent") or "-", *("-" if v is None else str(v) for v in values)
+        )
         return table
 
     def _ticker(self, p: dict[str, Any]) -> Table:
