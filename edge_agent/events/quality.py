@@ -2,7 +2,8 @@
 
 ``seq_ack``: the PLC fills the record, sets Seq last, and holds the record until Ack = Seq. The agent reads the whole record in one
 request, accepts it when Seq and SeqEnd agree and the key is new, and acknowledges after the commit; a record that it knows is dropped
-*and acknowledged again*, because the PLC shows it only while the acknowledgement was lost. ``seq`` is the same without an
+*and acknowledged again*, because the PLC shows it only while the acknowledgement was lost. A record that stands there without its
+acknowledgement, though it is safe, is acknowledged again as time passes. ``seq`` is the same without an
 acknowledgement: what the PLC overwrites between two reads is lost, and declared.
 
 A record that is caught half written (Seq and SeqEnd differ) is left alone. Nobody re-reads it: SeqEnd is the trigger of the group and is
@@ -15,80 +16,33 @@ starts at 1 again never looks like an old record; a record that merely survived 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from edge_agent.events.recordconfig import RecordConfig, RecordFields
 from edge_agent.events.reference import check_references, device_of, name_of
 from edge_agent.events.restart import BootMark, restarted
-from edge_agent.events.rule import NOTHING, Moment, Outcome, Phase, Rule
+from edge_agent.events.rule import Moment, Outcome, Phase, Rule
 from edge_agent.events.tables import code_of
 from edge_agent.model.event import Acknowledge, ProductionEvent
-from edge_agent.model.instant import iso
+from edge_agent.model.instant import NS, iso
 from edge_agent.model.reading import Boot, Quality, Reading, Tag
 from edge_agent.ports import Trigger
 
+__all__ = ["RecordConfig", "RecordFields", "RecordRule", "acknowledge_tags", "build", "trigger"]
 
-def _known_pattern(pattern: object) -> object:
-    if pattern in {"ring", "trigger_ack", "edge"}:
-        raise ValueError(f"pattern '{pattern}' is not built yet; use seq_ack (acknowledged) or seq (read-only)")
-    return pattern
-
-
-class RecordFields(BaseModel):
-    """Which tag holds which part of a record (device.tag)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    value: str
-    verdict: str | None = None
-    serial: str | None = None
-    lot: str | None = None
-    sample_no: str | None = None
-    lsl: str | None = None
-    usl: str | None = None
-
-
-class RecordConfig(BaseModel):
-    """One entry of ``records:``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    pattern: Annotated[Literal["seq_ack", "seq"], BeforeValidator(_known_pattern)]
-    event: Literal["quality.result"] = "quality.result"
-    seq: str = Field(description="device.tag of the record's number; 0 = no record")
-    seq_end: str | None = Field(default=None, description="device.tag of the number once more, written last")
-    ack: str | None = Field(default=None, description="device.tag to write the number back to (seq_ack only)")
-    fields: RecordFields
-    verdicts: dict[int | str, Literal["ok", "nok"]] = Field(default_factory=dict, description="what the machine's verdicts mean")
-    characteristic: str = Field(description="what was measured")
-    test_id: str | None = Field(default=None, description="the entry's name when it is left out")
-    uom: str | None = Field(default=None, description="UNECE Rec 20 code")
-    lsl: float | None = Field(default=None, description="lower specification limit")
-    usl: float | None = Field(default=None, description="upper specification limit")
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if self.pattern == "seq_ack" and (self.ack is None or self.seq_end is None):
-            raise ValueError("pattern seq_ack needs ack and seq_end: without them a record can be torn or shown for ever")
-        if self.pattern == "seq" and self.ack is not None:
-            raise ValueError("pattern seq acknowledges nothing; leave ack out, or use seq_ack")
-        return self
-
-    @property
-    def references(self) -> dict[str, str]:
-        """Every tag that is named, by its place in the entry, in the order in which it is read: seq first, seq_end after the fields."""
-        fields = {f"fields.{name}": ref for name, ref in self.fields if ref is not None}
-        named = {"seq": self.seq, **fields, "seq_end": self.seq_end, "ack": self.ack}
-        return {place: ref for place, ref in named.items() if ref is not None}
+_AGAIN = 5 * NS
+_AT_MOST = 300 * NS
+"""An acknowledgement that the PLC does not show is written again after 5 s, then ever more rarely, at least every 5 min."""
 
 
 class RecordMemory(msgspec.Struct, frozen=True):
     """The key accepted last, its content and time (UTC ns); ``seq`` None: none yet in this generation.
 
-    ``before`` is the last seq of the generation before, which a record that survived a restart still carries.
+    ``before`` is the last seq of the generation before, which a record that survived a restart still carries. ``shown`` and ``acked`` are
+    what Seq and Ack were last seen to be; ``asked`` is when (agent's UTC ns) and ``tries`` how often in vain Ack was written.
     """
 
     generation: int = 0
@@ -97,20 +51,24 @@ class RecordMemory(msgspec.Struct, frozen=True):
     content: str = ""
     time: int = 0
     boot: BootMark = BootMark()
+    shown: int | None = None
+    acked: int | None = None
+    asked: int = 0
+    tries: int = 0
 
 
 class RecordRule:
     """Tells ``quality.result`` once for each record and acknowledges what is known to be safe."""
 
     phase = Phase.RECORD
-    ticks = False
     version = 1
     state_type = RecordMemory
 
     def __init__(self, config: RecordConfig, name: str) -> None:
         """Take the records of the trigger group ``name``."""
         self.name = f"records.{name}"
-        self.tags = ()
+        self.tags = () if config.ack is None else (config.seq, config.ack)
+        self.ticks = config.ack is not None
         self.fingerprint = f"{config.pattern} {config.seq}"
         self._config = config
         self._group = name
@@ -127,20 +85,56 @@ class RecordRule:
             if isinstance(notice, Boot) and notice.device == self._device:
                 memory = _booted(memory, notice)
         rows = moment.snapshots.get(self._group)
+        memory = self._watch(memory, moment.readings if rows is None else rows)
+        effects: list[Acknowledge] = []
+        events: list[ProductionEvent] = []
         seq = self._whole(rows) if rows is not None else None
-        if rows is None or seq is None:
-            return memory, NOTHING
+        if rows is not None and seq is not None:
+            memory = self._record(memory, seq, rows, moment, events)
+            memory = self._acknowledge(memory, rows[self._config.seq].at.agent, 0, effects)
+        elif moment.tick and self._waits(memory, moment.time):
+            memory = self._acknowledge(memory, moment.time, memory.tries + 1, effects)
+        return (state if memory == state else memory), Outcome(tuple(events), tuple(effects))
+
+    def _record(
+        self, memory: RecordMemory, seq: int, rows: Mapping[str, Reading], moment: Moment, events: list[ProductionEvent]
+    ) -> RecordMemory:
+        """Tell a record whose key is new."""
         content = self._content(rows)
-        effects = (Acknowledge(self._config.ack, seq),) if self._config.ack is not None else ()
         if self._known(memory, seq, content, rows):
-            return replace(memory, seq=seq, content=content), Outcome(effects=effects)
+            # in the first case below: a baseline, or the record that survived a restart
+            return replace(memory, seq=seq, before=None, content=content) if memory.seq is None else memory
         if memory.seq is not None and seq < memory.seq:
-            memory = RecordMemory(
-                memory.generation + 1, before=memory.seq, content=memory.content, time=memory.time, boot=memory.boot
-            )
-        time = _good(rows, self._config.seq, moment.time)
-        events = [*self._overrun(memory, seq, time, moment), self._result(memory, seq, time, rows, moment)]
-        return replace(memory, seq=seq, before=None, content=content, time=time), Outcome(tuple(events), effects)
+            memory = replace(memory, generation=memory.generation + 1, seq=None, before=memory.seq)
+        time = rows[self._config.seq].at.best
+        events += [*self._overrun(memory, seq, time, moment), self._result(memory, seq, time, rows, moment)]
+        return replace(memory, seq=seq, before=None, content=content, time=time)
+
+    # -- acknowledgement -----------------------------------------------------------------------------------------------------
+
+    def _watch(self, memory: RecordMemory, readings: Mapping[str, Reading]) -> RecordMemory:
+        """Note what Seq and Ack are seen to be."""
+        shown, acked = code_of(_value(readings, self._config.seq)), code_of(_value(readings, self._config.ack))
+        if isinstance(shown, int) and shown != memory.shown:
+            memory = replace(memory, shown=shown)
+        if isinstance(acked, int) and acked != memory.acked:
+            memory = replace(memory, acked=acked)
+        return memory
+
+    def _waits(self, memory: RecordMemory, now: int) -> bool:
+        """Whether the PLC still shows a record that is safe, because its acknowledgement was lost on the way."""
+        if memory.seq is None or memory.shown != memory.seq or memory.acked in {None, memory.seq}:
+            return False
+        return now - memory.asked >= min(_AGAIN << min(memory.tries, 10), _AT_MOST)
+
+    def _acknowledge(self, memory: RecordMemory, now: int, tries: int, effects: list[Acknowledge]) -> RecordMemory:
+        """Have the number of the record that is safe written back."""
+        if self._config.ack is None or memory.seq is None:
+            return memory
+        effects.append(Acknowledge(self._config.ack, memory.seq))
+        return replace(memory, asked=now, tries=tries)
+
+    # -- keys ----------------------------------------------------------------------------------------------------------------
 
     def _whole(self, rows: Mapping[str, Reading]) -> int | None:
         """Return the number of a record that is there and not half written."""
@@ -167,8 +161,8 @@ class RecordRule:
     # -- words ---------------------------------------------------------------------------------------------------------------
 
     def _overrun(self, memory: RecordMemory, seq: int, time: int, moment: Moment) -> list[ProductionEvent]:
-        """Numbers that were passed over are records that nobody read; after a restart the PLC counts from 1."""
-        if memory.seq is None and memory.generation == 0:
+        """Numbers that were passed over are records that nobody read; after a restart the PLC counts from 1, or simply goes on."""
+        if memory.seq is None and (memory.generation == 0 or seq == (memory.before or 0) + 1):
             return []
         passed = seq - (memory.seq or 0) - 1
         if passed <= 0:
@@ -237,10 +231,6 @@ def _usable(rows: Mapping[str, Reading], ref: str) -> bool:
 def _value(rows: Mapping[str, Reading], ref: str | None) -> Any:
     """Return a usable value, None for one that is missing or bad."""
     return rows[ref].value if ref is not None and _usable(rows, ref) else None
-
-
-def _good(rows: Mapping[str, Reading], ref: str, otherwise: int) -> int:
-    return rows[ref].at.best if ref in rows else otherwise
 
 
 def trigger(config: RecordConfig, *, name: str) -> tuple[str, Trigger]:

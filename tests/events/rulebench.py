@@ -7,8 +7,7 @@ from typing import Any
 
 import msgspec
 
-from edge_agent.events.rule import Moment, Picture, Rule
-from edge_agent.events.step import Steps
+from edge_agent.events.rule import Moment, Phase, Picture, Rule
 from edge_agent.events.stored import pack, pack_rule, unpack, unpack_rule
 from edge_agent.model.event import Acknowledge, ProductionEvent
 from edge_agent.model.instant import NS
@@ -45,7 +44,6 @@ class Bench:
     def __init__(self, rules: Sequence[Rule[Any]], *, unit: str = "filler") -> None:
         """Start with the rules' own beginning."""
         self.rules = tuple(sorted(rules, key=lambda rule: rule.phase))
-        self.steps = Steps(unit, self.rules, None)
         self.states: list[Any] = [rule.initial() for rule in self.rules]
         self.picture = Picture()
         self.events: list[ProductionEvent] = []
@@ -57,14 +55,29 @@ class Bench:
         """Fold one moment; return what it caused."""
         if self.restarts:
             self.restart()
-        work = self.steps.begin(self.states, self.picture, 0)
-        work.step(moment)
-        self.states, self.picture = work.states, work.picture
-        self.events += work.events
-        self.effects += work.effects
-        return work.events
+        before, events = self.picture, list[ProductionEvent]()
+        for i, rule in enumerate(self.rules):
+            if not self._concerns(rule, moment):
+                continue
+            seen = msgspec.structs.replace(moment, picture=self.picture, before=before, events=tuple(events))
+            self.states[i], outcome = rule.step(self.states[i], seen)
+            self.picture = msgspec.structs.replace(self.picture, **(outcome.picture or {}))
+            events += outcome.events
+            self.effects += outcome.effects
+        context = self.picture.context
+        self.events += [msgspec.structs.replace(event, ctx=context, correlation=context.order) for event in events]
+        return self.events[len(self.events) - len(events) :]
 
-    def say(self, t: float, values: Mapping[str, Any] | None = None, *, agent: float | None = None, **quality: Quality) -> list[ProductionEvent]:
+    @staticmethod
+    def _concerns(rule: Rule[Any], moment: Moment) -> bool:
+        """Whether a rule is stepped, as the contract of rules says."""
+        if moment.notices or (moment.tick and rule.ticks):
+            return True
+        return any(ref in moment.readings for ref in rule.tags) or (bool(moment.snapshots) and rule.phase is Phase.RECORD)
+
+    def say(
+        self, t: float, values: Mapping[str, Any] | None = None, *, agent: float | None = None, **quality: Quality
+    ) -> list[ProductionEvent]:
         """Fold the samples of one instant; ``bad=Quality.BAD`` marks them all."""
         found = quality.get("quality", Quality.GOOD)
         readings = {ref: reading(ref, value, t, agent=agent, quality=found) for ref, value in (values or {}).items()}

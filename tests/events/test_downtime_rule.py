@@ -41,14 +41,18 @@ def bench(when: str | None = None, **more: Any) -> Bench:
             *downtime.build(wanted, config, unit="filler", tags=TAGS, order="plc.order"),
         )
     )
-    line.say(0, {ref: False for ref in REFS} | {"plc.state": 6, "plc.mode": 1, "plc.stop": 0, "plc.order": "WO-1"})
+    line.say(0, dict.fromkeys(REFS, False) | {"plc.state": 6, "plc.mode": 1, "plc.stop": 0, "plc.order": "WO-1"})
     line.events.clear()
     return line
 
 
 def go(line: Bench, t: float, **values: Any) -> list[Any]:
     """Say tags of the PLC and return what downtimes had to tell."""
-    return [event for event in line.say(t, {f"plc.{name}": value for name, value in values.items()}) if event.type.startswith("downtime")]
+    return [
+        event
+        for event in line.say(t, {f"plc.{name}": value for name, value in values.items()})
+        if event.type.startswith("downtime")
+    ]
 
 
 def test_a_starved_stop_is_one_downtime() -> None:

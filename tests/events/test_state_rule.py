@@ -319,14 +319,22 @@ def test_a_clock_that_is_set_back_gives_no_negative_duration() -> None:
 def test_an_unknown_tag_is_refused_by_name(place: str) -> None:
     """The text names the place, the reference and what was probably meant."""
     config = {"tag": "plc.state", place: "plc.stat"}
-    with pytest.raises(ValueError, match=rf"unit filler, state\.{place}: no device has a tag 'plc\.stat'; did you mean 'plc\.state'\?"):
+    with pytest.raises(
+        ValueError, match=rf"unit filler, state\.{place}: no device has a tag 'plc\.stat'; did you mean 'plc\.state'\?"
+    ):
         build(StateConfig.model_validate(config), unit="filler", tags=TAGS)
 
 
 def test_the_demo_lines_state_is_understood() -> None:
     """The YAML of the demo line, with its reason and durations."""
     config = StateConfig.model_validate(
-        {"tag": "plc.state", "model": "packml", "mode": "plc.mode", "reason": {"tag": "plc.stop", "wait": "2s"}, "micro_stop": "10s"}
+        {
+            "tag": "plc.state",
+            "model": "packml",
+            "mode": "plc.mode",
+            "reason": {"tag": "plc.stop", "wait": "2s"},
+            "micro_stop": "10s",
+        }
     )
     mode, rule = build(config, unit="filler", tags=TAGS)
     assert (mode.name, rule.name, config.micro_stop) == ("mode", "state", 10_000_000_000)

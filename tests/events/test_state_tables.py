@@ -31,7 +31,17 @@ def test_every_transition_names_a_state_of_its_table(model: str) -> None:
 
 @pytest.mark.parametrize(
     ("before", "after", "skips"),
-    [(6, 8, False), (6, 2, True), (6, 16, False), (4, 6, True), (9, 1, False), (9, 2, True), (5, 10, False), (6, 42, False), (42, 6, False)],
+    [
+        (6, 8, False),
+        (6, 2, True),
+        (6, 16, False),
+        (4, 6, True),
+        (9, 1, False),
+        (9, 2, True),
+        (5, 10, False),
+        (6, 42, False),
+        (42, 6, False),
+    ],
 )
 def test_a_jump_that_the_model_does_not_allow_is_seen(before: int, after: int, skips: bool) -> None:
     """Execute to Stopped passes Stopping unseen; with an unknown code nothing is claimed."""
@@ -55,14 +65,25 @@ def test_names_match_without_regard_to_case() -> None:
 
 def test_a_users_table_goes_over_its_base() -> None:
     """Rows of the user's own replace rows of the base; the rest of the base holds."""
-    table = load(UserTable.model_validate({"base": "packml", "name": "wrapper", "table": {42: {"name": "Jog", "category": "running"}, 4: "held"}}))
-    assert (table.model, table.state(42).category, table.state(4).category, table.state(6).name) == ("wrapper", "running", "held", "Execute")
+    table = load(
+        UserTable.model_validate(
+            {"base": "packml", "name": "wrapper", "table": {42: {"name": "Jog", "category": "running"}, 4: "held"}}
+        )
+    )
+    assert (table.model, table.state(42).category, table.state(4).category, table.state(6).name) == (
+        "wrapper",
+        "running",
+        "held",
+        "Execute",
+    )
     assert table.state(4).cause == "held"
 
 
 def test_an_inline_table_is_accepted_where_a_model_stands() -> None:
     """``model: {table: ...}`` is the user's own model named custom."""
-    config = StateConfig.model_validate({"tag": "plc.state", "model": {"table": {0: "stopped", 1: "running", "x": {"category": "held"}}}})
+    config = StateConfig.model_validate(
+        {"tag": "plc.state", "model": {"table": {0: "stopped", 1: "running", "x": {"category": "held"}}}}
+    )
     table = load(config.model)
     assert (table.model, table.state(1).category, table.state("x").name) == ("custom", "running", "x")
 
@@ -79,7 +100,9 @@ def test_a_model_that_is_not_shipped_is_refused_with_the_list() -> None:
         load("packlm")
 
 
-@pytest.mark.parametrize(("value", "code"), [(6, 6), (6.0, 6), (6.5, None), (True, 1), ("ACTIVE", "ACTIVE"), ("", None), (None, None), (b"x", None)])
+@pytest.mark.parametrize(
+    ("value", "code"), [(6, 6), (6.0, 6), (6.5, None), (True, 1), ("ACTIVE", "ACTIVE"), ("", None), (None, None), (b"x", None)]
+)
 def test_only_whole_numbers_and_texts_are_codes(value: object, code: object) -> None:
     """A scaled integer is still a code; half a number is none."""
     assert code_of(value) == code  # type: ignore[arg-type]
