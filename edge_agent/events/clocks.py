@@ -29,6 +29,11 @@ class DeviceClock(msgspec.Struct, frozen=True):
     standing: int | None = 0
     live: bool = False
 
+    @property
+    def returning(self) -> bool:
+        """Whether the device is connected again but has delivered nothing since."""
+        return not self.live and self.standing != 0
+
     def lost(self, last_good: int | None) -> DeviceClock:
         """Return the clock after a loss: it stops at the last good sample, so that what comes back with its own time is not late."""
         reached = self.reached if last_good is None or not self.reached else min(self.reached, last_good)

@@ -131,11 +131,11 @@ class ContextRule:
         }
         return ProductionEvent(
             type=f"order.{what}",
-            time=moment.time,
+            time=reading.at.best,
             data=data,
             ctx=ctx,
             at=reading.at,
-            interval=None if blind is None else (min(blind, moment.time), moment.time),
+            interval=None if blind is None else (min(blind, reading.at.best), reading.at.best),
             quality=reading.quality,
             correlation=ctx.order,
         )

@@ -21,7 +21,8 @@ from edge_agent.events.step import RuleError, Steps, Work
 from edge_agent.events.stored import pack, pack_rule, unpack, unpack_rule
 from edge_agent.events.telemetry import Columns, Telemetry, TelemetryConfig, TelemetrySpec
 from edge_agent.model.event import Acknowledge, ProductionEvent
-from edge_agent.model.reading import Batch, Reading, Tag
+from edge_agent.model.instant import NS
+from edge_agent.model.reading import AgentDown, Batch, Reading, Tag
 from edge_agent.model.stream import Entry
 
 __all__ = ["Fold", "RuleError", "Tick", "Turn", "UnitState"]
@@ -39,10 +40,21 @@ class _Offsets(msgspec.Struct, frozen=True):
     ns: Mapping[str, int] = msgspec.field(default_factory=dict)
 
 
+class _Passed(msgspec.Struct, frozen=True):
+    """How far time has passed: the next shift boundary, and the newest tick (UTC ns)."""
+
+    boundary: int | None
+    ticked: int
+
+    def seen(self, item: Item) -> _Passed:
+        """Return it after ``item`` was folded."""
+        return _Passed(self.boundary, max(self.ticked, item.time)) if isinstance(item.what, Tick) else self
+
+
 class UnitState(msgspec.Struct, frozen=True):
     """Everything one unit remembers. Immutable: the agent keeps the old one until the new one is committed.
 
-    ``boundary`` is the next shift boundary, ``since`` the last one crossed (UTC ns).
+    ``boundary`` is the next shift boundary, ``since`` the last one crossed, ``ticked`` the newest tick (UTC ns).
     """
 
     rules: tuple[msgspec.Struct, ...]
@@ -51,6 +63,7 @@ class UnitState(msgspec.Struct, frozen=True):
     telemetry: Columns
     boundary: int | None = None
     since: int = 0
+    ticked: int = 0
 
     @property
     def last_seen(self) -> int:
@@ -92,7 +105,7 @@ class Fold:
     ) -> None:
         self._unit, self._calendar, self._grids = unit, calendar, tuple(grids)
         self._rules = tuple(sorted(rules, key=lambda rule: rule.phase))
-        self._steps = Steps(unit, self._rules, calendar)
+        self._steps = Steps(unit, self._rules, calendar, devices)
         listened = {ref for rule in rules for ref in rule.tags}
         self._routes = {device: _route(tags, listened) for device, tags in devices.items()}
         self._mixed = sum(1 for route in self._routes.values() if route.wanted) > 1
@@ -128,12 +141,18 @@ class Fold:
         patience = Patience(self._reorder, self._settle, boundary)
         window, items = arrange(state.window, inputs, self._routes, self._unit, patience)
         work = self._steps.begin(state.rules, state.picture, state.since)
-        at = state.boundary
+        passed = _Passed(state.boundary, state.ticked)
         for run in together(items):
-            at = self._cross(work, at, run[0])
-            work.step(_moment(run, self._unit))
+            if isinstance(run[0].what, AgentDown):  # told before the boundaries of the absence: what they close was not watched
+                work.step(_moment(run, self._unit))
+                passed = self._pass(work, passed, run[0])
+                continue
+            passed = self._pass(work, passed, run[0])
+            if not isinstance(run[0].what, Tick) or run[0].what.final or run[0].time > passed.ticked:
+                work.step(_moment(run, self._unit))
+                passed = passed.seen(run[0])
         columns, entries = self._telemetry.flush(columns, window.now, final=_is_final(items))
-        after = UnitState(tuple(work.states), work.picture, window, columns, at, work.since)
+        after = UnitState(tuple(work.states), work.picture, window, columns, passed.boundary, work.since, passed.ticked)
         changed = self._changed(state, after)
         return Turn(after, tuple(work.events), tuple(work.effects), changed, entries, window.settled)
 
@@ -150,24 +169,35 @@ class Fold:
 
     # -- parts ---------------------------------------------------------------------------------------------------
 
-    def _cross(self, work: Work, boundary: int | None, item: Item) -> int | None:
-        """Tick at every shift boundary up to ``item``, exactly at the boundary; return the next one (None: no calendar)."""
-        calendar, time = self._calendar, item.time
+    def _pass(self, work: Work, passed: _Passed, item: Item) -> _Passed:
+        """Tick at every shift boundary up to ``item``, and, where there is one clock only, at its whole second.
+
+        Thus a unit with one clock gets its ticks between the same readings however its inputs were cut.
+        """
+        passed = self._cross(work, passed, item)
+        second = min(item.time, item.received) // NS * NS
+        if not self._mixed and second > passed.ticked and not isinstance(item.what, Tick):
+            if passed.ticked:
+                work.step(Moment(second, self._unit, tick=True))
+            return _Passed(passed.boundary, second)
+        return passed
+
+    def _cross(self, work: Work, passed: _Passed, item: Item) -> _Passed:
+        calendar, time, boundary, ticked = self._calendar, item.time, passed.boundary, passed.ticked
         if calendar is None:
-            return None
+            return passed
         if (
             boundary is None or time - boundary > _LONG_AWAY
         ):  # the first sight, or a clock that was set: the shift rule sorts it out
             work.step(Moment(time, self._unit, tick=True))
             occurrence = calendar.at(time)
             work.since = occurrence.starts if occurrence else time
-            return calendar.next_boundary(time)
+            return _Passed(calendar.next_boundary(time), max(ticked, time))
         while boundary is not None and boundary <= time:
-            if not (isinstance(item.what, Tick) and boundary == time):
-                work.step(Moment(boundary, self._unit, tick=True))
-            work.since = boundary
+            work.step(Moment(boundary, self._unit, tick=True))
+            work.since, ticked = boundary, max(ticked, boundary)
             boundary = calendar.next_boundary(boundary)
-        return boundary
+        return _Passed(boundary, ticked)
 
     def _changed(self, before: UnitState | None, after: UnitState) -> dict[str, bytes]:
         """Return what differs from ``before`` in its stored form (everything when there is no before)."""

@@ -1,13 +1,13 @@
 """The order of things: from batches and ticks as they arrive to what is folded one after another.
 
 Order inside one tag is the order of arrival, whatever its stamps say; notices stand between what came before and after
-them on their device; across tags and devices the best time decides (events.md 1.5 m). A tick for T waits until T's readings can have
-arrived. The rows of one trigger group stay together.
+them on their device; across tags and devices the best time decides. A tick for T waits until T's readings can have arrived. The rows
+of one trigger group stay together, and so do the first rows after a connect: they are one read of everything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import compress
 
 import msgspec
@@ -80,7 +80,7 @@ class Window(msgspec.Struct, frozen=True):
     @property
     def settled(self) -> int:
         """How many batches, counted from the first, have been folded completely."""
-        return min((item.batch for item in self.waiting), default=self.taken)
+        return min((item.batch for item in self.waiting if type(item.what) is not Tick), default=self.taken)
 
 
 class Patience(msgspec.Struct, frozen=True):
@@ -140,11 +140,15 @@ class _Intake:
         self._taken += 1
 
     def release(self) -> tuple[Window, list[Item]]:
-        items = sorted(self._items, key=_order)
-        ready = len(items) if self._final else self._ready(items)
-        return Window(self._now, self._clocks, tuple(items[ready:]), self._taken), items[:ready]
+        ticks = [item for item in self._items if type(item.what) is Tick]
+        data = sorted((item for item in self._items if type(item.what) is not Tick), key=_order)
+        due = len(data) if self._final else self._due(data)
+        hold = 0 if self._final else max(self._patience.settle, self._patience.reorder)
+        ready = data[:due] + [item for item in ticks if item.time + hold <= self._now]
+        waiting = data[due:] + [item for item in ticks if item.time + hold > self._now]
+        return Window(self._now, self._clocks, tuple(waiting), self._taken), sorted(ready, key=_order)
 
-    def _ready(self, items: Sequence[Item]) -> int:
+    def _due(self, items: Sequence[Item]) -> int:
         """Return how many of ``items`` go now: up to the last that has waited long enough, with all that sorts ahead of it."""
         patience = self._patience
         end = len(items)
@@ -152,9 +156,7 @@ class _Intake:
         if boundary is not None and self._now < boundary + patience.settle:
             end = next((place for place, item in enumerate(items) if item.key >= boundary), end)
         for place in range(end, 0, -1):
-            item = items[place - 1]
-            hold = patience.settle if type(item.what) is Tick else patience.reorder
-            if item.received + hold <= self._now:
+            if items[place - 1].received + patience.reorder <= self._now:
                 return place
         return 0
 
@@ -187,15 +189,14 @@ class _Intake:
         if batch.snapshots:
             self._with_snapshots(route, batch, before, standing)
         elif not route.wanted.isdisjoint(batch.tags):
-            self._plain(
-                compress(range(len(batch.tags)), map(route.listened.__getitem__, batch.tags)), route, batch, before, standing
-            )
+            rows = list(compress(range(len(batch.tags)), map(route.listened.__getitem__, batch.tags)))
+            self._plain(rows, route, batch, before, standing)
 
     def _with_snapshots(self, route: Route, batch: Batch, before: DeviceClock, standing: int) -> None:
         taken: set[int] = set()
         for part in batch.snapshots:
             taken.update(range(part.start, part.stop))
-        rows = (row for row, tag in enumerate(batch.tags) if row not in taken and route.listened[tag])
+        rows = [row for row, tag in enumerate(batch.tags) if row not in taken and route.listened[tag]]
         self._plain(rows, route, batch, before, standing)
         for part in batch.snapshots:
             if "/" in part.group and not part.group.startswith(self._prefix):
@@ -205,9 +206,14 @@ class _Intake:
             read = Read(part.group.removeprefix(self._prefix), {reading.tag: reading for reading in readings})
             self._add(time, batch, read, late=before.late(time, self._late_after))
 
-    def _plain(self, rows: Iterable[int], route: Route, batch: Batch, before: DeviceClock, standing: int) -> None:
-        for row in rows:
-            reading = _reading(batch, row, route.refs[batch.tags[row]], standing)
+    def _plain(self, rows: Sequence[int], route: Route, batch: Batch, before: DeviceClock, standing: int) -> None:
+        readings = [_reading(batch, row, route.refs[batch.tags[row]], standing) for row in rows]
+        if before.returning and len({reading.tag for reading in readings}) == len(readings):
+            now = max((reading.at.best for reading in readings), default=0)
+            for reading in readings:  # one read of everything: what was found behind a loss is found together
+                self._add(now, batch, reading, late=False)
+            return
+        for reading in readings:
             time = reading.at.best
             self._add(time, batch, reading, late=before.late(time, self._late_after))
 
@@ -224,7 +230,7 @@ class _Intake:
         """Remember the places that later arrivals must respect."""
         what, device = item.what, item.device
         if type(what) is Tick:
-            return
+            return  # it comes when it has waited, between whatever is there then
         self._high[device] = max(self._high.get(device, 0), item.key)
         if type(what) is Reading:
             self._tags[what.tag] = item.key

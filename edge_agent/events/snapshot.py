@@ -5,14 +5,17 @@ They are retained, have no number and are built when they are sent: the stream a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import sha256
 
 import msgspec
 
+from edge_agent.events.catalog import UnitConfig, inputs
 from edge_agent.events.encode import json_value
 from edge_agent.events.keyframe import describe
 from edge_agent.events.rule import Picture
 from edge_agent.model.instant import iso
+from edge_agent.model.reading import Tag
 
 
 def state_document(picture: Picture, *, unit: str, time: int, epoch: str, seq: int) -> bytes:
@@ -72,3 +75,36 @@ def checkpoint_document(
         "digest": sha256(msgspec.json.encode(proof, order="sorted")).hexdigest()[:16],
     }
     return msgspec.json.encode(document)
+
+
+def meta_document(config: UnitConfig, *, tags: Mapping[str, Tag], cfg: str) -> bytes:
+    """Return the retained ``_meta`` of a unit, its birth: what is read, what it means, and which event moves quantities.
+
+    ``books`` names the only type that does; ``gross_includes`` the dispositions that a ``total`` counter has in it.
+    """
+    roles = {counter.role for counter in config.counters.values()}
+    document = {
+        "unit": config.unit,
+        "path": list(config.path),
+        "cfg": cfg,
+        "books": "production.count",
+        "gross_includes": [role for role in ("good", "scrap", "rework") if role != "rework" or role in roles]
+        if "total" in roles
+        else [],
+        "counters": {
+            name: {"tag": one.tag, "role": one.role, "uom": one.uom, "wraps": one.wraps} for name, one in config.counters.items()
+        },
+        "energy": {
+            name: {"tag": one.tag, "carrier": one.carrier, "uom": one.uom or _uom(tags, one.tag)}
+            for name, one in config.energy.items()
+        },
+        "state": None if config.state is None else config.state.model_dump(mode="json", include={"tag", "model", "mode"}),
+        "context": config.context.model_dump(mode="json") if config.context else {},
+        "tags": {ref: {"type": tags[ref].type, "uom": tags[ref].uom} for ref in sorted(inputs(config)) if ref in tags},
+        "telemetry": list(config.telemetry.tags) if config.telemetry else [],
+    }
+    return msgspec.json.encode(document)
+
+
+def _uom(tags: Mapping[str, Tag], ref: str) -> str | None:
+    return tags[ref].uom if ref in tags else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ from edge_agent.events.rule import Moment, Outcome, Phase, Picture, Rule
 from edge_agent.events.shift import Calendar
 from edge_agent.model.errors import EdgeAgentError
 from edge_agent.model.event import NO_CONTEXT, Acknowledge, Context, ProductionEvent
-from edge_agent.model.reading import DeviceDown, DeviceUp, Notice
+from edge_agent.model.reading import AgentDown, DeviceDown, DeviceUp, Notice
 
 
 class RuleError(EdgeAgentError):
@@ -25,8 +25,8 @@ class RuleError(EdgeAgentError):
 class Steps:
     """Which rules of a unit take part in which moment. ``rules`` are sorted by phase."""
 
-    def __init__(self, unit: str, rules: Sequence[Rule[Any]], calendar: Calendar | None) -> None:
-        self.unit, self.rules, self.calendar = unit, tuple(rules), calendar
+    def __init__(self, unit: str, rules: Sequence[Rule[Any]], calendar: Calendar | None, devices: Iterable[str]) -> None:
+        self.unit, self.rules, self.calendar, self.devices = unit, tuple(rules), calendar, frozenset(devices)
         self.every = tuple(range(len(self.rules)))
         self._ticking = tuple(i for i in self.every if self.rules[i].ticks)
         self._records = tuple(i for i in self.every if self.rules[i].phase == Phase.RECORD)
@@ -69,7 +69,7 @@ class Work:
         """Fold one moment. Raises RuleError."""
         steps, before, made = self._steps, self.picture, len(self.events)
         if moment.notices:
-            self.picture = _reachable(before, moment.notices)
+            self.picture = _reachable(before, moment.notices, steps.devices)
         concerned = steps.of(moment)
         context: Context | None = before.context
         for i in concerned:
@@ -122,30 +122,32 @@ class Work:
         changes: dict[str, Any] = {}
         ctx = event.ctx
         if ctx == NO_CONTEXT and not event.data.get("spans"):
-            ctx = self._at(context, event.time)
-            if ctx != NO_CONTEXT:
-                changes["ctx"] = ctx
+            ctx = context
+        if event.time < self.since and ctx.shift is not None:
+            ctx = self._with_shift_of(ctx, event.time)
+        if ctx != event.ctx:
+            changes["ctx"] = ctx
         if event.correlation is None and ctx.order is not None:
             changes["correlation"] = ctx.order
         if moment.late and not event.late:
             changes["late"] = True
         return msgspec.structs.replace(event, **changes) if changes else event
 
-    def _at(self, context: Context, time: int) -> Context:
-        """Return ``context`` with the shift of ``time``: what comes after a boundary but happened before it is the old shift's."""
+    def _with_shift_of(self, ctx: Context, time: int) -> Context:
+        """Return ``ctx`` with the shift of ``time``: what is seen after a boundary but happened before it is the old shift's."""
         calendar = self._steps.calendar
-        if calendar is None or time >= self.since:
-            return context
-        occurrence = calendar.at(time)
-        return msgspec.structs.replace(context, shift=occurrence.shift if occurrence else None)
+        occurrence = calendar.at(time) if calendar is not None else None
+        return ctx if occurrence is None else msgspec.structs.replace(ctx, shift=occurrence.shift)
 
 
-def _reachable(picture: Picture, notices: Sequence[Notice]) -> Picture:
-    """Return ``picture`` with the devices that the notices call up or down."""
+def _reachable(picture: Picture, notices: Sequence[Notice], devices: frozenset[str]) -> Picture:
+    """Return ``picture`` with the devices that the notices call up or down; after an absence of the agent none answers yet."""
     down = set(picture.down)
     for notice in notices:
         if isinstance(notice, DeviceDown):
             down.add(notice.device)
         elif isinstance(notice, DeviceUp):
             down.discard(notice.device)
+        elif isinstance(notice, AgentDown):
+            down |= devices
     return picture if down == picture.down else msgspec.structs.replace(picture, down=frozenset(down))

@@ -77,7 +77,13 @@ class Witness:
     state_type = Seen
 
     def __init__(
-        self, name: str = "witness", *, phase: Phase = Phase.STATE, tags: tuple[str, ...] = (), ticks: bool = False, fingerprint: str = ""
+        self,
+        name: str = "witness",
+        *,
+        phase: Phase = Phase.STATE,
+        tags: tuple[str, ...] = (),
+        ticks: bool = False,
+        fingerprint: str = "",
     ) -> None:
         self.name, self.phase, self.tags, self.ticks, self.fingerprint = name, phase, tags, ticks, fingerprint
 
@@ -86,6 +92,8 @@ class Witness:
 
     def step(self, state: Seen, moment: Moment) -> tuple[Seen, Outcome]:
         saw: dict[str, Any] = {"by": self.name, "readings": {ref: reading.value for ref, reading in moment.readings.items()}}
+        if any(reading.at.best != moment.time for reading in moment.readings.values()):
+            saw["times"] = [(reading.at.best - T0) / NS for reading in moment.readings.values()]
         if moment.snapshots:
             saw["snapshots"] = {group: {ref: one.value for ref, one in read.items()} for group, read in moment.snapshots.items()}
         if moment.notices:
@@ -127,7 +135,9 @@ class Counter:
         picture: Mapping[str, Any] = {"counters": {**moment.picture.counters, "total": facts}}
         if not delta:
             return after, Outcome(picture=picture)
-        event = ProductionEvent(type="production.count", time=moment.time, data={"delta": delta, "total": after.total}, at=reading.at)
+        event = ProductionEvent(
+            type="production.count", time=moment.time, data={"delta": delta, "total": after.total}, at=reading.at
+        )
         return after, Outcome((event,), picture=picture)
 
 

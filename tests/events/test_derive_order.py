@@ -69,8 +69,13 @@ def test_a_tick_comes_after_the_readings_of_its_time():
     events, turn = run(_fold(), [tick(1)])
     assert not events
     assert turn.state.last_seen == at(1)
-    events, _ = run(_fold(), [tick(1)], [batch(1.2, ("count", 1, 0.9), ("count", 2, 1.1))])
-    assert [t for t, _ in told(events)] == [0.9, 1.0, 1.1]
+    events, _ = run(_fold(), [tick(1)], [batch(1.2, ("count", 1, 0.9))], [batch(1.5, ("count", 2, 1.6))])
+    assert [t for t, _ in told(events)] == [0.9, 1.0, 1.6]
+    one_clock = _fold(tags=("plc.count",))
+    events, _ = run(
+        one_clock, [batch(0.5, ("count", 0, 0.5)), tick(1)], [batch(1.2, ("count", 1, 0.9), ("count", 2, 1.1))], [tick(2)]
+    )
+    assert [t for t, _ in told(events)] == [0.5, 0.9, 1.0, 1.1], "where there is one clock, its own next reading is enough"
     events, _ = run(_fold(), [tick(1)], [tick(2)])
     assert [t for t, _ in told(events)] == [1.0]
 
@@ -117,7 +122,7 @@ def test_without_a_window_every_batch_is_settled_at_once():
 
 
 def test_a_standing_value_is_not_an_old_event():
-    """What is read after a connect with a stamp from before it stands at the time it was read: nothing happened back then."""
+    """What is read after a connect is one moment; a stamp from before the connection says nothing happened back then."""
     start = batch(10, ("count", 5, -3600.0), ("order", "A", 9.5), before=(DeviceUp("plc", at(9.9)),))
     events, turn = run(_fold(), [start])
     assert [t for t, saw in told(events) if saw["readings"]] == [10.0]
@@ -125,7 +130,10 @@ def test_a_standing_value_is_not_an_old_event():
     cut = batch(20, ("count", 6, 19.9), after=(DeviceDown("plc", at(21), at(19.9), "gone"),))
     back = batch(31, ("count", 6, 19.9), ("order", "B", 25.0), before=(DeviceUp("plc", at(30.9)),))
     events, _ = run(fold, [cut], [back], state=turn.state)
-    assert [(t, *saw["readings"].values()) for t, saw in told(events) if saw["readings"]] == [(19.9, 6), (25.0, "B"), (31.0, 6)]
+    assert _values(events) == [(19.9, 6), (31.0, 6, "B")]
+    many = batch(31, ("count", 6, 19.9), ("order", "B", 25.0), ("count", 7, 26.0), before=(DeviceUp("plc", at(30.9)),))
+    events, _ = run(fold, [cut], [many], state=turn.state)
+    assert _values(events) == [(19.9, 6), (25.0, "B"), (31.0, 6), (26.0, 7)], "a history of the loss keeps its own times"
     assert not any(event.late for event in events)
 
 
@@ -134,7 +142,8 @@ def test_after_an_absence_stamps_from_before_it_stand():
     away = batch(720, device="", before=(AgentDown(at(700), at(720)),))
     back = batch(720.5, ("order", "A", 35.0), ("count", 9, 710.0), before=(DeviceUp("plc", at(720.4)),))
     events, _ = run(_fold(), [away, back])
-    assert [(t, *saw["readings"].values()) for t, saw in told(events) if saw["readings"]] == [(710.0, 9), (720.5, "A")]
+    assert _values(events) == [(720.5, "A", 9)]
+    assert [reading_time for event in events for reading_time in event.data.get("times", [])] == [720.5, 710.0]
 
 
 def test_late_is_what_a_device_sends_after_newer_data_of_its_own():

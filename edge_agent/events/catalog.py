@@ -1,0 +1,217 @@
+"""The rules of a work unit: its configuration, and the one place where every kind of rule is registered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from functools import partial
+from typing import Any, Literal
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field
+
+from edge_agent.events import alarm, context, counter, downtime, energy, gap, quality, shift, state
+from edge_agent.events.alarm import AlarmConfig
+from edge_agent.events.context import ContextConfig
+from edge_agent.events.counter import CounterConfig
+from edge_agent.events.derive import SETTLE, Fold
+from edge_agent.events.downtime import DowntimeConfig
+from edge_agent.events.energy import EnergyConfig
+from edge_agent.events.gap import GapConfig
+from edge_agent.events.keyframe import SnapshotRule
+from edge_agent.events.quality import RecordConfig
+from edge_agent.events.rule import Rule
+from edge_agent.events.shift import Calendar
+from edge_agent.events.state import StateConfig
+from edge_agent.events.telemetry import TelemetryConfig
+from edge_agent.model.errors import ConfigError
+from edge_agent.model.quantity import Duration
+from edge_agent.model.reading import Tag
+from edge_agent.ports import DeviceWiring
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # it stands in topics, streams and ids
+_LEVEL = r"^[^+#/$\x00]+$"  # what a topic segment may hold (MQTT 5, 4.7)
+
+Name = str
+Rules = tuple[Rule[Any], ...]
+
+
+class UnitConfig(BaseModel):
+    """One work unit: what is read, and what it means. Tags are named ``device.tag``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1]
+    unit: str = Field(min_length=1, max_length=64, pattern=_NAME, description="name of the work unit, unique in the agent")
+    path: tuple[str, ...] = Field(default=(), description="the ISA-95 levels above it; left out = the agent's site")
+    state: StateConfig | None = None
+    downtime: DowntimeConfig | None = None
+    context: ContextConfig | None = None
+    counters: dict[Name, CounterConfig] = Field(default_factory=dict)
+    alarms: dict[Name, AlarmConfig] = Field(default_factory=dict)
+    records: dict[Name, RecordConfig] = Field(default_factory=dict)
+    energy: dict[Name, EnergyConfig] = Field(default_factory=dict)
+    telemetry: TelemetryConfig | None = None
+    reorder: Duration = Field(default=0, description="how long samples wait for older ones of another device; 0 = not at all")
+    stale_after: Duration = Field(
+        default=2_000_000_000, description="an input of an event that is bad for longer is declared as a gap"
+    )
+
+
+def rules_of(config: UnitConfig, *, tags: Mapping[str, Tag], calendar: Calendar | None = None) -> Rules:
+    """Return the rules of a unit in the order of their phases; ``tags`` are all tags of the agent by ``device.tag``.
+
+    Raises ConfigError with every problem, one a line: unknown tags with what was probably meant, and what the rules themselves refuse.
+    """
+    problems = [_unknown(ref, config, tags) for ref in sorted(inputs(config) - tags.keys())]
+    rules: list[Rule[Any]] = []
+    if not problems:
+        for build in _parts(config, tags):
+            try:
+                rules += build()
+            except (ValueError, ConfigError) as error:
+                problems.append(str(error))
+        try:
+            rules += _gap(config, tags, rules)
+        except (ValueError, ConfigError) as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    if calendar is not None:
+        rules += shift.build(calendar)
+    rules.append(SnapshotRule(counters=config.counters, state=config.state is not None))
+    return tuple(sorted(rules, key=lambda rule: rule.phase))
+
+
+def inputs(config: UnitConfig) -> set[str]:
+    """Return every tag that the unit names, as ``device.tag``, known or not."""
+    asked = _Anything()
+    refs: set[str] = set()
+    for build in _parts(config, asked):
+        try:
+            refs.update(ref for rule in build() for ref in rule.tags)
+        except (ValueError, ConfigError):
+            continue  # `rules_of` tells it
+    if config.telemetry is not None:
+        refs.update(config.telemetry.tags)
+    for device, wired in _wired(config):
+        refs.update(f"{device}.{name}" for name in (*wired.acknowledge, *_read_by(wired)))
+    return refs | asked.named
+
+
+def wiring_of(config: UnitConfig) -> dict[str, DeviceWiring]:
+    """Return what the unit asks of each device: trigger groups (``unit/name``) and the tags that may be acknowledged."""
+    wiring: dict[str, DeviceWiring] = {}
+    for device, wired in _wired(config):
+        known = wiring.get(device, DeviceWiring())
+        wiring[device] = DeviceWiring(known.triggers + wired.triggers, known.acknowledge | wired.acknowledge)
+    return wiring
+
+
+def fold_of(
+    config: UnitConfig,
+    *,
+    devices: Mapping[str, Sequence[Tag]],
+    calendar: Calendar | None = None,
+    prefix: str = "edgeagent",
+    cfg: str = "",
+    settle: int = SETTLE,
+) -> Fold:
+    """Return the fold of a unit over ``devices`` (the tags of each in the order that batches index). Raises ConfigError."""
+    tags = {tag.ref: tag for known in devices.values() for tag in known}
+    used = {ref.partition(".")[0] for ref in inputs(config)}
+    return Fold(
+        config.unit,
+        rules_of(config, tags=tags, calendar=calendar),
+        {device: known for device, known in devices.items() if device in used},
+        telemetry=config.telemetry,
+        prefix=prefix,
+        cfg=cfg,
+        calendar=calendar,
+        grids=sorted({meter.every for meter in config.energy.values()}),
+        reorder=config.reorder,
+        settle=settle,
+    )
+
+
+def _parts(config: UnitConfig, tags: Mapping[str, Tag]) -> Iterator[Callable[[], Rules]]:
+    """Yield how each part of the unit is built, so that one that fails does not hide the others."""
+    unit, order = config.unit, config.context.order if config.context else None
+    context_tags = _context_tags(config)
+    if config.context is not None:
+        yield partial(context.build, config.context, unit=unit, name="context", tags=tags)
+    for name, one in config.counters.items():
+        yield partial(counter.build, one, unit=unit, name=name, tags=tags, context_tags=context_tags)
+    for name, meter in config.energy.items():
+        yield partial(energy.build, meter, unit=unit, name=name, tags=tags, context_tags=context_tags)
+    if config.state is not None:
+        yield partial(state.build, config.state, unit=unit, tags=tags)
+        yield partial(downtime.build, config.downtime, config.state, unit=unit, tags=tags, order=order)
+    elif config.downtime is not None:
+        yield partial(_refuse, f"unit {unit}, downtime: there is no state to derive it from; add state: {{tag: device.tag}}")
+    for name, entry in config.alarms.items():
+        yield partial(alarm.build, entry, unit=unit, name=name, tags=tags)
+    for name, record in config.records.items():
+        yield partial(quality.build, record, unit=unit, name=name, tags=tags)
+
+
+def _gap(config: UnitConfig, tags: Mapping[str, Tag], rules: Sequence[Rule[Any]]) -> Rules:
+    """Return the rule that declares losses of everything that the other rules listen to."""
+    registers = {name: one.tag for name, one in config.counters.items()} | {
+        name: meter.tag for name, meter in config.energy.items()
+    }
+    heard = {ref for rule in rules for ref in rule.tags}
+    settings = GapConfig(stale_after=config.stale_after)
+    return gap.build(settings, unit=config.unit, tags=tags, counters=registers, inputs=heard)
+
+
+def _refuse(text: str) -> Rules:
+    raise ConfigError(text)
+
+
+def _context_tags(config: UnitConfig) -> dict[str, str]:
+    """Return the tags that name order, product, lot and mode: where a context ends, counters close their interval."""
+    named = config.context.model_dump() if config.context else {}
+    named["mode"] = config.state.mode if config.state else None
+    return {member: ref for member, ref in named.items() if ref}
+
+
+def _wired(config: UnitConfig) -> Iterator[tuple[str, DeviceWiring]]:
+    for name, record in config.records.items():
+        device, trigger = quality.trigger(record, name=name)
+        mine = msgspec.structs.replace(trigger, name=f"{config.unit}/{trigger.name}")  # two units may share a device and a name
+        yield device, DeviceWiring((mine,), quality.acknowledge_tags(record))
+
+
+def _read_by(wired: DeviceWiring) -> Iterator[str]:
+    for trigger in wired.triggers:
+        yield trigger.trigger
+        yield from trigger.tags
+
+
+def _unknown(ref: str, config: UnitConfig, tags: Mapping[str, Tag]) -> str:
+    near = get_close_matches(ref, tags, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else "tags are named device.tag"
+    return f"unit {config.unit}: no device has a tag '{ref}'; {hint}"
+
+
+class _Anything(Mapping[str, Tag]):
+    """Tags as a unit imagines them: every name exists, and is remembered."""
+
+    def __init__(self) -> None:
+        self.named: set[str] = set()
+
+    def __getitem__(self, ref: str) -> Tag:
+        self.named.add(ref)
+        device, _, name = ref.partition(".")
+        return Tag(device, name, acknowledge=True)
+
+    def __contains__(self, ref: object) -> bool:
+        self.named.add(str(ref))
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.named)
+
+    def __len__(self) -> int:
+        return len(self.named)
