@@ -5,7 +5,7 @@ Deliveries are kept in memory until a commit takes them along; until then `peek`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import msgspec
 import structlog
@@ -54,7 +54,8 @@ class Delivery:
         self.floors: dict[Kind, int] = {"E": 0, "T": 0}
         self.pending = {"E": 0, "T": 0}
         self.since = float("inf")
-        self.touched = False
+        self._touched = False
+        self.urgent = False
 
     def __len__(self) -> int:
         """How many records wait for a commit that notes what became of them."""
@@ -67,10 +68,11 @@ class Delivery:
             for first, last in store.delivered_above(identity, progress.level):
                 progress.deliver(first, last)
 
-    def started(self, now: float) -> None:
-        """Note when the oldest undecided delivery began to wait (seconds of machine time)."""
-        self.touched = False
-        self.since = min(self.since, now)
+    def began_to_wait(self, now: float) -> None:
+        """Note when the oldest decision began to wait for a commit (seconds of machine time)."""
+        if self._touched:
+            self._touched = False
+            self.since = min(self.since, now)
 
     # -- handing out -----------------------------------------------------------------------------------------------
 
@@ -97,12 +99,15 @@ class Delivery:
         for kind in kinds:
             position = 0
             while rows := store.waiting(kind, position, 32):
-                open_ = [stored.record.entry.time for stored in rows if stored.record.key not in self._verdicts]
+                open_ = [stored.record.entry.time for stored in rows if not self._gone(stored.record.key)]
                 if open_:
                     times.append(open_[0])
                     break
                 position = rows[-1].place.id
         return min(times, default=None)
+
+    def _gone(self, key: RecordKey) -> bool:
+        return key in self._verdicts and self._verdicts[key][1] is None
 
     def _position(self, store: Store, after: RecordKey | None) -> int:
         if after is None:
@@ -155,7 +160,8 @@ class Delivery:
     def _decide(self, key: RecordKey, place: Place, verdict: Verdict | None) -> None:
         self._verdicts[key] = (place, verdict)
         self.pending[place.kind] += verdict is None
-        self.touched = True
+        self.urgent = self.urgent or verdict is not None  # the receiver stands before a hole until its loss record is there
+        self._touched = True
 
     def _rise(self, place: Place) -> None:
         if self._progress.setdefault(place.stream, _Progress(0)).deliver(place.first, place.seq):
@@ -192,7 +198,7 @@ class Delivery:
         self._verdicts.clear()
         self._risen.clear()
         self.pending = {"E": 0, "T": 0}
-        self.since, self.touched = float("inf"), False
+        self.since, self._touched, self.urgent = float("inf"), False, False
         return replaced
 
 

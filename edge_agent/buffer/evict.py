@@ -10,7 +10,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import apsw
 import msgspec
 
 from edge_agent.buffer.config import BufferConfig
@@ -162,7 +161,3 @@ def make_room(store: Store, limit: int, need: int, floors: Mapping[Kind, int], p
             total.records[kind] += evicted.records[kind]
             total.losses += evicted.losses
     return total
-
-
-FULL = (apsw.FullError,)
-"""What SQLite raises at the quota and on a full disk."""

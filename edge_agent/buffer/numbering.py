@@ -65,7 +65,16 @@ class Batch(msgspec.Struct):
     rows: list[Row]
     after: Numbers
     changed: dict[str, StreamHead]
-    bytes: int
+    size: int
+
+    def renumber(self, numbers: Numbers) -> None:
+        """Give new numbers: the store in which the old ones were meant to be is gone."""
+        new = number(numbers, self.groups)
+        self.epoch, self.rows, self.after, self.changed = new.epoch, new.rows, new.after, new.changed
+
+    def checkpoints(self, owner: str) -> list[Checkpoint]:
+        """Return the checkpoints of one owner."""
+        return [checkpoint for checkpoint in checkpoints(self.groups) if checkpoint.owner == owner]
 
 
 def number(numbers: Numbers, groups: list[Group]) -> Batch:

@@ -54,8 +54,8 @@ def _open(directory: Path, path: Path, wal_pages: int, vfs: str | None, damage: 
         fresh = epoch is None
         if epoch is None:
             epoch = _create(store, damage.epoch if damage else remembered(directory))
-        elif store.get("clean") != "1" and (finding := store.check(_CHECK_SECONDS)):
-            raise apsw.CorruptError(finding)
+        elif store.get("clean") != "1":  # a check costs seconds: only after a crash
+            store.check(_CHECK_SECONDS)
         store.checkpoint()
         with store.transaction():
             store.put("clean", "0")

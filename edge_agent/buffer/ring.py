@@ -58,9 +58,9 @@ class Ring:
             self._lost[name] = Loss(*name, "buffer_overflow", entry.time, entry.time, entry.recorded)
         self._lost[name].cover(entry, None)
 
-    def state(self, owner: str) -> Checkpoint | None:
+    def checkpoints(self, owner: str) -> list[Checkpoint]:
         """Return the state of an owner that is not on the disk yet."""
-        return self._states.get(owner)
+        return [self._states[owner]] if owner in self._states else []
 
     def take(self, prefix: str) -> Group:
         """Empty the ring into one group for one transaction: losses first, for they are older than what is left of their streams."""

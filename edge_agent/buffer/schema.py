@@ -15,6 +15,9 @@ from edge_agent.model.errors import ConfigError
 APPLICATION_ID = 0x45414246
 """``EABF`` in ASCII: tells ``file`` and the agent whose database this is."""
 
+SYNCHRONOUS = "FULL"
+"""What makes a commit survive a power cut: NORMAL syncs the log only at checkpoints (https://sqlite.org/pragma.html#pragma_synchronous)."""
+
 PAGE = 4096
 """Bytes of one page."""
 
@@ -58,15 +61,12 @@ def open_database(path: Path, wal_pages: int, vfs: str | None = None) -> apsw.Co
 
 
 def _set_up(connection: apsw.Connection, wal_pages: int) -> None:
-    """One connection that owns the file: with EXCLUSIVE before WAL the index of the log lives in memory and needs no shared file.
-
-    FULL is what makes a commit survive a power cut: NORMAL syncs the log only at checkpoints (https://sqlite.org/pragma.html).
-    """
+    """One connection that owns the file: with EXCLUSIVE before WAL the index of the log lives in memory and needs no shared file."""
     for name, value in (
         ("page_size", PAGE),
         ("locking_mode", "EXCLUSIVE"),
         ("journal_mode", "WAL"),
-        ("synchronous", "FULL"),
+        ("synchronous", SYNCHRONOUS),
         ("wal_autocheckpoint", wal_pages),
         ("journal_size_limit", wal_pages * PAGE),
         ("cell_size_check", "ON"),

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+import apsw
 import msgspec
 import structlog
 
@@ -37,7 +38,7 @@ class _Call(msgspec.Struct):
     future: asyncio.Future[Any]
 
 
-_Request = _Call | Group | None
+Request = _Call | Group | None
 """None = close."""
 
 
@@ -48,11 +49,12 @@ class SqliteBuffer:
         """Remember what to open; ``start`` opens it."""
         self._config, self._clock, self._prefix, self._vfs = config, clock, prefix, vfs
         self._loop = asyncio.get_running_loop()
-        self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="buffer-writer", daemon=True)
         self._opened: asyncio.Future[Outbox] = self._loop.create_future()
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._arrived = asyncio.Event()
+        self._asked: set[asyncio.Future[Any]] = set()
         self._dead: str | None = None
         self._output: str | None = None
         self._outbox: Outbox
@@ -62,22 +64,22 @@ class SqliteBuffer:
     @property
     def epoch(self) -> str:
         """The ULID of the store."""
-        return self._outbox.epoch
+        return self._outbox.committer.epoch
 
     @property
     def previous_epoch(self) -> str | None:
         """The epoch before, where the store was re-created and still knew it."""
-        return self._outbox.previous_epoch
+        return self._outbox.committer.previous_epoch
 
     @property
     def fresh(self) -> bool:
         """Whether this opening created the store."""
-        return self._outbox.fresh
+        return self._outbox.committer.fresh
 
     @property
     def damage(self) -> Damage | None:
         """What is known of a damaged store that was replaced at this opening or since: the matter of a `collection.gap{corruption}`."""
-        return self._outbox.damage
+        return self._outbox.committer.damage
 
     async def append(self, events: Sequence[Entry], checkpoint: Checkpoint | None) -> Custody:
         """Commit events and rule state together; returns when they are safe. Raises StorageError when nothing was accepted.
@@ -86,7 +88,7 @@ class SqliteBuffer:
         """
         if not events and checkpoint is None:
             return Custody.DURABLE
-        future: asyncio.Future[Custody] = self._loop.create_future()
+        future: asyncio.Future[Custody] = self._future()
         self._send(Group(tuple(events), () if checkpoint is None else (checkpoint,), future))
         return await future
 
@@ -147,13 +149,19 @@ class SqliteBuffer:
         finally:
             self._thread.join()
 
+    def _future(self) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._asked.add(future)
+        future.add_done_callback(self._asked.discard)
+        return future
+
     def _send(self, request: _Call | Group) -> None:
         if self._dead is not None:
             raise StorageError(self._dead)
         self._requests.put(request)
 
     async def _ask(self, function: Callable[[Outbox, float], T]) -> T:
-        future: asyncio.Future[T] = self._loop.create_future()
+        future: asyncio.Future[T] = self._future()
         self._send(_Call(function, future))
         return await future
 
@@ -177,13 +185,12 @@ class SqliteBuffer:
             with contextlib.ExitStack() as stack:
                 lock = Lock(self._config.path)
                 stack.callback(lock.release)
-                outbox = Outbox(self._config, self._config.path, self._clock(), prefix=self._prefix, vfs=self._vfs)
-                self._post([(self._opened, outbox)], outbox.news)
-                outbox.news = False
+                outbox = Outbox(self._config, self._clock(), prefix=self._prefix, vfs=self._vfs)
+                self._post([(self._opened, outbox)])
                 self._serve(outbox)
         except EdgeAgentError as error:
             self._end(error)
-        except Exception as error:  # a bug: everybody who waits is told, and everybody who asks later
+        except Exception as error:  # noqa: BLE001 - a bug: everybody who waits is told, and everybody who asks later
             structlog.get_logger().critical("buffer.writer_failed", exc_info=True)
             self._end(StorageError(f"the buffer's writer failed: {type(error).__name__}: {error}"))
         else:
@@ -198,53 +205,47 @@ class SqliteBuffer:
             else:
                 outbox.close(self._clock())
             answers, outbox.answers = outbox.answers, []
-            if answers or outbox.news:
-                self._post(answers, outbox.news)
-            outbox.news = False
+            news, outbox.committer.news = outbox.committer.news, False
+            if answers or news:
+                self._post(answers, news=news)
 
     def _take(self, outbox: Outbox) -> bool:
         """Take the requests that wait, and answer questions at once; return False when it is time to close."""
         answers: list[tuple[Any, object]] = []
-        request: _Request
         try:
-            request = self._requests.get(timeout=outbox.due(self._clock()))
-            for _ in range(_TURN):
+            for turn in range(_TURN):
+                request = self._requests.get_nowait() if turn else self._requests.get(timeout=outbox.due(self._clock()))
                 if request is None:
                     return False
                 if isinstance(request, Group):
                     outbox.add(request, self._clock())
                 else:
                     answers.append((request.future, _answer(request, outbox, self._clock())))
-                request = self._requests.get_nowait()
-            if request is not None:
-                self._requests.put(request)
         except queue.Empty:
             pass
         finally:
             if answers:
-                self._post(answers, news=False)
+                self._post(answers)
         return True
 
-    def _post(self, answers: Sequence[tuple[Any, object]], news: bool) -> None:
+    def _post(self, answers: Sequence[tuple[Any, object]], *, news: bool = False) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
             self._loop.call_soon_threadsafe(self._resolve, answers, news)
 
     def _end(self, error: EdgeAgentError) -> None:
         """Refuse everything from now on, and everybody who still waits."""
         self._dead = str(error)
-        left: list[tuple[Any, object]] = [(self._opened, error)] if not hasattr(self, "_outbox") else []
-        with contextlib.suppress(queue.Empty):
-            while True:
-                request = self._requests.get_nowait()
-                if request is not None:
-                    left.append((request.token if isinstance(request, Group) else request.future, StorageError(str(error))))
-        self._post([*left, (self._closed, None)], news=False)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
+            self._loop.call_soon_threadsafe(self._refuse, error)
+
+    def _refuse(self, error: EdgeAgentError) -> None:
+        """Runs on the loop."""
+        self._resolve([(self._opened, error), *((future, StorageError(str(error))) for future in tuple(self._asked))], news=False)
+        self._closed.set_result(None)
 
 
 def _answer(call: _Call, outbox: Outbox, now: float) -> object:
     """Return the answer or the error, for the one who asked."""
-    import apsw  # noqa: PLC0415
-
     try:
         return call.function(outbox, now)
     except StorageError as error:

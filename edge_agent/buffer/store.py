@@ -1,27 +1,22 @@
-"""The SQL of one open store: used by the writer thread only, synchronous, raises apsw.Error."""
+"""The rows of one open store, in SQL: used by the writer thread only, synchronous, raises apsw.Error."""
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 from zlib import crc32
 
-import apsw
-
+from edge_agent.buffer.database import Database
 from edge_agent.buffer.numbering import Batch, Numbers, Row, StreamHead, checkpoints, checksum, row
-from edge_agent.buffer.schema import open_database
 from edge_agent.model.stream import Entry, Kind, Record, RecordKey
 
 _COLUMNS = "id, stream, seq, kind, type, time, recorded, correlation, causation, samples, loss_from, crc, body"
 _INSERT = f"INSERT OR IGNORE INTO record ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608 - a constant
 _WAITING = (
-    "SELECT w.resent, " + ", ".join(f"r.{name}" for name in _COLUMNS.split(", "))
-    + " FROM waiting w CROSS JOIN record r ON r.id = w.id WHERE w.kind = ? AND w.id > ? ORDER BY w.id LIMIT ?"
-)  # fmt: skip
+    f"SELECT w.resent, r.{_COLUMNS.replace(', ', ', r.')} FROM waiting w CROSS JOIN record r ON r.id = w.id "  # noqa: S608 - constants
+    "WHERE w.kind = ? AND w.id > ? ORDER BY w.id LIMIT ?"
+)
 _DELIVERED = "SELECT id, age, EXISTS (SELECT 1 FROM waiting w WHERE w.kind IN ('E', 'T') AND w.id = delivered.id) FROM delivered ORDER BY id LIMIT ?"
 
 
@@ -44,112 +39,43 @@ class Stored(NamedTuple):
     loss: bool
 
 
-class Store:
-    """One database file. Call ``close`` on every way out."""
+class Store(Database):
+    """The rows of one open store."""
 
     def __init__(self, path: Path, wal_pages: int, vfs: str | None) -> None:
         """Open the file, creating its tables. Raises ConfigError, apsw.Error."""
-        self.path = path
-        self._db = open_database(path, wal_pages, vfs)
-        self._inode = os.stat(path).st_ino if vfs is None else None
+        super().__init__(path, wal_pages, vfs)
         self.streams: dict[int, tuple[str, str]] = {}
         self._ids: dict[tuple[str, str], int] = {}
 
-    def close(self, *, failed: bool = False) -> None:
-        """Close the file; after a failure without touching it again (a failed fsync must not be followed by another on this handle)."""
-        if failed:
-            self._db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-        self._db.close(failed)
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Do everything inside or nothing; COMMIT returns when it is on the disk (synchronous=FULL)."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
-
-    # -- the store itself ------------------------------------------------------------------------------------------
-
     def get(self, key: str) -> str | None:
         """Return a fact about the store."""
-        return cast("str | None", self._db.execute("SELECT value FROM store WHERE key = ?", (key,)).get)
+        return cast("str | None", self.db.execute("SELECT value FROM store WHERE key = ?", (key,)).get)
 
     def put(self, key: str, value: str | None) -> None:
         """Note a fact about the store."""
-        self._db.execute("INSERT INTO store VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (key, value))
+        self.db.execute("INSERT INTO store VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (key, value))
 
     def numbers(self, epoch: str) -> Numbers:
         """Read the heads of all streams of ``epoch``."""
         heads: dict[str, StreamHead] = {}
-        for identity, of, name, head in self._db.execute("SELECT id, epoch, name, head FROM stream"):
+        for identity, of, name, head in self.db.execute("SELECT id, epoch, name, head FROM stream"):
             self._name(identity, of, name)
             if of == epoch:
                 heads[name] = StreamHead(identity, head)
-        last = self._db.execute("SELECT coalesce(max(id), 0) FROM record").get
+        last = self.db.execute("SELECT coalesce(max(id), 0) FROM record").get
         return Numbers(epoch, heads, last + 1, max(self.streams, default=0) + 1)
 
     def _name(self, identity: int, epoch: str, name: str) -> None:
         self.streams[identity] = (epoch, name)
         self._ids[epoch, name] = identity
 
-    def check(self, seconds: float) -> str | None:
-        """Look through the pages for damage, for at most ``seconds`` of machine time; return the first finding, None when sound so far."""
-        end = time.monotonic() + seconds
-        self._db.set_progress_handler(lambda: time.monotonic() > end, 20_000)
-        try:
-            finding = self._db.pragma("quick_check(1)")
-        except apsw.InterruptError:
-            return None
-        finally:
-            self._db.set_progress_handler(None)
-        return None if finding == "ok" else str(finding)
-
-    def checkpoint(self) -> None:
-        """Move the log into the database and sync it: what a failed sync left only in the page cache is written anew. Raises apsw.Error."""
-        self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-
-    def pages(self) -> tuple[int, int]:
-        """Return (pages of the file, pages in use)."""
-        total: int = self._db.pragma("page_count")
-        return total, total - self._db.pragma("freelist_count")
-
-    def limit(self, pages: int) -> None:
-        """Let the file grow to ``pages`` at most."""
-        self._db.pragma("max_page_count", pages)
-
-    def bytes(self) -> int:
-        """Return the bytes on disk of the database and its log."""
-        total = 0
-        for name in (self.path, self.path.with_name(f"{self.path.name}-wal")):
-            if name.exists():
-                total += name.stat().st_size
-        return total
-
-    def displaced(self) -> bool:
-        """Whether the file at the path is no longer the one that is open (deleted or replaced by somebody)."""
-        if self._inode is None:
-            return False
-        try:
-            return os.stat(self.path).st_ino != self._inode
-        except FileNotFoundError:
-            return True
-
-    def counts(self) -> dict[str, int]:
-        """Return how many records wait per kind (``E``, ``T``) and how many are kept after delivery (``delivered``)."""
-        found = {"E": 0, "T": 0, **dict(self._db.execute("SELECT kind, count(*) FROM waiting GROUP BY kind"))}
-        return {**found, "delivered": self._db.execute("SELECT count(*) FROM delivered").get}
-
     # -- appending -------------------------------------------------------------------------------------------------
 
     def insert(self, batch: Batch) -> None:
         """Write the rows, heads and states of a batch; inside a transaction. Rows that are there already stay."""
         for name, (identity, head) in batch.changed.items():
-            self._db.execute(
+            self.db.execute(
                 "INSERT INTO stream VALUES (?, ?, ?, ?, 0) ON CONFLICT (id) DO UPDATE SET head = max(head, excluded.head)",
                 (identity, batch.epoch, name, head),
             )
@@ -157,12 +83,12 @@ class Store:
         if batch.rows:
             self.insert_rows(batch.rows)
         for checkpoint in checkpoints(batch.groups):
-            self._db.execute(
+            self.db.execute(
                 "INSERT INTO owner VALUES (?, ?) ON CONFLICT DO UPDATE SET last_seen = excluded.last_seen",
                 (checkpoint.owner, checkpoint.last_seen),
             )
             if checkpoint.states:
-                self._db.executemany(
+                self.db.executemany(
                     "INSERT INTO state VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET crc = excluded.crc, value = excluded.value",
                     [
                         (checkpoint.owner, rule, _state_crc(checkpoint.owner, rule, value), value)
@@ -172,33 +98,32 @@ class Store:
 
     def insert_rows(self, rows: Sequence[Row]) -> None:
         """Write rows as waiting; inside a transaction."""
-        self._db.executemany(_INSERT, rows)
-        self._db.executemany("INSERT OR IGNORE INTO waiting VALUES (?, ?, 0)", [(each[3], each[0]) for each in rows])
+        self.db.executemany(_INSERT, rows)
+        self.db.executemany("INSERT OR IGNORE INTO waiting VALUES (?, ?, 0)", [(each[3], each[0]) for each in rows])
 
     def add_stream(self, epoch: str, name: str, head: int) -> int:
         """Make the stream of another epoch, for records that were saved from a damaged store; return its row."""
         identity = max(self.streams, default=0) + 1
-        self._db.execute("INSERT INTO stream VALUES (?, ?, ?, ?, 0)", (identity, epoch, name, head))
+        self.db.execute("INSERT INTO stream VALUES (?, ?, ?, ?, 0)", (identity, epoch, name, head))
         self._name(identity, epoch, name)
         return identity
 
     def states(self, owner: str) -> tuple[dict[str, bytes], int | None, list[str]]:
         """Return the states of an owner, its last-seen time, and the names of states whose checksum is wrong."""
         states, bad = {}, []
-        for rule, crc, value in self._db.execute("SELECT rule, crc, value FROM state WHERE owner = ?", (owner,)):
+        for rule, crc, value in self.db.execute("SELECT rule, crc, value FROM state WHERE owner = ?", (owner,)):
             if _state_crc(owner, rule, value) == crc:
                 states[rule] = value
             else:
                 bad.append(rule)
-        return states, self._db.execute("SELECT last_seen FROM owner WHERE name = ?", (owner,)).get, bad
+        return states, self.db.execute("SELECT last_seen FROM owner WHERE name = ?", (owner,)).get, bad
 
     # -- delivering ------------------------------------------------------------------------------------------------
 
     def waiting(self, kind: Kind, after: int, limit: int) -> list[Stored]:
         """Return undelivered records in the order they were appended, from behind row ``after``."""
         return [
-            self._stored(bool(resent), cast("Row", columns))
-            for resent, *columns in self._db.execute(_WAITING, (kind, after, limit))
+            self._stored(bool(resent), cast("Row", columns)) for resent, *columns in self.db.execute(_WAITING, (kind, after, limit))
         ]
 
     def _stored(self, resent: bool, columns: Sequence[object]) -> Stored:
@@ -213,13 +138,13 @@ class Store:
         """Return (row, kind, still waiting, first number covered) of a record, None when it is not kept."""
         if (stream := self._ids.get((key.epoch, key.stream))) is None:
             return None
-        found = self._db.execute(
+        found = self.db.execute(
             "SELECT id, kind, coalesce(loss_from, seq) FROM record WHERE stream = ? AND seq = ?", (stream, key.seq)
         ).fetchone()
         if found is None:
             return None
         identity, kind, first = found
-        waits = self._db.execute("SELECT 1 FROM waiting WHERE kind = ? AND id = ?", (kind, identity)).get
+        waits = self.db.execute("SELECT 1 FROM waiting WHERE kind = ? AND id = ?", (kind, identity)).get
         return identity, kind, waits is not None, first
 
     def stream_id(self, stream: str, epoch: str) -> int | None:
@@ -234,17 +159,17 @@ class Store:
     def deliver(self, places: Sequence[Place], age: int) -> tuple[int, int]:
         """Mark waiting records as delivered at ``age`` (running ns of the store); return how many waited, and how many are kept for the first time."""
         keys = [(place.kind, place.id) for place in places]
-        before = self._db.total_changes()
-        self._db.executemany(
+        before = self.db.total_changes()
+        self.db.executemany(
             "INSERT OR IGNORE INTO delivered SELECT id, ? FROM waiting WHERE kind = ? AND id = ?", [(age, *key) for key in keys]
         )
-        between = self._db.total_changes()
-        self._db.executemany("DELETE FROM waiting WHERE kind = ? AND id = ?", keys)
-        return self._db.total_changes() - between, between - before
+        between = self.db.total_changes()
+        self.db.executemany("DELETE FROM waiting WHERE kind = ? AND id = ?", keys)
+        return self.db.total_changes() - between, between - before
 
     def settled(self, levels: Iterable[tuple[int, int]]) -> None:
         """Note up to which number streams are delivered without a hole."""
-        self._db.executemany(
+        self.db.executemany(
             "UPDATE stream SET settled = max(settled, ?) WHERE id = ?", [(level, stream) for stream, level in levels]
         )
 
@@ -252,7 +177,7 @@ class Store:
         """Put a loss record that begins at ``first`` in the place of a record."""
         epoch, _ = self.streams[place.stream]
         columns = row(place.id, place.stream, place.seq, epoch, entry, first)
-        self._db.execute(
+        self.db.execute(
             "UPDATE record SET type=?, time=?, recorded=?, correlation=?, causation=?, samples=?, loss_from=?, crc=?, body=? WHERE id=?",
             (*columns[4:], place.id),
         )
@@ -260,7 +185,7 @@ class Store:
     def set_aside(self, stored: Stored, reason: str, detail: str) -> None:
         """Keep a record that cannot be delivered as a dead letter."""
         key, entry = stored.record.key, stored.record.entry
-        self._db.execute(
+        self.db.execute(
             "INSERT INTO dead_letter (epoch, stream, seq, kind, type, time, recorded, correlation, causation, samples, reason, detail, body) "
             "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
             (key.epoch, key.stream, key.seq, entry.kind, entry.type, entry.time, entry.recorded,
@@ -269,51 +194,53 @@ class Store:
 
     def resend(self, stream: int, first: int, last: int) -> int:
         """Mark delivered records as waiting again; return how many."""
-        self._db.execute(
+        self.db.execute(
             "INSERT OR IGNORE INTO waiting SELECT kind, id, 1 FROM record "
             "WHERE stream = ? AND seq BETWEEN ? AND ? AND id IN (SELECT id FROM delivered)",
             (stream, first, last),
         )
-        return self._db.changes()
+        return self.db.changes()
 
     def forget_resend(self, place: Place) -> None:
         """Take back the wish to send a delivered record again."""
-        self._db.execute("DELETE FROM waiting WHERE kind = ? AND id = ? AND resent", (place.kind, place.id))
+        self.db.execute("DELETE FROM waiting WHERE kind = ? AND id = ? AND resent", (place.kind, place.id))
 
     # -- making room -----------------------------------------------------------------------------------------------
 
     def purge(self, before: int, limit: int, *, anyway: bool = False) -> int:
         """Delete up to ``limit`` delivered records, oldest first: those delivered at age ``before`` or earlier, or ``anyway``."""
         rows: list[tuple[int]] = []
-        for identity, age, again in self._db.execute(_DELIVERED, (limit,)):
+        for identity, age, again in self.db.execute(_DELIVERED, (limit,)):
             if age > before and not anyway:
                 break
             if not again:
                 rows.append((identity,))
-        self._db.executemany("DELETE FROM delivered WHERE id = ?", rows)
-        self._db.executemany("DELETE FROM record WHERE id = ?", rows)
+        self.db.executemany("DELETE FROM delivered WHERE id = ?", rows)
+        self.db.executemany("DELETE FROM record WHERE id = ?", rows)
         return len(rows)
 
     def drop(self, places: Sequence[Place]) -> None:
         """Delete undelivered records; their loss record stands elsewhere."""
-        self._db.executemany("DELETE FROM waiting WHERE kind = ? AND id = ?", [(place.kind, place.id) for place in places])
-        self._db.executemany("DELETE FROM record WHERE id = ?", [(place.id,) for place in places])
+        self.db.executemany("DELETE FROM waiting WHERE kind = ? AND id = ?", [(place.kind, place.id) for place in places])
+        self.db.executemany("DELETE FROM record WHERE id = ?", [(place.id,) for place in places])
 
     def levels(self, epoch: str) -> list[tuple[int, str, int, int, int]]:
         """Return per stream of ``epoch`` (row, name, first number kept, head, delivered without a hole)."""
-        return self._db.execute(
+        rows = self.db.execute(
             "SELECT s.id, s.name, coalesce((SELECT coalesce(loss_from, seq) FROM record WHERE stream = s.id ORDER BY seq LIMIT 1), s.head + 1), "
             "s.head, s.settled FROM stream s WHERE s.epoch = ?",
             (epoch,),
-        ).fetchall()
+        )
+        return [cast("tuple[int, str, int, int, int]", found) for found in rows]
 
     def delivered_above(self, stream: int, seq: int) -> list[tuple[int, int]]:
         """Return (first, last number) of the delivered records close above ``seq``."""
-        return self._db.execute(
+        rows = self.db.execute(
             "SELECT coalesce(loss_from, seq), seq FROM (SELECT * FROM record WHERE stream = ? AND seq > ? ORDER BY seq LIMIT 1000) r "
             "WHERE r.id IN (SELECT id FROM delivered) ORDER BY seq",
             (stream, seq),
-        ).fetchall()
+        )
+        return [cast("tuple[int, int]", found) for found in rows]
 
 
 def _state_crc(owner: str, rule: str, value: bytes) -> int:

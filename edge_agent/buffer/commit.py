@@ -1,0 +1,215 @@
+"""Brings a batch onto the disk, or says why not. Owns the open store, the numbers and the limits.
+
+A commit that failed may or may not have reached the disk. So the handle is given up (an fsync is never repeated on it: the kernel
+may have forgotten what it could not write), the file is opened anew, its log is moved into the database and synced, and the same
+rows are inserted with the same numbers; those that are there already stay.
+"""
+
+from __future__ import annotations
+
+import apsw
+import structlog
+
+from edge_agent.buffer.config import BufferConfig
+from edge_agent.buffer.delivery import Delivery
+from edge_agent.buffer.evict import Evicted, Room, make_room
+from edge_agent.buffer.identity import Damage
+from edge_agent.buffer.numbering import Batch, Group, Numbers, number
+from edge_agent.buffer.opening import Opened, open_store
+from edge_agent.buffer.store import Store
+from edge_agent.model.errors import EdgeAgentError, StorageError
+
+_TRIALS = 3
+
+
+class Committer:
+    """The store as the writer thread holds it. Times are seconds of machine time."""
+
+    def __init__(self, config: BufferConfig, now: float, *, prefix: str, vfs: str | None) -> None:
+        """Open the store. Raises ConfigError, StorageError, apsw.Error, OSError."""
+        self._config, self._prefix, self._vfs = config, prefix, vfs
+        self._log = structlog.get_logger()
+        self.room = Room(config.path, config)
+        self.delivery = Delivery()
+        self.damage: Damage | None = None
+        self.commits = 0
+        self.last_commit = float("-inf")
+        self._store: Store | None = None
+        self._numbers = Numbers("", {}, 1, 1)
+        self._age, self._aged_at = 0, now
+        opened = self._open()
+        self.fresh, self.previous_epoch = opened.fresh, opened.previous
+        self.news = self.counts["E"] + self.counts["T"] > 0
+
+    @property
+    def epoch(self) -> str:
+        """The epoch in which new records are numbered."""
+        return self._numbers.epoch
+
+    @property
+    def readable(self) -> bool:
+        """Whether there is an open store."""
+        return self._store is not None
+
+    @property
+    def store(self) -> Store:
+        """The open store. Raises StorageError when there is none."""
+        if self._store is None:
+            raise StorageError("the store is closed, and the disk does not let it be opened")
+        return self._store
+
+    # -- opening and closing ---------------------------------------------------------------------------------------
+
+    def _open(self) -> Opened:
+        opened = open_store(self._config.path, self.room.wal_pages, self._vfs)
+        store = self._store = opened.store
+        numbers = store.numbers(opened.epoch)
+        if numbers.epoch == self._numbers.epoch:  # rows are called by rising names as long as the process lives
+            numbers.next_record = max(numbers.next_record, self._numbers.next_record)
+        elif self._numbers.epoch:  # the store of before is gone: what was known of its rows does not hold here
+            self.fresh, self.previous_epoch = opened.fresh, opened.previous
+            self.delivery = Delivery()
+        self._numbers = numbers
+        self._age = max(self._age, opened.age)
+        self.delivery.load(store, opened.epoch)
+        self.counts = store.counts()
+        self.damage = opened.damage or self.damage
+        self._limit(store)
+        return opened
+
+    def close(self, now: float) -> None:
+        """Note that the store was closed in order, and close it."""
+        if self._store is None:
+            return
+        store, self._store = self._store, None
+        try:
+            with store.transaction():
+                store.put("age", str(self._age_at(now)))
+                store.put("clean", "1")
+        except apsw.Error as error:  # everything accepted is in the log; the next start takes it from there
+            self._log.error("buffer.close_failed", error=str(error))
+            store.close(failed=True)
+        else:
+            store.close()
+
+    def _give_up_handle(self) -> None:
+        if self._store is not None:
+            store, self._store = self._store, None
+            try:
+                store.close(failed=True)
+            except apsw.Error as error:  # the handle is gone either way; the commit that failed is reported by the caller
+                self._log.warning("buffer.close_failed", error=str(error))
+
+    def displaced(self) -> bool:
+        """Look at the directory: refresh the limits and the reserve; True when our file was deleted or replaced, and its handle given up."""
+        if self._store is None:
+            return False
+        if self._store.displaced():
+            self._give_up_handle()
+            return True
+        self.room.keep_reserve()
+        self._limit(self._store)
+        return False
+
+    def _limit(self, store: Store) -> None:
+        self._pages = self.room.limit(store.pages()[0])
+        store.limit(self._pages)
+
+    def _age_at(self, now: float) -> int:
+        """Return the running time of the store in ns: a clock that nobody can set, so no jump of the wall clock can purge anything."""
+        self._age += int(max(0.0, now - self._aged_at) * 1e9)
+        self._aged_at = now
+        return self._age
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    def number(self, groups: list[Group]) -> Batch:
+        """Give numbers to what was appended."""
+        return number(self._numbers, groups)
+
+    def write(self, batch: Batch, now: float, *, again: bool = False) -> Exception | None:
+        """Commit a batch and what was delivered; return the problem when it was not possible. ``again``: it may be there already."""
+        problem: Exception | None = None
+        for trial in range(_TRIALS):
+            try:
+                self._write(batch, now, again=again or trial > 0)
+            except apsw.FullError as error:
+                problem = error
+                if not self._force_room(batch.size):
+                    break
+            except (apsw.Error, OSError, EdgeAgentError) as error:
+                problem = error
+                self._log.warning("buffer.commit_failed", error=f"{type(error).__name__}: {error}", trial=trial + 1)
+                self._give_up_handle()
+            else:
+                return None
+        return problem
+
+    def _write(self, batch: Batch, now: float, *, again: bool) -> None:
+        store = self._store or self._open().store
+        if batch.epoch != self._numbers.epoch:  # the store was lost in between: new numbers in the new one
+            batch.renumber(self._numbers)
+        age = self._age_at(now)
+        with store.transaction():
+            change = self.delivery.write(store, age, self._prefix)
+            change["delivered"] -= self._purge(store, age)
+            evicted = make_room(store, self._pages, batch.size, self.delivery.floors, self._prefix)
+            store.insert(batch)
+        self.commits += 1
+        self.last_commit = now
+        self._numbers = batch.after
+        self.news = self.delivery.written() or bool(batch.rows) or bool(evicted.losses) or self.news
+        self._tell(evicted)
+        self._count(store, batch, change, evicted, again=again)
+
+    def _count(self, store: Store, batch: Batch, change: dict[str, int], evicted: Evicted, *, again: bool) -> None:
+        if again:  # some rows may have been there
+            self.counts = store.counts()
+            return
+        for row in batch.rows:
+            self.counts[row[3]] += 1
+        for kind in self.counts:
+            self.counts[kind] += change[kind] - evicted.records[kind]
+
+    def _purge(self, store: Store, age: int) -> int:
+        """Delete delivered records that are past their window, or more than a quarter of the quota, a few per commit."""
+        if not (kept := self.counts["delivered"]):
+            return 0
+        total = kept + self.counts["E"] + self.counts["T"]
+        over = kept * store.pages()[1] // total > self.room.quota // 4
+        if over:
+            return store.purge(0, min(500 + 2 * len(self.delivery), max(1, kept // 8)), anyway=True)
+        return store.purge(age - self._config.resend_window, 500 + 2 * len(self.delivery))
+
+    def _force_room(self, need: int) -> bool:
+        """The file is at its limit or the disk is full: let the reserve go, drop what may be dropped; return whether that helped."""
+        if self._store is None:
+            return False
+        released = self.room.release_reserve()
+        try:
+            self._limit(self._store)
+            with self._store.transaction():
+                pages = min(self._pages, self._store.pages()[0])
+                evicted = make_room(self._store, pages, need, self.delivery.floors, self._prefix)
+        except (apsw.Error, OSError) as error:
+            self._log.warning("buffer.no_room", error=f"{type(error).__name__}: {error}")
+            return False
+        self._tell(evicted)
+        self.counts = self._store.counts()
+        self.news = self.news or bool(evicted.losses)
+        return released or any(evicted.records.values())
+
+    def _tell(self, evicted: Evicted) -> None:
+        for loss in evicted.losses:
+            self._log.warning("buffer.evicted", stream=loss.stream, seq_from=loss.first, seq_to=loss.last, records=loss.records)
+
+    def resend(self, stream: str, epoch: str, first: int, last: int) -> int:
+        """Mark delivered records as waiting again; return how many. Raises StorageError, apsw.Error."""
+        identity = self.store.stream_id(stream, epoch)
+        if identity is None or first > last:
+            return 0
+        with self.store.transaction():
+            marked = self.store.resend(identity, first, last)
+        self.counts = self.store.counts()
+        self.news = self.news or marked > 0
+        return marked

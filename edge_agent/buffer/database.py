@@ -1,0 +1,88 @@
+"""One open database file: its life, its size, its soundness. Used by the writer thread only, raises apsw.Error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+
+from edge_agent.buffer.schema import open_database
+
+
+class Database:
+    """The connection to one file. Call ``close`` on every way out."""
+
+    def __init__(self, path: Path, wal_pages: int, vfs: str | None) -> None:
+        """Open the file, creating its tables. Raises ConfigError, apsw.Error."""
+        self.path = path
+        self.db = open_database(path, wal_pages, vfs)
+        self._inode = path.stat().st_ino if vfs is None else None
+
+    def close(self, *, failed: bool = False) -> None:
+        """Close the file; after a failure without touching it again (a failed fsync must not be followed by another on this handle)."""
+        if failed:
+            self.db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        self.db.close(failed)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Do everything inside or nothing; COMMIT returns when it is on the disk (synchronous=FULL)."""
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.db.execute("COMMIT")
+        except BaseException:
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
+            raise
+
+    def check(self, seconds: float) -> None:
+        """Look through the pages for damage, for at most ``seconds`` of machine time. Raises apsw.CorruptError with the first finding."""
+        end = time.monotonic() + seconds
+        self.db.set_progress_handler(lambda: time.monotonic() > end, 20_000)
+        try:
+            finding = self.db.pragma("quick_check(1)")
+        except apsw.InterruptError:  # so far sound; a damaged row is found when it is read
+            return
+        finally:
+            self.db.set_progress_handler(None)
+        if finding != "ok":
+            raise apsw.CorruptError(str(finding))
+
+    def checkpoint(self) -> None:
+        """Move the log into the database and sync it: what a failed sync left only in the page cache is written anew. Raises apsw.Error."""
+        self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+
+    def pages(self) -> tuple[int, int]:
+        """Return (pages of the file, pages in use)."""
+        total: int = self.db.pragma("page_count")
+        return total, total - self.db.pragma("freelist_count")
+
+    def limit(self, pages: int) -> None:
+        """Let the file grow to ``pages`` at most."""
+        self.db.pragma("max_page_count", pages)
+
+    def size(self) -> int:
+        """Return the bytes on disk of the database and its log."""
+        total = 0
+        for name in (self.path, self.path.with_name(f"{self.path.name}-wal")):
+            if name.exists():
+                total += name.stat().st_size
+        return total
+
+    def displaced(self) -> bool:
+        """Whether the file at the path is no longer the one that is open (deleted or replaced by somebody)."""
+        if self._inode is None:
+            return False
+        try:
+            return self.path.stat().st_ino != self._inode
+        except FileNotFoundError:
+            return True
+
+    def counts(self) -> dict[str, int]:
+        """Return how many records wait per kind (``E``, ``T``) and how many are kept after delivery (``delivered``)."""
+        found = {"E": 0, "T": 0, **dict(self.db.execute("SELECT kind, count(*) FROM waiting GROUP BY kind"))}
+        return {**found, "delivered": self.db.execute("SELECT count(*) FROM delivered").get}
