@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,7 +32,8 @@ from edge_agent.ports import DeviceWiring
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # it stands in topics, streams and ids
 _LEVEL = r"^[^+#/$\x00]+$"  # what a topic segment may hold (MQTT 5, 4.7)
 
-Name = str
+Level = Annotated[str, Field(pattern=_LEVEL)]
+"""One level of the equipment path."""
 Rules = tuple[Rule[Any], ...]
 
 
@@ -43,14 +44,14 @@ class UnitConfig(BaseModel):
 
     version: Literal[1]
     unit: str = Field(min_length=1, max_length=64, pattern=_NAME, description="name of the work unit, unique in the agent")
-    path: tuple[str, ...] = Field(default=(), description="the ISA-95 levels above it; left out = the agent's site")
+    path: tuple[Level, ...] = Field(default=(), description="the ISA-95 levels above it; left out = the agent's site")
     state: StateConfig | None = None
     downtime: DowntimeConfig | None = None
     context: ContextConfig | None = None
-    counters: dict[Name, CounterConfig] = Field(default_factory=dict)
-    alarms: dict[Name, AlarmConfig] = Field(default_factory=dict)
-    records: dict[Name, RecordConfig] = Field(default_factory=dict)
-    energy: dict[Name, EnergyConfig] = Field(default_factory=dict)
+    counters: dict[str, CounterConfig] = Field(default_factory=dict)
+    alarms: dict[str, AlarmConfig] = Field(default_factory=dict)
+    records: dict[str, RecordConfig] = Field(default_factory=dict)
+    energy: dict[str, EnergyConfig] = Field(default_factory=dict)
     telemetry: TelemetryConfig | None = None
     reorder: Duration = Field(default=0, description="how long samples wait for older ones of another device; 0 = not at all")
     stale_after: Duration = Field(
