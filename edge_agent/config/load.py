@@ -98,17 +98,22 @@ def _validate(adapter: TypeAdapter[Any], source: Source, data: Any, path: Path_)
     if data is None:
         return None
     if not isinstance(data, dict):
-        source.problem((1, 1), "the file must be a table of keys and values", "start with `version: 1`")
+        source.problem(source.place(()), "the file must be a table of keys and values", "start with `version: 1`")
         return None
     try:
         return adapter.validate_python(data)
     except ValidationError as invalid:
         schema = adapter.json_schema()
+        unreadable = {problem.line for problem in source.problems}
         for error in invalid.errors(include_url=False):
             where = _data_path(data, error["loc"])
             known = _known_keys(schema, schema, error["loc"][:-1])
             message, remedy = words(dict(error), known)
             place = source.place((*path, *where))
+            if place[0] in unreadable:
+                continue  # what could not be read on this line has been told; its absence is no second mistake
+            if error["type"] == "union_tag_invalid":
+                place = source.place((*path, *where, str(error.get("ctx", {}).get("discriminator", "")).strip("'")))
             if error["type"] == "extra_forbidden":
                 place = source.keys.get((*path, *where), place)
             source.problem(place, message, remedy)

@@ -50,7 +50,7 @@ class Source:
             for places in (self.values, self.keys):
                 if path[:end] in places:
                     return places[path[:end]] if end == len(path) else self.keys.get(path[:end], places[path[:end]])
-        return (1, 1)
+        return self.values.get((), (1, 1))
 
     def problem(self, place: Place, message: str, remedy: str = "") -> None:
         """Note one problem at ``place``."""

@@ -25,6 +25,7 @@ _KINDS = {
     "model_type": "a table of keys and values",
     "model_attributes_type": "a table of keys and values",
     "mapping_type": "a table of keys and values",
+    "path_type": "a path",
 }
 
 
