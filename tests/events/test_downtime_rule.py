@@ -248,6 +248,13 @@ def test_the_machine_that_stops_with_the_mode_change_is_not_down() -> None:
     assert len(go(line, 30, state=8)) == 1
 
 
+def test_a_machine_that_ran_in_maintenance_was_not_producing() -> None:
+    """It stops in the very scan in which production comes back: nothing was lost, so nothing is down."""
+    line = bench()
+    go(line, 10, mode=2)
+    assert go(line, 20, mode=1, state=4) == []
+
+
 def test_with_order_needs_one_and_ends_with_it() -> None:
     """``when: with_order``: the order's end ends the downtime, and without an order none opens."""
     line = bench("with_order")

@@ -240,6 +240,16 @@ def test_another_state_after_an_absence_is_one_change_with_its_interval() -> Non
     assert event.data["prev_duration_s"] == 52.0
 
 
+def test_an_absence_that_seems_to_begin_before_the_last_edge_takes_no_time_back() -> None:
+    """The PLC's clock is ahead of the agent's: the interval begins with the edge, and no duration is negative."""
+    line = bench()
+    state(line, 710, 6)
+    line.agent_down(700, 720)
+    (event,) = line.say(705, {"plc.state": 9}, agent=720)
+    assert event.interval == (at(710), at(720))
+    assert event.data["prev_duration_s"] == 10.0
+
+
 def test_a_device_that_is_gone_when_the_agent_comes_back_is_unknown() -> None:
     """It never answered in this session, but the state of the session before is no longer known."""
     line = bench()
