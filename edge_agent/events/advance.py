@@ -73,21 +73,27 @@ class Advance(msgspec.Struct, frozen=True):
     held: bool = False
 
 
-def advance(last: int, value: int, elapsed: int, register: Register, sign: Sign | None = None) -> Advance:
+def advance(
+    last: int, value: int, elapsed: int, register: Register, sign: Sign | None = None, *, unseen: int | None = None
+) -> Advance:
     """Explain the step from ``last`` to ``value`` within ``elapsed`` ns, given ``sign`` of a reset or none.
 
-    Both values lie in 0 <= v < modulus. A rollover is tried before a reset, except where something says that the register was zeroed.
+    Both values lie in 0 <= v < modulus. ``unseen`` (ns, at most ``elapsed``) is how long the register can have moved if it is taken at its
+    word that silence meant standing. A rollover is tried before a reset, except where something says that the register was zeroed.
     """
     if sign is not None:
         return _after_sign(last, value, elapsed, register, sign)
     if value >= last:
         return _forward(last, value, elapsed, register)
     rolled = _rollover(last, value, elapsed, register)
-    if rolled is not None:
+    if rolled is not None and rolled.delta <= register.most(elapsed if unseen is None else unseen) + register.burst:
         return rolled
     if last - value <= register.back_tol:
         return Advance(value - last, "correction", evidence=("back_tol",))
-    return _reset(last, value, elapsed, register, "reset")
+    reset = _reset(last, value, elapsed if unseen is None else unseen, register, "reset")
+    if rolled is not None and not reset.held:  # silence may have been blindness: then these are missing
+        return msgspec.structs.replace(reset, uncounted=(0, max(reset.uncounted[1], rolled.delta - value)))
+    return rolled if rolled is not None else reset
 
 
 def _forward(last: int, value: int, elapsed: int, register: Register) -> Advance:

@@ -185,7 +185,9 @@ def build(
     )
     rule = CounterRule(
         counter=counter,
-        watch=Watch(tag.device, tag.name, register, tag.scale, tag.offset, config.wraps == "dint", evidence, config.stale_after),
+        watch=Watch(
+            tag.device, tag.name, register, tag.scale, tag.offset, config.wraps == "dint", evidence, config.stale_after, tag.period
+        ),
         role=config.role,
         uom=config.uom,
         per_order=config.reset_policy == "per_order",

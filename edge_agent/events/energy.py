@@ -196,7 +196,9 @@ def build(
     )
     rule = EnergyRule(
         meter_id=meter_id,
-        watch=Watch(tag.device, tag.name, register, tag.scale, tag.offset, config.wraps == "dint", None, config.stale_after),
+        watch=Watch(
+            tag.device, tag.name, register, tag.scale, tag.offset, config.wraps == "dint", None, config.stale_after, tag.period
+        ),
         meter=Meter(config.meter or tag.device, config.carrier, config.uom or tag.uom or "KWH", tag.scale, config.every),
         by_order=config.close_on.order,
         context=context,

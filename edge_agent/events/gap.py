@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from edge_agent.events.outage import EVERYTHING, Outage, gap_event, usable
+from edge_agent.events.outage import EVERYTHING, Loss, Outage, gap_event, usable
 from edge_agent.events.reference import check_references, device_of
 from edge_agent.events.rule import NOTHING, Moment, Outcome, Phase, Rule
 from edge_agent.model.event import ProductionEvent
@@ -116,7 +116,7 @@ class GapRule:
             return outages  # nothing that events of this unit are made from
         if any(one.device == notice.device for one in outages):
             return tuple(one.covering(notice) if one.device == notice.device else one for one in outages)
-        lost = "unknown" if notice.count is None else {"min": 0, "max": notice.count}
+        lost: Loss = "unknown" if notice.count is None else {"min": 0, "max": notice.count}
         interval = (min(notice.since, notice.until), notice.until)
         tags = refs or [f"{notice.device}.{EVERYTHING}"]
         events.append(gap_event(notice.reason, interval, tags, lost, moment=moment, device=notice.device))
@@ -159,13 +159,13 @@ class GapRule:
             if not usable(reading):
                 if ref not in found and device_of(ref) not in away:
                     found[ref] = Bad(reading.at.best, reading.at.agent)
-            elif (since := found.pop(ref, None)) is not None:
-                until = _until(since, reading)
-                if until - since.since > self.stale_after:
-                    ended.setdefault((since.since, until, ref in self.registers), []).append(ref)
+            elif (was := found.pop(ref, None)) is not None:
+                until = _until(was, reading)
+                if until - was.since > self.stale_after:
+                    ended.setdefault((was.since, until, ref in self.registers), []).append(ref)
         for (since, until, register), refs in ended.items():
             recovered = {name: event.data["delta"] for name, event in self._recovered(moment) if self.counters[name] in refs}
-            lost = "none" if register else "unknown"
+            lost: Loss = "none" if register else "unknown"
             events.append(
                 gap_event(
                     "bad_quality", (since, until), sorted(refs), lost, moment=moment, device=device_of(refs[0]), recovered=recovered

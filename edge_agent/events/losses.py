@@ -23,23 +23,20 @@ def heed(watch: Watch, tally: Tally, notices: Iterable[Notice]) -> Tally:
 
 
 def _loss(watch: Watch, tally: Tally, notice: Notice) -> Tally:
-    back: int | None
     if isinstance(notice, AgentDown):
-        back = tally.agent - notice.since
-    elif isinstance(notice, DeviceDown | DeviceUp | Gap | TagStatus) and notice.device == watch.device:
-        if isinstance(notice, Gap) and notice.tags and watch.tag not in notice.tags:
-            return tally
-        if isinstance(notice, TagStatus) and (notice.ok or notice.name != watch.tag):
-            return tally
-        if isinstance(notice, DeviceDown):
-            back = None if notice.last_good is None else tally.ts - notice.last_good
-        else:
-            back = tally.agent - notice.since if isinstance(notice, Gap) else None
-    else:
+        return _break(tally)
+    if not isinstance(notice, DeviceDown | DeviceUp | Gap | TagStatus) or notice.device != watch.device:
         return tally
-    if back is not None and back > 0:  # it was taken for standing while nobody saw it
-        tally = change(tally, ts=tally.ts - back, agent=tally.agent - back)
-    return tally if tally.broken else change(tally, broken=True)
+    if isinstance(notice, Gap) and notice.tags and watch.tag not in notice.tags:
+        return tally
+    if isinstance(notice, TagStatus) and (notice.ok or notice.name != watch.tag):
+        return tally
+    return _break(tally)
+
+
+def _break(tally: Tally) -> Tally:
+    """Nobody looked: what silence seemed to prove just before is taken back as well, for a loss is found later than it began."""
+    return tally if tally.broken and tally.stood is None else change(tally, broken=True, stood=None)
 
 
 def _boot(watch: Watch, tally: Tally, notice: Boot) -> Tally:
@@ -81,8 +78,9 @@ def gauge(watch: Watch, tally: Tally, reading: Reading) -> Tally:
 
 
 def stand(watch: Watch, tally: Tally, now: int) -> Tally:
-    """Take a tick at plant time ``now`` as proof that a subscribed value still stood ``stale_after`` ago: its device answers."""
+    """Take a tick at plant time ``now`` as a sign that a subscribed value stood until a while ago: its device answers, and is silent."""
     if tally.last is None or tally.broken or not tally.good or tally.held is not None:
         return tally
-    ahead = now - watch.stale_after - tally.agent
-    return change(tally, ts=tally.ts + ahead, agent=tally.agent + ahead) if ahead >= watch.stale_after else tally
+    until = now - watch.stale_after - 2 * watch.period
+    known = tally.agent if tally.stood is None else max(tally.stood, tally.agent)
+    return change(tally, stood=until) if until - known >= watch.stale_after else tally

@@ -13,7 +13,8 @@ from edge_agent.events.rule import Moment
 from edge_agent.model.event import ProductionEvent
 from edge_agent.model.reading import Gap, GapReason, Quality, Reading
 
-Lost = Literal["none", "unknown"]
+Loss = Literal["none", "unknown"] | Mapping[str, Any]
+"""What may be missing: nothing, at most ``{"min": n, "max": n}`` samples, or nobody knows."""
 
 EVERYTHING = "*"
 """Stands for all tags of a unit or, behind a device's name, of a device; and for any one of them where no counter is waited for."""
@@ -89,7 +90,7 @@ def gap_event(
     reason: GapReason,
     interval: tuple[int, int],
     tags: Collection[str],
-    lost: Lost | Mapping[str, Any],
+    lost: Loss,
     *,
     moment: Moment,
     device: str | None = None,

@@ -3,10 +3,11 @@
 The baseline (``last`` at ``ts``) moves only with a usable sample. Whatever may hide a reset or a wrap in between, a lost device, the
 agent's own absence, a declared gap, a bad sample, marks the next difference as recovered, and is remembered on disk with it.
 
-What is told besides samples stands in `losses.py`. How long a register had to count is measured from when its value was last known to stand, not from its last change: else a reset
-after a night of standstill near the modulus would pass for a rollover. Equal samples, and ticks while the device answers, move that
-time only in steps of ``stale_after``, so a standing machine costs no commit; the time is thereby at most two such steps too early,
-which allows a little more, never less.
+What is told besides samples stands in `losses.py`. How long a register had to count is measured from its last sample. A value that is
+subscribed and stands brings none: ticks while its device answers say until when it seems to have stood (``stood``). That much silence is
+believed where a fall is to be explained, else a reset after a night of standstill near the modulus would pass for a rollover; it is
+never held against a rise. Equal samples and ticks move these times only in steps of ``stale_after``, so that a standing machine
+costs no commit: the times are early rather than late, which allows a little more, never less.
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ class Sighting(msgspec.Struct, frozen=True):
 
 
 class Tally(msgspec.Struct, frozen=True):
-    """Where a register stands. ``last`` (None: never seen) stood until ``ts`` (its own clock) = ``agent`` (the agent's), UTC ns.
+    """Where a register stands.
 
-    ``total`` is the sum of all that was counted. ``broken`` = something that may hide parts lies behind ``last``.
+    ``last`` (None: never seen) was sampled at ``ts`` (its own clock) = ``agent`` (the agent's clock, UTC ns both), and stood, as
+    silence tells, until ``stood`` (the agent's clock). ``total`` is the sum of all that was counted. ``broken`` = something that may hide parts lies behind ``last``.
     ``held`` is a sample that nothing explains yet; the next one confirms it or shows that it was an outlier. ``sign`` with its words
     ``why`` is evidence of a reset not yet met by a sample; ``gauge`` is the evidence tag's value, ``reset_at`` (agent time) the last reset.
     """
@@ -47,6 +49,7 @@ class Tally(msgspec.Struct, frozen=True):
     total: int = 0
     good: bool = True
     broken: bool = False
+    stood: int | None = None
     held: Sighting | None = None
     sign: Sign | None = None
     why: tuple[str, ...] = ()
@@ -78,7 +81,7 @@ class Move(msgspec.Struct, frozen=True):
 class Watch:
     """Which register is followed, and how its samples become raw integers: ``value = raw * scale + offset``.
 
-    ``evidence`` is the ``device.tag`` that goes down at a reset; ``stale_after`` in ns.
+    ``evidence`` is the ``device.tag`` that goes down at a reset; ``stale_after`` and the sampling ``period`` in ns.
     """
 
     device: str
@@ -89,6 +92,7 @@ class Watch:
     signed: bool = False
     evidence: str | None = None
     stale_after: int = 10_000_000_000
+    period: int = 0
 
     @property
     def ref(self) -> str:
@@ -120,16 +124,14 @@ def sample(watch: Watch, tally: Tally, reading: Reading) -> tuple[Tally, tuple[M
     at = reading.at
     if raw is None or not watch.fits(raw):
         return _unusable(tally, raw, at)
+    seen = Sighting(raw, at.best, at.agent)
     if tally.last is None:
-        return change(tally, last=raw, ts=at.best, agent=at.agent, good=True), (
-            Move(None, raw, 0, tally.total, at.best, at.best, "baseline"),
-        )
+        return _counted(tally, seen, Advance(0)), (Move(None, raw, 0, tally.total, at.best, at.best, "baseline"),)
     if raw == tally.last and tally.good and not tally.broken and tally.sign is None and tally.held is None:
         known = 0 <= at.agent - tally.agent < watch.stale_after
-        return (tally if known else change(tally, ts=at.best, agent=at.agent)), ()
-    tally, doubts = _resolve(watch, tally, raw, at)
-    step = advance(baseline(tally), raw, _elapsed(watch, tally, at.best, at.agent), watch.register, tally.sign)
-    seen = Sighting(raw, at.best, at.agent)
+        return (tally if known else change(tally, ts=at.best, agent=at.agent, stood=None)), ()
+    tally, doubts = _resolve(watch, tally, seen)
+    step = _judge(watch, tally, seen)
     if step.held:
         return change(tally, held=seen, good=True), doubts
     told = step.kind is not None or step.delta != 0
@@ -142,41 +144,41 @@ def _unusable(tally: Tally, raw: int | None, at: Timestamps) -> tuple[Tally, tup
         return tally, ()
     told: tuple[Move, ...] = ()
     if raw is not None:
-        told = (
-            Move(
-                tally.last,
-                raw,
-                0,
-                tally.total,
-                min(tally.ts or at.best, at.best),
-                at.best,
-                "implausible",
-                evidence=("out_of_range",),
-            ),
-        )
-    return change(tally, good=False, broken=tally.last is not None), told
+        since = at.best if tally.last is None else min(tally.ts, at.best)
+        told = (Move(tally.last, raw, 0, tally.total, since, at.best, "implausible", evidence=("out_of_range",)),)
+    return change(tally, good=False, broken=tally.last is not None, stood=None), told
 
 
-def _resolve(watch: Watch, tally: Tally, raw: int, at: Timestamps) -> tuple[Tally, tuple[Move, ...]]:
+def _resolve(watch: Watch, tally: Tally, seen: Sighting) -> tuple[Tally, tuple[Move, ...]]:
     """Judge a held sample by the one after it: followed by plain counting it was real (and is not counted), else an outlier."""
     held = tally.held
     if held is None:
         return tally, ()
-    onward = advance(held.raw, raw, _elapsed(watch, held, at.best, at.agent), watch.register)
-    freed = change(tally, held=None)
+    onward = advance(held.raw, seen.raw, _elapsed(watch, held, seen), watch.register)
     if onward.kind in (None, "rollover"):
-        real = advance(baseline(tally), held.raw, _elapsed(watch, tally, held.ts, held.agent), watch.register, tally.sign)
+        real = _judge(watch, tally, held)
         return _counted(tally, held, real), (_move(tally, held, real),)
-    if advance(baseline(tally), raw, _elapsed(watch, tally, at.best, at.agent), watch.register, tally.sign).held:
+    freed = change(tally, held=None)
+    if _judge(watch, tally, seen).held:
         return freed, ()  # neither fits: the newest one is held instead
     outlier = Move(tally.last, held.raw, 0, tally.total, min(tally.ts, held.ts), held.ts, "implausible", evidence=("outlier",))
     return freed, (outlier,)
 
 
-def _elapsed(watch: Watch, since: Tally | Sighting, ts: int, agent: int) -> int:
-    """Return the ns since the value was last known to stand: of two clocks the longer; when both ran backwards, ``stale_after``."""
-    elapsed = max(ts - since.ts, agent - since.agent)
+def _judge(watch: Watch, tally: Tally, seen: Sighting) -> Advance:
+    unseen = None if tally.stood is None else max(seen.ts - _since(tally), seen.agent - tally.stood, 0)
+    return advance(baseline(tally), seen.raw, _elapsed(watch, tally, seen), watch.register, tally.sign, unseen=unseen)
+
+
+def _elapsed(watch: Watch, before: Tally | Sighting, seen: Sighting) -> int:
+    """Return the ns between two samples: of two clocks the longer; when both ran backwards, ``stale_after``."""
+    elapsed = max(seen.ts - before.ts, seen.agent - before.agent)
     return elapsed if elapsed >= 0 else watch.stale_after
+
+
+def _since(tally: Tally) -> int:
+    """Return until when the value stood, by its own clock."""
+    return tally.ts if tally.stood is None else tally.ts + tally.stood - tally.agent
 
 
 def _move(tally: Tally, seen: Sighting, step: Advance) -> Move:
@@ -185,7 +187,7 @@ def _move(tally: Tally, seen: Sighting, step: Advance) -> Move:
         after=seen.raw,
         delta=step.delta,
         total=tally.total + step.delta,
-        since=min(tally.ts, seen.ts),
+        since=min(_since(tally), seen.ts),
         until=seen.ts,
         kind=step.kind,
         uncounted=step.uncounted,
@@ -205,6 +207,7 @@ def _counted(tally: Tally, seen: Sighting, step: Advance) -> Tally:
         total=tally.total + step.delta,
         good=True,
         broken=False,
+        stood=None,
         held=None,
         sign=None,
         why=(),
