@@ -26,7 +26,7 @@ class ScaledClock:
         return T0 + self.stepped + round((time.monotonic_ns() - self._start) * self.speed)
 
     async def sleep_until(self, instant: int) -> None:
-        while (left := instant - self.now()) > 0:
+        while (left := instant - self.now()) > 0:  # noqa: ASYNC110 - a clock that may be stepped
             await asyncio.sleep(left / 1e9 / self.speed)
         await asyncio.sleep(0)
 

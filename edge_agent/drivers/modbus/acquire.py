@@ -157,7 +157,7 @@ class Acquisition:
             await self._failed(device, str(silence), 1 if device.up is None else _SILENT_LIMIT, clean=silence.clean)
         except InvalidReplyError as error:
             device.discard("invalid_reply", watches)
-            text = f"{self._who(device)} sent something that is not the answer to the request: {error}"
+            text = f"{self._who(device)} sent what is no answer to the request ({error}); is another master on the gateway?"
             await self._failed(device, text, _INVALID_LIMIT, clean=False)
         else:
             if batches:
@@ -180,9 +180,9 @@ class Acquisition:
                 if last or refusal.code not in BUSY:
                     raise
             except SilentError:
-                raise SilentError(
-                    f"{self._who(device)} did not answer a read of {block.name} within {config.timeout / NS:g} s"
-                ) from None
+                waited = f"{config.timeout / NS:g} s"
+                text = f"{self._who(device)} did not answer a read of {block.name} within {waited}; is it on, is unit_id right?"
+                raise SilentError(text) from None
             finally:
                 self._answered = self._loop.time()
         raise AssertionError("unreachable")
@@ -200,7 +200,7 @@ class Acquisition:
             other.up is False or other.name in self._silent or (other is device and device.misses >= limit)
             for other in self.devices
         ):
-            raise DisconnectedError(f"{text}; is the device on, are host, port and unit_id right?")
+            raise DisconnectedError(text)
         if self._wire is None:
             self._wire = await self._open_wire(self._wake)
 

@@ -11,7 +11,7 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Never
 
@@ -87,7 +87,7 @@ class TcpWire:
             raise DisconnectedError(self.lost)
         self._client.ctx.comm_params.timeout_connect = timeout  # pymodbus's name for the time that an answer may take
         try:
-            reply = await self._call(unit, block)
+            reply = await _cancellable(self._call(unit, block))
         except ModbusIOException as error:
             raise SilentError(str(error)) from error
         except ConnectionException as error:
@@ -155,6 +155,20 @@ class TcpWire:
     def _fail(self, error: Exception) -> None:
         if self._request is not None and not self._client.ctx.response_future.done():
             self._client.ctx.response_future.set_exception(error)
+
+
+async def _cancellable(call: Awaitable[ModbusPDU]) -> ModbusPDU:
+    """Await a pymodbus call without losing a cancellation.
+
+    pymodbus waits with `asyncio.wait_for`, which before Python 3.12 returns the result, and forgets the cancellation, when both come in the
+    same turn of the loop (python/cpython#86296); polling would go on after the connection was left.
+    """
+    task = asyncio.current_task()
+    before = 0 if task is None else task.cancelling()
+    reply = await call
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
+    return reply
 
 
 def _why(where: str, error: OSError | TimeoutError, timeout: float) -> str:

@@ -65,10 +65,10 @@ def complete(data: bytes, request: Request | None) -> bool:
 
 
 def _prefix(data: bytes, request: Request) -> None:
-    """Judge a header that is still incomplete: transaction and protocol have one right form."""
-    right = struct.pack(">HH", request.transaction, 0)
-    if data[:4] != right[: len(data)]:
-        raise InvalidReplyError(f"it begins with {data[:4].hex(' ')} instead of {right.hex(' ')}")
+    """Judge a header that is still incomplete: there are two right ones, of an answer and of an exception."""
+    right = [struct.pack(">HHHB", request.transaction, 0, length, request.unit) for length in (3 + request.size, _EXCEPTION_LENGTH)]
+    if not any(header.startswith(data) for header in right):
+        raise InvalidReplyError(f"it begins with {data.hex(' ')} instead of {right[0][: len(data)].hex(' ')}")
 
 
 def _same(what: str, got: int, wanted: int) -> None:
