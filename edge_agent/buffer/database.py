@@ -44,7 +44,7 @@ class Database:
         end = time.monotonic() + seconds
         self.db.set_progress_handler(lambda: time.monotonic() > end, 20_000)
         try:
-            finding = self.db.pragma("quick_check(1)")
+            finding = self.db.pragma("quick_check", 1)
         except apsw.InterruptError:  # so far sound; a damaged row is found when it is read
             return
         finally:
