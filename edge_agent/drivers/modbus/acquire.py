@@ -11,6 +11,8 @@ import asyncio
 import heapq
 from collections.abc import Awaitable, Callable, Sequence
 
+import structlog
+
 from edge_agent.drivers.modbus.device import Device
 from edge_agent.drivers.modbus.frames import InvalidReplyError
 from edge_agent.drivers.modbus.outlet import Outlet
@@ -75,11 +77,15 @@ class Acquisition:
         try:
             await self._run()
         except DisconnectedError as error:
-            now = self._clock.now()
-            self.outlet.put([batch for device in self.devices for batch in device.went_down(now, str(error))])
-            self.outlet.end(error)
-        except Exception as error:  # noqa: BLE001 - a bug here: read() raises it to the collector, which must not wait for ever
-            self.outlet.end(error)
+            self._end(error)
+        except Exception as error:  # noqa: BLE001 - the log gets the traceback, the reader a lost connection: it opens a new one
+            structlog.get_logger().error("modbus.broken", devices=[device.name for device in self.devices], exc_info=error)
+            self._end(DisconnectedError(f"the driver failed: {error!r}"))
+
+    def _end(self, error: DisconnectedError) -> None:
+        now = self._clock.now()
+        self.outlet.put([batch for device in self.devices for batch in device.went_down(now, str(error))])
+        self.outlet.end(error)
 
     async def close(self) -> None:
         """Close the connection, if there is one."""

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 
+from edge_agent.model.errors import DisconnectedError
 from edge_agent.model.reading import Batch
 
 CAPACITY = 100_000
@@ -21,7 +22,7 @@ class Outlet:
         self._waiting: deque[Batch] = deque()
         self._weight = 0
         self._something = asyncio.Event()
-        self._error: Exception | None = None
+        self._error: DisconnectedError | None = None
 
     @property
     def full(self) -> bool:
@@ -44,7 +45,7 @@ class Outlet:
         if batches:
             self._something.set()
 
-    def end(self, error: Exception) -> None:
+    def end(self, error: DisconnectedError) -> None:
         """Nothing follows what waits; then ``error`` is raised."""
         self._error = error
         self._something.set()
