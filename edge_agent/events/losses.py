@@ -24,19 +24,27 @@ def heed(watch: Watch, tally: Tally, notices: Iterable[Notice]) -> Tally:
 
 def _loss(watch: Watch, tally: Tally, notice: Notice) -> Tally:
     if isinstance(notice, AgentDown):
-        return _break(tally)
+        return _break(watch, tally, notice.since, notice.since)
     if not isinstance(notice, DeviceDown | DeviceUp | Gap | TagStatus) or notice.device != watch.device:
         return tally
-    if isinstance(notice, Gap) and notice.tags and watch.tag not in notice.tags:
-        return tally
+    if isinstance(notice, DeviceDown) and notice.last_good is not None:
+        return _break(watch, tally, tally.agent + notice.last_good - tally.ts, notice.time)
+    if isinstance(notice, Gap):
+        return _break(watch, tally, notice.since, notice.until) if not notice.tags or watch.tag in notice.tags else tally
     if isinstance(notice, TagStatus) and (notice.ok or notice.name != watch.tag):
         return tally
-    return _break(tally)
+    return _break(watch, tally, tally.agent, tally.agent)
 
 
-def _break(tally: Tally) -> Tally:
-    """Nobody looked: what silence seemed to prove just before is taken back as well, for a loss is found later than it began."""
-    return tally if tally.broken and tally.stood is None else change(tally, broken=True, stood=None)
+def _break(watch: Watch, tally: Tally, seen: int, found: int) -> Tally:
+    """Nobody looked since ``seen`` (agent time), which was noticed when it was ``found``.
+
+    The value stood until then; ticks in between proved nothing. A time that lies behind the finding comes from another clock.
+    """
+    if tally.broken:
+        return tally
+    until = seen - watch.period
+    return change(tally, broken=True, stood=until if tally.agent < until <= found else None)
 
 
 def _boot(watch: Watch, tally: Tally, notice: Boot) -> Tally:

@@ -146,7 +146,7 @@ def _unusable(tally: Tally, raw: int | None, at: Timestamps) -> tuple[Tally, tup
     if raw is not None:
         since = at.best if tally.last is None else min(tally.ts, at.best)
         told = (Move(tally.last, raw, 0, tally.total, since, at.best, "implausible", evidence=("out_of_range",)),)
-    return change(tally, good=False, broken=tally.last is not None, stood=None), told
+    return change(tally, good=False, broken=tally.last is not None), told
 
 
 def _resolve(watch: Watch, tally: Tally, seen: Sighting) -> tuple[Tally, tuple[Move, ...]]:
@@ -166,7 +166,10 @@ def _resolve(watch: Watch, tally: Tally, seen: Sighting) -> tuple[Tally, tuple[M
 
 
 def _judge(watch: Watch, tally: Tally, seen: Sighting) -> Advance:
-    unseen = None if tally.stood is None else max(seen.ts - _since(tally), seen.agent - tally.stood, 0)
+    silent = (
+        tally.stood is not None and not tally.broken
+    )  # a loss bounds the interval, but its clocks are not trusted with a verdict
+    unseen = max(seen.ts - _since(tally), seen.agent - (tally.stood or 0), 0) if silent else None
     return advance(baseline(tally), seen.raw, _elapsed(watch, tally, seen), watch.register, tally.sign, unseen=unseen)
 
 

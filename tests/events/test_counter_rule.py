@@ -239,6 +239,29 @@ def test_silence_of_a_dead_device_proves_nothing():
     assert told(bench.see(60, 40)) == [("rollover", 76, 0), (76, "recovered")]
 
 
+def test_recovered_interval_begins_with_the_loss_and_not_with_the_last_part():
+    """A counter that stood before a loss made its parts in the loss: the interval begins at the last good sample of its device."""
+    bench = Bench(counter())
+    bench.see(400, 100)
+    bench.down(462, last_good=450)
+    bench.up(481)
+    (event,) = bench.see(481, 162)
+    assert event.interval == (at(450), at(481))
+    bench.restart(700, 720)
+    (event,) = bench.see(720, 202)
+    assert event.interval == (at(700), at(720))
+
+
+def test_last_good_time_of_another_clock_bounds_nothing():
+    """A PLC clock far ahead gives a last good sample that lies in the future: it is not used."""
+    bench = Bench(counter())
+    bench.see(400, 100)
+    bench.down(462, last_good=4050)
+    bench.up(481)
+    (event,) = bench.see(481, 162)
+    assert event.interval == (at(400), at(481))
+
+
 def test_silence_is_never_held_against_a_rise():
     """Samples that were missed without anybody noticing lose no part: what the machine can have made since the last sample is counted."""
     bench = Bench(counter())
