@@ -12,7 +12,9 @@ from pathlib import Path
 from edge_agent.model.errors import DisconnectedError
 from edge_agent.publish.config import MqttConfig, TlsConfig
 
-_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
+_NOT_TLS = frozenset(
+    {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE", "UNEXPECTED_MESSAGE"}
+)
 
 
 class _ClosingSocket(ssl.SSLSocket):
@@ -68,6 +70,10 @@ def file_trouble(error: Exception) -> str:
 
 def dial_trouble(error: Exception, config: MqttConfig) -> str:
     """Return why no connection came up, naming the address and, for certificates, the reason."""
+    if config.tls is not None and isinstance(error, ssl.SSLEOFError | ConnectionResetError):
+        return (
+            f"{config.host}:{config.port} hung up in the TLS handshake; is that its TLS port, and does it speak TLS 1.2 or newer?"
+        )
     return f"{config.host}:{config.port} {_tls_trouble(error) if isinstance(error, ssl.SSLError) else _tcp_trouble(error)}"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from publish_setting import EPOCH, STREAMS, TOPICS, WILL
+from publish_setting import EPOCH, STREAMS, TOPICS, WILL, free_port
 
 from edge_agent.model.stream import Entry, Record, RecordKey
 from edge_agent.ports import Document
@@ -43,13 +43,6 @@ def open_sink() -> Callable[..., AbstractAsyncContextManager[MqttSink]]:
         return connect(MqttConfig.model_validate({**base, **changes}), topics=TOPICS, streams=STREAMS, will=WILL, online=online)
 
     return open_
-
-
-def free_port() -> int:
-    """Return a loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Mosquitto:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 from edge_agent.model.equipment import EquipmentPath
 from edge_agent.ports import Document
 from edge_agent.publish.topics import Topics
@@ -14,3 +16,10 @@ STREAMS = {
     "_agent/gw-l3": TOPICS.agent_stream("_agent/gw-l3"),
 }
 WILL = Document(TOPICS.status, b'{"status":"offline"}')
+
+
+def free_port() -> int:
+    """Return a loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
