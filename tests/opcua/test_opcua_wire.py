@@ -68,7 +68,7 @@ def data_values() -> st.SearchStrategy[ua.DataValue]:
     )  # fmt: skip
 
 
-def plain(value: object) -> object:  # noqa: PLR0911 - a table of types
+def plain(value: object) -> object:
     """Return what `variant` makes of an asyncua value."""
     match value:
         case list() | tuple():
