@@ -61,7 +61,7 @@ class Committer:
     # -- opening and closing ---------------------------------------------------------------------------------------
 
     def _open(self) -> Opened:
-        opened = open_store(self._config.path, self.room.wal_pages, self._vfs)
+        opened = open_store(self._config.path, self.room.wal_pages, self._vfs, self._prefix)
         store = self._store = opened.store
         numbers = store.numbers(opened.epoch)
         if numbers.epoch == self._numbers.epoch:  # rows are called by rising names as long as the process lives

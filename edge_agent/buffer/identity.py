@@ -26,15 +26,16 @@ def new_epoch() -> str:
 class Damage(msgspec.Struct, frozen=True):
     """A store that could not be used any more: where it was put aside, its epoch when known, and why.
 
-    ``waiting`` is the number of undelivered records saved into the new store (None: none could be read); ``heads`` are the last
-    numbers of its streams where they were still readable. The agent declares `collection.gap{corruption}` from it.
+    ``saved`` is the number of undelivered records that moved into the new store, ``lost`` the ranges (stream, first, last) that a
+    `collection.gap{corruption}` in the old epoch's streams declares there. Both are None when not even the list of streams could be
+    read: then nobody knows what waited, and the agent has to say so.
     """
 
     set_aside: str
     epoch: str | None
     error: str
-    waiting: int | None = None
-    heads: dict[str, int] = {}
+    saved: int | None = None
+    lost: tuple[tuple[str, int, int], ...] | None = None
 
 
 class Lock:

@@ -128,8 +128,8 @@ def _prepared(entry: Entry) -> int:
     if type(entry.body) is not bytes or len(entry.body) > MAX_BODY:
         raise ValueError(f"the body of a {entry.type} event is not bytes, or larger than {MAX_BODY} bytes")
     _check_int(entry.time, entry.recorded, entry.samples)
-    texts = (entry.stream, entry.kind, entry.type, entry.correlation, entry.causation)
-    return crc32(f"{texts}{entry.time}/{entry.recorded}/{entry.samples}".encode())
+    texts = f"{entry.stream}\0{entry.kind}\0{entry.type}\0{entry.correlation}\0{entry.causation}"
+    return crc32(f"{texts}\0{entry.time}/{entry.recorded}/{entry.samples}".encode())
 
 
 def _check_int(*numbers: int) -> None:

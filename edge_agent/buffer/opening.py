@@ -13,10 +13,9 @@ import msgspec
 import structlog
 
 from edge_agent.buffer.identity import DATABASE, Damage, new_epoch, remember, remembered, set_aside
-from edge_agent.buffer.numbering import row
-from edge_agent.buffer.store import Store, Stored
+from edge_agent.buffer.salvage import salvage
+from edge_agent.buffer.store import Store
 from edge_agent.model.errors import StorageError
-from edge_agent.model.stream import Kind
 
 DAMAGED = (apsw.CorruptError, apsw.NotADBError)
 """What SQLite raises when the file itself is wrong, not the disk under it."""
@@ -34,7 +33,7 @@ class Opened(msgspec.Struct):
     damage: Damage | None = None
 
 
-def open_store(directory: Path, wal_pages: int, vfs: str | None) -> Opened:
+def open_store(directory: Path, wal_pages: int, vfs: str | None, prefix: str) -> Opened:
     """Open or create the store in ``directory``. Raises ConfigError, StorageError, apsw.Error, OSError."""
     path = directory / DATABASE
     if vfs is None and not path.exists() and path.with_name(f"{DATABASE}-wal").exists():
@@ -44,7 +43,7 @@ def open_store(directory: Path, wal_pages: int, vfs: str | None) -> Opened:
     except DAMAGED as error:
         if vfs is not None:
             raise
-        return _replace(directory, path, wal_pages, error)
+        return _replace(directory, path, wal_pages, prefix, error)
 
 
 def _open(directory: Path, path: Path, wal_pages: int, vfs: str | None, damage: Damage | None = None) -> Opened:
@@ -76,66 +75,28 @@ def _create(store: Store, previous: str | None) -> str:
     return epoch
 
 
-def _replace(directory: Path, path: Path, wal_pages: int, error: apsw.Error) -> Opened:
+def _replace(directory: Path, path: Path, wal_pages: int, prefix: str, error: apsw.Error) -> Opened:
     """Put the damaged store aside and go on with a new one."""
     aside = set_aside(directory)
     damage = Damage(str(aside), remembered(directory), str(error) or type(error).__name__)
     opened = _open(directory, path, wal_pages, None, damage)
     try:
-        opened.damage = _salvage(aside, opened, damage, wal_pages)
+        saved = salvage(aside, opened.store, wal_pages, prefix)
+        damage = msgspec.structs.replace(damage, epoch=saved.epoch, saved=saved.records, lost=tuple(saved.lost))
     except (
         apsw.Error,
         OSError,
         StorageError,
     ) as failure:  # told below: what cannot be saved is declared by the agent from `damage`
         structlog.get_logger().warning("buffer.salvage_failed", file=str(aside), error=str(failure))
+    opened.damage = damage
     structlog.get_logger().error(
         "buffer.damaged",
         file=str(aside),
         error=damage.error,
         epoch=opened.epoch,
         previous=damage.epoch,
-        saved=opened.damage and opened.damage.waiting,
+        saved=damage.saved,
+        lost=damage.lost,
     )
     return opened
-
-
-def _salvage(aside: Path, opened: Opened, damage: Damage, wal_pages: int) -> Damage:
-    """Copy the readable undelivered records of the damaged store, with the names they had, before anything new is appended."""
-    old = Store(aside, wal_pages, None)
-    try:
-        epoch = old.get("epoch") or damage.epoch
-        if epoch is None:
-            raise StorageError("the damaged store does not tell its epoch")
-        heads = {name: head for name, (_, head) in old.numbers(epoch).streams.items()}
-        return msgspec.structs.replace(damage, epoch=epoch, heads=heads, waiting=_copy(old, opened.store))
-    finally:
-        old.close(failed=True)
-
-
-def _copy(old: Store, new: Store) -> int:
-    """Move waiting records with a right checksum over, class by class, as far as the pages can be read; return how many."""
-    saved = 0
-    kinds: tuple[Kind, ...] = ("E", "T")
-    for kind in kinds:
-        position, more = 0, True
-        while more:
-            try:
-                found = old.waiting(kind, position, 200)
-            except apsw.Error:
-                break  # the rest of this class is behind a page that cannot be read
-            with new.transaction():
-                for stored in found:
-                    position = stored.place.id
-                    if stored.sound:
-                        saved += 1
-                        _move(stored, new, saved)
-            more = len(found) == 200
-    return saved
-
-
-def _move(stored: Stored, new: Store, identity: int) -> None:
-    name, epoch, seq = stored.record.key
-    stream = new.stream_id(name, epoch) or new.add_stream(epoch, name, seq)
-    first = stored.place.first if stored.loss else None
-    new.insert_rows([row(identity, stream, seq, epoch, stored.record.entry, first)])

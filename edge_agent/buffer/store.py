@@ -11,10 +11,10 @@ from edge_agent.buffer.database import Database
 from edge_agent.buffer.numbering import Batch, Numbers, Row, StreamHead, checkpoints, checksum, row
 from edge_agent.model.stream import Entry, Kind, Record, RecordKey
 
-_COLUMNS = "id, stream, seq, kind, type, time, recorded, correlation, causation, samples, loss_from, crc, body"
-_INSERT = f"INSERT OR IGNORE INTO record ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608 - a constant
+COLUMNS = "id, stream, seq, kind, type, time, recorded, correlation, causation, samples, loss_from, crc, body"
+_INSERT = f"INSERT OR IGNORE INTO record ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608 - a constant
 _WAITING = (
-    f"SELECT w.resent, r.{_COLUMNS.replace(', ', ', r.')} FROM waiting w CROSS JOIN record r ON r.id = w.id "  # noqa: S608 - constants
+    f"SELECT w.resent, r.{COLUMNS.replace(', ', ', r.')} FROM waiting w CROSS JOIN record r ON r.id = w.id "  # noqa: S608 - constants
     "WHERE w.kind = ? AND w.id > ? ORDER BY w.id LIMIT ?"
 )
 _DELIVERED = "SELECT id, age, EXISTS (SELECT 1 FROM waiting w WHERE w.kind IN ('E', 'T') AND w.id = delivered.id) FROM delivered ORDER BY id LIMIT ?"
@@ -101,10 +101,10 @@ class Store(Database):
         self.db.executemany(_INSERT, rows)
         self.db.executemany("INSERT OR IGNORE INTO waiting VALUES (?, ?, 0)", [(each[3], each[0]) for each in rows])
 
-    def add_stream(self, epoch: str, name: str, head: int) -> int:
+    def add_stream(self, epoch: str, name: str, head: int, settled: int) -> int:
         """Make the stream of another epoch, for records that were saved from a damaged store; return its row."""
         identity = max(self.streams, default=0) + 1
-        self.db.execute("INSERT INTO stream VALUES (?, ?, ?, ?, 0)", (identity, epoch, name, head))
+        self.db.execute("INSERT INTO stream VALUES (?, ?, ?, ?, ?)", (identity, epoch, name, head, settled))
         self._name(identity, epoch, name)
         return identity
 
@@ -123,10 +123,11 @@ class Store(Database):
     def waiting(self, kind: Kind, after: int, limit: int) -> list[Stored]:
         """Return undelivered records in the order they were appended, from behind row ``after``."""
         return [
-            self._stored(bool(resent), cast("Row", columns)) for resent, *columns in self.db.execute(_WAITING, (kind, after, limit))
+            self.stored(bool(resent), cast("Row", columns)) for resent, *columns in self.db.execute(_WAITING, (kind, after, limit))
         ]
 
-    def _stored(self, resent: bool, columns: Sequence[object]) -> Stored:
+    def stored(self, resent: bool, columns: Sequence[object]) -> Stored:
+        """Return the record that the columns of a row make, with its checksum judged."""
         identity, stream, seq, kind, type_, time, recorded, correlation, causation, samples, first, crc, body = cast("Row", columns)
         epoch, name = self.streams.get(stream, ("", ""))
         entry = Entry(name, cast("Kind", kind), type_, time, recorded, body, correlation, causation, samples)
@@ -232,6 +233,16 @@ class Store(Database):
             (epoch,),
         )
         return [cast("tuple[int, str, int, int, int]", found) for found in rows]
+
+    # -- saving a damaged store ------------------------------------------------------------------------------------
+
+    def all_levels(self) -> list[tuple[int, str, str, int, int]]:
+        """Return per stream of every epoch (row, epoch, name, head, delivered without a hole), touching no other table."""
+        rows = self.db.execute("SELECT id, epoch, name, head, settled FROM stream ORDER BY id")
+        levels = [cast("tuple[int, str, str, int, int]", found) for found in rows]
+        for identity, epoch, name, _, _ in levels:
+            self._name(identity, epoch, name)
+        return levels
 
     def delivered_above(self, stream: int, seq: int) -> list[tuple[int, int]]:
         """Return (first, last number) of the delivered records close above ``seq``."""
