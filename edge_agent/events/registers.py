@@ -28,17 +28,18 @@ Wraps = Annotated[str, AfterValidator(_wraps)]
 """How a register wraps: uint16, uint32, dint, packml, digits:N or never."""
 
 _REMEDY = {
-    "role": "say what it counts: total, good, scrap, rework, sample, infeed, outfeed or consumed; it cannot be guessed",
-    "wraps": f"say how the register wraps: {WRAPS}; else a wrap looks like a reset and parts are lost",
-    "max_rate": "say how fast it can count at most, for example 3/s (1.5 x the design speed is a good value); "
-    "without it a wrap, a reset and a wrong value cannot be told apart",
+    "role": "say what it counts, as role: total, good, scrap, rework, sample, infeed, outfeed or consumed",
+    "wraps": f"say how the register wraps, as wraps: {WRAPS}",
+    "max_rate": "say how fast it can count at most, as max_rate: 3/s (1.5 x the design speed is a good value)",
 }
 
 
 def require(given: Any, *names: str) -> Any:
-    """Return the mapping ``given``; raise ValueError with the remedy for each of ``names`` that it leaves out."""
+    """Return the mapping ``given``; raise ValueError, ``cause; remedy``, where it leaves out what cannot be guessed (``names``)."""
     if isinstance(given, Mapping) and (lacking := [name for name in names if given.get(name) is None]):
-        raise ValueError("; ".join(f"{name} is missing: {_REMEDY[name]}" for name in lacking))
+        are = "is" if len(lacking) == 1 else "are"
+        remedies = ", and ".join(_REMEDY[name] for name in lacking)
+        raise ValueError(f"{' and '.join(lacking)} {are} missing; {remedies}")
     return given
 
 

@@ -46,7 +46,7 @@ def observe(bench: Bench, machine: Machine, what: str, ref: str = "plc1.count", 
     if what in ("good", "uncertain"):
         bench.see(now, value, ref, quality=Quality.GOOD if what == "good" else Quality.UNCERTAIN)
     elif what == "bad":
-        bench.bad(now, ref)
+        bench.see(now, -1 if machine.made % 2 else None, ref, quality=Quality.BAD)
     elif what == "garbage":
         bench.see(now, float("nan"), ref)
     elif what == "idle":  # the device answers and is silent, for the register stands

@@ -20,7 +20,7 @@ def test_config_without_its_meaning_is_refused_with_a_remedy(lacking):
     """Role, modulus and rate cannot be guessed: each is asked for by name, with what to write."""
     given = {"tag": "plc1.count", "role": "total", "wraps": "packml", "max_rate": "3/s"}
     del given[lacking]
-    with pytest.raises(ValidationError, match=f"{lacking} is missing: say"):
+    with pytest.raises(ValidationError, match=f"{lacking} is missing; say"):
         CounterConfig(**given)
 
 
@@ -107,6 +107,14 @@ def test_scaled_register_counts_in_its_unit_and_keeps_raw_integers():
     (event,) = bench.see(1, 1.0, "plc1.weight")
     assert (event.data["delta"], event.data["raw"], event.data["uom"]) == (0.3, "10", "KGM")
     assert bench.picture.counters["total"].total == 3
+
+
+def test_bad_sample_with_a_value_is_no_sample():
+    """A bad sample may carry its raw value: it is not believed."""
+    bench = Bench(counter())
+    bench.see(0, 100)
+    assert bench.see(1, 0, quality=Quality.BAD) == []
+    assert told(bench.see(2, 104)) == [(4, "recovered")]
 
 
 @pytest.mark.parametrize("garbage", [float("nan"), float("inf"), True, "17", 10.5, (1,)])

@@ -154,6 +154,18 @@ def test_nothing_is_closed_while_the_meter_is_away():
     assert (intervals([event]), event.derivation, event.data["avg_power_w"]) == ([(0, 180, 100, None)], "recovered", 20_000.0)
 
 
+def test_nothing_is_closed_by_the_clock_while_the_register_is_not_known():
+    """After the agent's own absence, or while the register is bad, ticks close nothing: what is missing belongs to the interval."""
+    bench = Bench(meter())
+    see(bench, 0, 1000)
+    bench.restart(ZERO + 30, ZERO + 50)
+    assert bench.tick(ZERO + 62) == []
+    assert intervals(see(bench, 63, 1040)) == [(0, 63, 40, None)]
+    bench.bad(ZERO + 64, REF)
+    assert bench.tick(ZERO + 122) == []
+    assert intervals(see(bench, 123, 1070)) == [(63, 123, 30, None)]
+
+
 @pytest.mark.parametrize("together", [False, True])
 def test_order_change_while_the_meter_was_away_leaves_the_rest_unassigned(together):
     """What was known before the loss goes to the old order, what is recovered behind it to none, with the candidates."""
