@@ -1,0 +1,147 @@
+"""How truth and books are compared: rows, tolerances, and the windows in which less can be known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simulators.books import Books
+from simulators.inbox import Inbox
+from simulators.ledger import read_ledger
+from simulators.outcome import Truth
+from simulators.schema import Scenario
+from simulators.vocabulary import MODES, SECOND
+
+SAMPLING = 0.1
+"""Plant seconds: one sampling interval, the tolerance of times that carry the PLC's own clock."""
+
+POLL = 0.5
+"""Plant seconds: one poll, the tolerance of times that the agent took itself."""
+
+MACHINE = 0.05
+"""Machine seconds that a polled value may be under way on a busy machine; times the demo's speed."""
+
+
+STATE_DEVICE = "plc1"
+"""The device whose loss makes the machine's state unknown."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the comparison."""
+
+    what: str
+    truth: str
+    received: str
+    ok: bool
+
+
+class Comparison:
+    """The material of a comparison, and what may be expected of it near faults."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        truth: Truth,
+        books: Books,
+        inbox: Inbox,
+        *,
+        faults: bool,
+        speed: float,
+        ledgers: Iterable[Path] = (),
+    ) -> None:
+        """``faults`` tells whether the scenario's faults were injected; ``ledgers`` are the simulators' own records of what reached them."""
+        self.ledgers = [entry for path in ledgers for entry in read_ledger(path)]
+        self.scenario, self.truth, self.books, self.inbox = scenario, truth, books, inbox
+        self.faults, self.speed = faults, speed
+        self.production = {mode_name(mode) for mode in scenario.machine.production_modes}
+
+    def counted(
+        self, disposition: str, *, order: str | None = "*", mode: Iterable[str] | None = None, shift: str | None = "*"
+    ) -> int:
+        """Return the sum of deltas of a disposition; ``*`` is any order or shift, None none."""
+        modes = None if mode is None else set(mode)
+        return sum(
+            delta
+            for (o, m, s, d), delta in self.books.counts.items()
+            if d == disposition and order in {"*", o} and shift in {"*", s} and (modes is None or m in modes)
+        )
+
+    def windows(self) -> list[tuple[float, float]]:
+        """Return when data may truly be missing: power off, and the faults that were injected, up to the agent's return."""
+        windows = [(reboot.off, reboot.on) for reboot in self.scenario.machine.reboots]
+        if self.faults:
+            injected = self.scenario.faults
+            windows += [*injected.link_cuts, *injected.agent_kills, *(bad.window for bad in injected.bad_status)]
+        result = []
+        for begin, end in windows:
+            begin_s, end_s = begin / SECOND, end / SECOND
+            back = min(
+                (time for time, name, _ in self.books.agent if name in {"agent.started", "device.connected"} and time >= end_s),
+                default=end_s,
+            )
+            result.append((begin_s - 2 * POLL, max(end_s, back if back - end_s < 10 * self.speed else end_s) + 2 * POLL))
+        return result
+
+    def near_fault(self, begin: float, end: float | None) -> bool:
+        """Return whether [begin, end] touches a window in which less can be known."""
+        return any(first <= (end if end is not None else begin) and begin <= last for first, last in self.windows())
+
+    def slack(self, time: float) -> float:
+        """A time inside a fault window is known only to lie in the window."""
+        return max((last - first for first, last in self.windows() if first <= time <= last), default=2 * SAMPLING)
+
+    def interval(self, data: dict[str, Any]) -> tuple[float, float]:
+        """Return the interval of a declared gap in plant seconds."""
+        begin, end = data["interval"]
+        first = self.books.t(begin)
+        return first, self.books.t(end) if end else first
+
+    def overlaps(self, window: tuple[float, float], data: dict[str, Any]) -> bool:
+        """Return whether a declared gap touches ``window``."""
+        begin, end = self.interval(data)
+        return begin <= window[1] and end >= window[0]
+
+    def close(self, true: float | None, told: float | None, tolerance: float) -> bool:
+        """Return whether two times agree, within the tolerance or the fault window around the true one."""
+        if true is None or told is None:
+            return true is None and told is None
+        return abs(true - told) <= max(tolerance, self.slack(true) if self.near_fault(true, true) else 0)
+
+    def time_row(self, what: str, true: float | None, told: float | None, tolerance: float) -> Row:
+        """Return the comparison of two times."""
+        return Row(what, time_text(true), time_text(told), ok=self.close(true, told, tolerance))
+
+
+def same(what: str, truth: str, received: str) -> Row:
+    """Return a row that is right when both texts are equal."""
+    return Row(what, truth, received, ok=truth == received)
+
+
+def mode_name(mode: int) -> str:
+    """Return the PackML name of a mode number."""
+    return next((name for name, number in MODES.items() if number == mode), str(mode))
+
+
+def time_text(t: float | None) -> str:
+    """Return a time for people; None is ``open``."""
+    return "open" if t is None else f"{t:.2f} s"
+
+
+def times_text(times: Iterable[float]) -> str:
+    """Return several times for people."""
+    return ", ".join(f"{t:.2f}" for t in times) or "-"
+
+
+def span_text(begin: float | None, end: float | None) -> str:
+    """Return a pair of times for people."""
+    return f"{time_text(begin)} to {time_text(end)}"
+
+
+def stop_text(duration: float | None, category: str, reason: int | None, micro: bool | None) -> str:
+    """Return a downtime for people."""
+    if duration is None:
+        return f"open {category}"
+    return f"{duration:.1f} s {category}{f' {reason}' if reason else ''}{' micro' if micro else ''}"

@@ -1,0 +1,107 @@
+"""The machine's side of the comparison: downtimes, states, alarms, samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from simulators.compare import MACHINE, POLL, SAMPLING, STATE_DEVICE, Comparison, Row, same, span_text, stop_text
+
+
+class MachineRows(Comparison):
+    """Rows about what the machine did."""
+
+    def stops(self) -> Iterator[Row]:
+        """Yield one row per true downtime, and what was invented."""
+        told = sorted(self.books.stops.values(), key=lambda stop: stop.start)
+        for index, true in enumerate(self.truth.downtimes):
+            stop = min(told, key=lambda each: abs(each.start - true.start), default=None)
+            name = f"downtime {index + 1} at {true.start:g} s"
+            if stop is None or abs(stop.start - true.start) > self.slack(true.start):
+                yield Row(name, stop_text(true.duration, true.category, true.reason, true.micro), "missing", ok=False)
+                continue
+            told.remove(stop)
+            ok = (
+                (stop.category, stop.reason, stop.micro, stop.order) == (true.category, true.reason, true.micro, true.order)
+                if true.end is not None
+                else (stop.end, stop.order) == (None, true.order)
+            )
+            near = (stop.duration is None) == (true.duration is None) and abs(
+                (stop.duration or 0) - (true.duration or 0)
+            ) <= 2 * SAMPLING
+            once = stop.ended_events == (0 if true.end is None else 1)
+            yield Row(
+                name,
+                stop_text(true.duration, true.category, true.reason, true.micro),
+                stop_text(stop.duration, stop.category, stop.reason, stop.micro),
+                ok=ok and once and (near or self.near_fault(true.start, true.end)),
+            )
+        yield same("downtimes that did not happen", "0", str(len(told)))
+        still = [stop for stop in self.books.stops.values() if stop.end is None]
+        listed = (self.books.snapshot or {}).get("downtime_id")
+        yield Row(
+            "open downtime in the last snapshot",
+            str(len(still)),
+            str(int(listed is not None)),
+            ok=len(still) == int(listed is not None),
+        )
+
+    def transitions(self) -> Iterator[Row]:
+        """Yield the numbers of state and mode changes, and whether durations join up."""
+        yield same("state changes", str(self._visible_changes()), str(len(self.books.states)))
+        yield same("mode changes", str(len(self.truth.modes)), str(len(self.books.modes)))
+        broken = sum(
+            abs(data["prev_duration_s"] - (time - before[0])) > 2 * SAMPLING
+            for before, (time, _, _, data) in zip(self.books.states, self.books.states[1:], strict=False)
+            if data.get("prev_duration_s") is not None
+        )
+        yield same("states that do not join up", "0", str(broken))
+
+    def _visible_changes(self) -> int:
+        """Return how many state changes there are to report; without faults this is the scenario's own number.
+
+        Those outside declared blindness, a pair through Unknown for each loss of the PLC, and what an absence of the agent changed.
+        """
+        blind = [
+            (data["reason"], *self.interval(data))
+            for _, data in self.books.gaps
+            if data["reason"] == "agent_down" or (data["reason"] == "comm_loss" and data.get("device") == STATE_DEVICE)
+        ]
+        blind = [one for one in blind if one[2] > one[1]]
+        seen = sum(not any(begin < one.t <= end for _, begin, end in blind) for one in self.truth.states)
+        for reason, begin, end in blind:
+            inside = [one for one in self.truth.states if begin < one.t <= end]
+            seen += 2 if reason == "comm_loss" else bool(inside) and inside[0].old != inside[-1].new
+        return seen
+
+    def alarms(self) -> Iterator[Row]:
+        """Yield one row per true alarm, and their number."""
+        told = sorted(self.books.alarms.values(), key=lambda alarm: alarm[1] or 0)
+        for true in self.truth.alarms:
+            polled = true.source != "plc"
+            wanted = true.id if not polled else f"{true.source}_{true.id}"
+            found = min((a for a in told if a[0] == wanted), key=lambda a: abs((a[1] or 0) - true.raised), default=None)
+            tolerance = POLL + MACHINE * self.speed if polled else SAMPLING
+            ok = (
+                found is not None and self.close(true.raised, found[1], tolerance) and self.close(true.cleared, found[2], tolerance)
+            )
+            yield Row(
+                f"alarm {wanted}",
+                span_text(true.raised, true.cleared),
+                "missing" if found is None else span_text(found[1], found[2]),
+                ok=ok,
+            )
+        yield same("alarms in all", str(len(self.truth.alarms)), str(len(told)))
+
+    def samples(self) -> Iterator[Row]:
+        """Yield the samples, their verdicts and their values."""
+        true = {sample.serial: sample for sample in self.truth.samples}
+        yield same("samples", str(len(true)), str(len(self.books.samples)))
+        nok = [sample.t for sample in self.truth.samples if sample.verdict == "nok"]
+        told = [true[serial].t for _, serial, _, verdict in self.books.samples if verdict == "nok" and serial in true]
+        yield same("NOK samples at", ", ".join(f"{t:g}" for t in nok) or "-", ", ".join(f"{t:g}" for t in sorted(told)) or "-")
+        wrong = [
+            serial
+            for _, serial, value, verdict in self.books.samples
+            if serial not in true or (value, verdict) != (float(true[serial].weight), true[serial].verdict)
+        ]
+        yield same("samples with another value", "0", str(len(wrong)))
