@@ -1,4 +1,4 @@
-"""Which context a difference belongs to, when it is not sure (events.md 1.5 j).
+"""Which context a difference belongs to, when it is not sure.
 
 Counts are folded before the context of their moment, so a difference belongs to the context that ends there. Only behind a loss may
 the context have changed unseen, anywhere in the interval: such a difference is booked to no order (lot, mode, shift), and the

@@ -1,4 +1,4 @@
-"""Counters: differences of a register become `production.count`, whatever the register does (events.md 1.5 a).
+"""Counters: differences of a register become `production.count`, whatever the register does.
 
 A count is what the register moved between two usable samples. How a wrap, a reset, a restart and a lie are told apart stands in
 `advance.py`, what a loss does in `tally.py`, whom the count belongs to in `belonging.py`.

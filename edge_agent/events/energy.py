@@ -1,4 +1,4 @@
-"""Energy: the meter's register, cut into intervals at the clock grid and where the order changes (events.md 1.5 o).
+"""Energy: the meter's register, cut into intervals at the clock grid and where the order changes.
 
 Only the register counts, power is never integrated. An interval ends with a sample: the first one at or after the grid, which is the poll
 that was asked for at the grid. While the meter cannot be read nothing is closed: the first sample after it closes one longer interval.

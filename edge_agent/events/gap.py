@@ -1,4 +1,4 @@
-"""Gaps: every loss of data is an event of its own, with what is known of its size (events.md G2).
+"""Gaps: every loss of data is an event of its own, with what is known of its size.
 
 A lost device is declared when it is back and its counters have told what was made meanwhile, so that one event says it all; the same for
 the agent's own absence, and for a tag that was bad too long. What a driver declares itself is passed on at once. A loss that is not over

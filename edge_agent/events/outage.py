@@ -96,7 +96,7 @@ def gap_event(
     device: str | None = None,
     recovered: Mapping[str, float] | None = None,
 ) -> ProductionEvent:
-    """Return a ``collection.gap`` (events.md 1.4, type 3); its time is its end."""
+    """Return a ``collection.gap``; its time is its end."""
     data = {
         "reason": reason,
         "device": device,

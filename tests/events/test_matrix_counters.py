@@ -1,4 +1,4 @@
-"""The rows of the edge-case matrix (events.md 1.6) that counters decide, as one sample after another."""
+"""The rows of the edge-case matrix that counters decide, as one sample after another."""
 
 import pytest
 from registerbench import Bench, S, at, counter, told
