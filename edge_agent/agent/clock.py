@@ -12,6 +12,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from edge_agent.model.errors import ConfigError
 from edge_agent.model.instant import NS, parse
@@ -53,18 +54,18 @@ class FileClock:
         try:
             content = json.loads(self._path.read_text(encoding="utf-8"))
             self._epoch = parse(content["epoch"])
-            self.speed = float(content["speed"])
-            self._started = content["started"]
+            self.speed = _speed(content["speed"])
+            self._started = _start(content["started"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"{CLOCK_FILE}={self._path} is no clock file ({error}); unset {CLOCK_FILE} to use the wall clock"
             ) from error
 
     def now(self) -> int:
-        """Return plant time in UTC ns."""
+        """Return plant time in UTC ns. It never lies before the epoch: the start may be announced a moment ahead."""
         if self._started is None:
             return self._epoch
-        return self._epoch + round((time.monotonic_ns() - self._started) * self.speed)
+        return self._epoch + max(0, round((time.monotonic_ns() - self._started) * self.speed))
 
     async def sleep_until(self, time: int) -> None:
         """Return when plant time has reached ``time``; waits for the start first."""
@@ -72,6 +73,19 @@ class FileClock:
             await asyncio.sleep(_POLL_START)
             self._read()
         await _sleep(self, time)
+
+
+def _speed(value: Any) -> float:
+    speed = float(value)
+    if not 0 < speed < float("inf"):
+        raise ValueError(f"at speed {speed} a plant does not run")
+    return speed
+
+
+def _start(value: object) -> int | None:
+    if value is not None and type(value) is not int:
+        raise ValueError(f"{value!r} is no start: CLOCK_MONOTONIC in ns, or null")
+    return value
 
 
 async def _sleep(clock: PlantClock, time: int) -> None:
