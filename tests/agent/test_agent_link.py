@@ -1,0 +1,162 @@
+"""Reconnecting in one place: new objects only, one line in the log per turn, back-off that starts anew when a connection held."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+from agent_bench import others, until
+from structlog.testing import capture_logs
+
+from edge_agent.agent import link as link_module
+from edge_agent.agent.link import Link, keep_open
+from edge_agent.model.errors import DisconnectedError
+
+AWAY, CUT, STAY = "away", "cut", "stay"
+
+
+class Peer:
+    """The other side: ``script`` says of each try whether it is away, cuts the connection, or stays; then it stays."""
+
+    def __init__(self, *script: str) -> None:
+        self.script = itertools.chain(script, itertools.repeat(STAY))
+        self.tries = 0
+        self.opened: list[object] = []
+        self.closed = 0
+        self.losses: list[str] = []
+        self.waits: list[float] = []
+        self.restarts = 0
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[tuple[object, str]]:
+        """Answer one try."""
+        self.tries += 1
+        fate = next(self.script)
+        if fate == AWAY:
+            raise DisconnectedError(f"no answer {self.tries}")
+        self.opened.append(connection := object())
+        try:
+            yield connection, fate
+        finally:
+            self.closed += 1
+
+    async def use(self, connection: tuple[object, str]) -> None:
+        """Use it until it is cut, or for ever."""
+        if connection[1] == CUT:
+            raise DisconnectedError("reset by peer")
+        await asyncio.Event().wait()
+
+    async def lost(self, error: DisconnectedError) -> None:
+        """Note a failed try."""
+        self.losses.append(str(error))
+
+    def delays(self) -> Iterator[float]:
+        """Count who waits how long, without waiting."""
+        self.restarts += 1
+        for number in itertools.count(1):
+            self.waits.append(number)
+            yield 0.0
+
+
+@asynccontextmanager
+async def kept(peer: Peer) -> AsyncIterator[Link]:
+    """Keep a link to ``peer`` open."""
+    link = Link("plc1", "device")
+    task = asyncio.create_task(keep_open(link, peer.open, peer.use, peer.lost, peer.delays))
+    try:
+        yield link
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def turns_of(logs: list[dict[str, object]]) -> list[tuple[object, object]]:
+    """Return what was logged above debug level."""
+    return [(line["event"], line["log_level"]) for line in logs if line["log_level"] != "debug"]
+
+
+async def test_down_and_up_are_logged_once_each_not_per_try():
+    """Fifty tries in vain, a loss and fifty more are four lines; the retries are there at debug level only."""
+    peer = Peer(*[AWAY] * 50, CUT, *[AWAY] * 49, STAY)
+    with capture_logs() as logs:
+        async with kept(peer) as link:
+            await until(lambda: len(peer.opened) == 2)
+            assert link.up is True
+    assert turns_of(logs) == [("link.down", "warning"), ("link.up", "info"), ("link.down", "warning"), ("link.up", "info")]
+    assert [line["tries"] for line in logs if line["event"] == "link.up"] == [51, 51]
+    assert [line["reason"] for line in logs if line["event"] == "link.down"] == ["no answer 1", "reset by peer"]
+    assert all(line["link"] == "plc1" and line["kind"] == "device" for line in logs)
+
+
+async def test_a_peer_that_is_there_is_one_line():
+    """The first try succeeds: link.up, nothing else."""
+    peer = Peer()
+    with capture_logs() as logs:
+        async with kept(peer):
+            await until(lambda: peer.opened)
+    assert [(line["event"], line["tries"]) for line in logs] == [("link.up", 1)]
+
+
+async def test_every_failed_try_is_told_and_every_connection_is_new():
+    """``lost`` hears of each try, and no connection object is used twice or left open."""
+    peer = Peer(AWAY, CUT, CUT, AWAY)
+    async with kept(peer) as link:
+        await until(lambda: len(peer.opened) == 3)
+        assert peer.losses == ["no answer 1", "reset by peer", "reset by peer", "no answer 4"]
+        assert (link.error, link.tries) == ("", 0)
+        assert peer.closed == 2
+    assert len(set(map(id, peer.opened))) == 3
+    assert peer.closed == 3
+
+
+async def test_a_peer_that_accepts_and_hangs_up_is_met_with_growing_delays(monkeypatch):
+    """A connection that did not hold goes on with the back-off: a broker that hangs up at once is not hammered."""
+    monkeypatch.setattr(link_module, "_STEADY", float("inf"))
+    peer = Peer(AWAY, CUT, AWAY, CUT)
+    async with kept(peer):
+        await until(lambda: peer.tries == 5)
+    assert (peer.waits, peer.restarts) == ([1, 2, 3, 4], 1)
+
+
+async def test_delays_start_anew_after_a_connection_that_held(monkeypatch):
+    """After a connection that held, the first wait is the shortest again."""
+    monkeypatch.setattr(link_module, "_STEADY", -1.0)
+    peer = Peer(AWAY, AWAY, CUT, AWAY, CUT)
+    async with kept(peer):
+        await until(lambda: peer.tries == 6)
+    assert (peer.waits, peer.restarts) == ([1, 2, 1, 2, 1], 3)
+
+
+async def test_a_use_that_returns_ends_the_link():
+    """When the user of a connection is done, it is closed and nothing is opened again."""
+    peer = Peer()
+
+    async def use(_: object) -> None:
+        return
+
+    await asyncio.wait_for(keep_open(Link("plc1", "device"), peer.open, use, peer.lost, peer.delays), 5)
+    assert (peer.tries, peer.closed, peer.losses) == (1, 1, [])
+
+
+async def test_a_bug_is_no_lost_connection():
+    """Any other error comes through: retrying would hide it."""
+    peer = Peer()
+
+    async def use(_: object) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.wait_for(keep_open(Link("plc1", "device"), peer.open, use, peer.lost, peer.delays), 5)
+    assert (peer.closed, peer.losses) == (1, [])
+
+
+async def test_cancelling_closes_the_connection():
+    """A cancelled link leaves neither a connection nor a task."""
+    peer = Peer(CUT)
+    async with kept(peer):
+        await until(lambda: len(peer.opened) == 2)
+    assert peer.closed == 2
+    assert not others()
