@@ -21,7 +21,7 @@ from edge_agent.model.reading import Batch, Notice
 from edge_agent.ports import DeviceWiring, Driver
 
 URI = "urn:edge-agent:test-line"
-FAST = Pace(keep_alive=0.5, patience=0.5, retry_first=0.1, retry_most=0.2)
+FAST = Pace(keep_alive=0.5, patience=0.5, retry_first=0.1, retry_most=0.2, teardown=0.3)
 SERVICES = {631: "Read", 673: "Write", 712: "Call", 488: "AddNodes", 500: "DeleteNodes", 826: "Publish", 832: "Republish"}
 
 logging.getLogger("asyncua").setLevel(logging.CRITICAL)

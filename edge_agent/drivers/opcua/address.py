@@ -13,7 +13,7 @@ import uuid
 from typing import NamedTuple
 
 _ID = re.compile(r"^(?:(?:nsu=(?P<uri>[^;]+)|ns=(?P<index>\d{1,5}));)?(?P<kind>[isgb])=(?P<id>.+)$", re.DOTALL)
-_STEP = re.compile(r"^(?:nsu=(?P<uri>[^;]+);|(?P<index>\d{1,5}):)?(?P<name>.+)$", re.DOTALL)
+_STEP = re.compile(r"^(?:nsu=(?P<uri>[^;]+);|(?P<index>\d{1,5}):)?+(?P<name>.+)$", re.DOTALL)
 _SEGMENT = re.compile(r"(?:nsu=[^;]+;)?(?:&.|[^/&])+", re.DOTALL)
 _MAX_INDEX = 65_535
 

@@ -140,7 +140,7 @@ class Converter:
                 self._lower(out, row, Quality.BAD, "out of range after scaling")
 
 
-def plain_value(kind: int, value: object) -> tuple[Value | None, str | None]:  # noqa: PLR0911 - one return per kind of value
+def plain_value(kind: int, value: object) -> tuple[Value | None, str | None]:
     """Return a decoded value as the model has it, and what is wrong with it (None: nothing)."""
     if kind & 0x80:
         return _plain_array(kind, value)

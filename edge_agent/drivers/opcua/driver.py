@@ -115,7 +115,7 @@ def _first(errors: BaseExceptionGroup[DisconnectedError]) -> DisconnectedError:
 async def connect(
     configs: Sequence[OpcUaConfig], clock: PlantClock, wiring: Mapping[str, DeviceWiring], pace: Pace = PACE
 ) -> AsyncIterator[Driver]:
-    """Open one session for devices with the same endpoint and yield the driver; closes within about 3 s.
+    """Open one session for devices with the same endpoint and yield the driver; closes within 3 s.
 
     Raises DisconnectedError when the server is not there, ConfigError when it may not be used unsecured.
     """
@@ -132,4 +132,4 @@ async def connect(
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
     finally:
-        await session.close()
+        await session.close(pace.teardown)

@@ -18,7 +18,7 @@ class Pace(msgspec.Struct, frozen=True):
 
     A subscription with nothing to say sends a keep-alive every ``keep_alive``; one that is silent for that and ``patience`` longer
     is dead. A failed item is tried again after ``retry_first``, doubling up to ``retry_most``. ``requests`` PublishRequests
-    wait at the server. ``rows`` is how many rows may wait for ``read``.
+    wait at the server. ``rows`` is how many rows may wait for ``read``. After ``teardown`` an unfinished goodbye is broken off.
     """
 
     keep_alive: float = 5.0
@@ -28,6 +28,7 @@ class Pace(msgspec.Struct, frozen=True):
     retry_most: float = 10.0
     requests: int = 4
     rows: int = 200_000
+    teardown: float = 3.0
 
 
 PACE: Final = Pace()

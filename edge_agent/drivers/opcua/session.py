@@ -28,9 +28,6 @@ from edge_agent.ports import PlantClock
 T = TypeVar("T")
 R = TypeVar("R")
 
-TEARDOWN: Final = 3.0
-"""Machine seconds that closing may take; then the connection is dropped."""
-
 _AT_MOST: Final = 1000
 _TOO_MUCH: Final = frozenset({
     ua.StatusCodes.BadTooManyOperations, ua.StatusCodes.BadRequestTooLarge, ua.StatusCodes.BadResponseTooLarge,
@@ -108,11 +105,11 @@ class Session:
         uris = self.facts[NAMESPACES]
         self.namespaces = [str(uri) for uri in uris] if isinstance(uris, tuple) else []
 
-    async def close(self) -> None:
-        """Close session and channel within 3 s, then drop whatever is left."""
+    async def close(self, within: float) -> None:
+        """Close session and channel within that many seconds, then drop whatever is left."""
         client, protocol = self.client, self.client.uaclient.protocol
         try:
-            async with asyncio.timeout(TEARDOWN):
+            async with asyncio.timeout(within):
                 await client.disconnect()
         except (TimeoutError, OSError, UaError) as error:
             self._log.debug("opcua.teardown", error=str(error))
