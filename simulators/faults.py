@@ -21,6 +21,7 @@ from simulators.ledger import Ledger
 from simulators.vocabulary import SECOND
 
 _CHUNK = 65536
+_PROBE_AGAIN = 0.01
 
 
 class Link:
@@ -35,8 +36,10 @@ class Link:
         self._whole = asyncio.Event()
         self._whole.set()
         self._server: asyncio.Server | None = None
+        self._opening = asyncio.Lock()
         self._writers: set[asyncio.StreamWriter] = set()
         self._handlers: set[asyncio.Event] = set()
+        self._probe: asyncio.Task[None] | None = None
 
     @property
     def is_cut(self) -> bool:
@@ -45,8 +48,10 @@ class Link:
 
     async def listen(self) -> None:
         """Accept connections; ``port`` becomes the real one."""
-        self._server = await asyncio.start_server(self._accept, self._host, self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        async with self._opening:  # the end of a cut and a target that returns may meet here
+            if self._server is None:
+                self._server = await asyncio.start_server(self._accept, self._host, self.port)
+                self.port = self._server.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
         """Let nothing pass from now on."""
@@ -58,13 +63,15 @@ class Link:
     async def mend(self) -> None:
         """Let everything pass again."""
         self._whole.set()
-        if self._server is None:
-            await self.listen()
+        await self.listen()
 
     async def close(self) -> None:
         """End the proxy and all its connections."""
-        await self._stop_listening()
         self._closing = True
+        if self._probe is not None:
+            self._probe.cancel()
+            await asyncio.gather(self._probe, return_exceptions=True)
+        await self._stop_listening()
         self._whole.set()
         self._reset()
         await asyncio.gather(*(ended.wait() for ended in self._handlers))
@@ -87,7 +94,7 @@ class Link:
             if not self._closing:
                 await self._join(reader, writer)
         except OSError:
-            pass  # the target refuses or has gone: the near side learns it by its connection's end
+            self._suspect_target()  # the near side learns it by its connection's end
         finally:
             self._writers.discard(writer)
             writer.close()
@@ -100,8 +107,31 @@ class Link:
         try:
             await self._both_ways(reader, writer, far_reader, far_writer)
         finally:
+            if far_reader.at_eof():
+                self._suspect_target()
             self._writers.discard(far_writer)
             far_writer.close()
+
+    def _suspect_target(self) -> None:
+        if self._probe is None and not self._closing:
+            self._probe = asyncio.create_task(self._refuse_while_target_does())
+
+    async def _refuse_while_target_does(self) -> None:
+        """Listen only while the target listens: behind a real link, too, nobody accepts for a device without power."""
+        while not await self._target_accepts():
+            await self._stop_listening()
+            await asyncio.sleep(_PROBE_AGAIN)
+        self._probe = None
+        if not (self.is_cut and self._how == "close"):
+            await self.listen()
+
+    async def _target_accepts(self) -> bool:
+        try:
+            _, writer = await asyncio.open_connection(*self._target)
+        except OSError:
+            return False
+        writer.close()
+        return True
 
     async def _both_ways(
         self,

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -22,6 +23,9 @@ from simulators.ledger import Ledger
 from simulators.line import Change
 from simulators.plc_queue import PlcSubscriptions
 from simulators.tags import NAMESPACE, NODES, OTHER_NAMESPACES
+
+_TURNS = 5
+"""Turns of the loop in which a connection that was accepted before the port closed becomes a transport."""
 
 _NOBODY = User(role=UserRole.Anonymous)
 
@@ -168,9 +172,15 @@ class PlcServer:
     async def power_off(self) -> None:
         """Reset all connections and close the port."""
         binary, self._binary = self._binary, None
-        if binary is not None:
+        if binary is None:
+            return
+        # The port first: who comes back at once must not find a server that is about to go.
+        if binary._server is not None:
+            binary._server.close()
+        for _ in range(_TURNS):
             await self._core.end_sessions()
-            await binary.stop()
+            await asyncio.sleep(0)
+        await binary.stop()
 
     async def close(self) -> None:
         """End for good."""

@@ -17,7 +17,7 @@ SHORT = load_scenario(SCENARIOS / "short.yaml")
 
 
 @contextlib.asynccontextmanager
-async def echo():
+async def echo(port=0):
     """An echo server; yields its address."""
     handlers = set()
 
@@ -28,7 +28,7 @@ async def echo():
                 writer.write(chunk)
         writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(answer, "127.0.0.1", port)
     try:
         yield server.sockets[0].getsockname()
     finally:
@@ -98,8 +98,8 @@ async def test_a_black_hole_keeps_connections_silent_and_then_delivers():
             stream[1].close()
 
 
-async def test_a_dead_target_is_a_closed_connection():
-    """Who connects while the target is off learns it at once."""
+async def test_a_dead_target_is_refused_like_a_dead_device():
+    """Who connects while the target is off learns it at once, the next ones are refused, and the link returns with the target."""
     async with echo() as target:
         pass
     link = Link("127.0.0.1", 0, target, "close")
@@ -108,7 +108,15 @@ async def test_a_dead_target_is_a_closed_connection():
     with contextlib.suppress(ConnectionError):
         assert await asyncio.wait_for(reader.read(), 5) == b""
     writer.close()
-    await link.close()
+    async with asyncio.timeout(5):
+        while not await gone(link.port):  # noqa: ASYNC110 - the kernel makes no events
+            await asyncio.sleep(0.01)
+    async with echo(target[1]):
+        await reachable(link.port)
+        stream = await asyncio.open_connection("127.0.0.1", link.port)
+        assert await ask(stream, b"back") == b"back"
+        stream[1].close()
+        await link.close()
 
 
 async def test_the_proxy_as_a_process_cuts_at_plant_times_and_by_hand(tmp_path):

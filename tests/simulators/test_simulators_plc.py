@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import signal
 import time
 from dataclasses import dataclass, field
 
@@ -81,6 +82,15 @@ async def until_lost(client, watcher):
         await asyncio.wait_for(client.disconnect(), 5)
 
 
+async def stall_once(process, watcher):
+    """Stop the PLC's process for some plant seconds: what it missed is written afterwards, value by value."""
+    while not any(tag == "total" and t > 93 * SECOND for tag, t, _, _ in watcher.seen):  # noqa: ASYNC110 - asyncua calls back, without an event
+        await asyncio.sleep(0.01)
+    process.send_signal(signal.SIGSTOP)
+    await asyncio.sleep(0.15)
+    process.send_signal(signal.SIGCONT)
+
+
 async def connected(url):
     """A connected client; tries until the server listens."""
     async with asyncio.timeout(20):
@@ -100,11 +110,13 @@ async def test_the_plc_plays_its_scenario(tmp_path):
     write_clock(clock, SHORT, SPEED)
     before, after = Watcher(), Watcher()
     arguments = ("--scenario", SHORT_FILE, "--port", 0, "--clock", clock, "--faults", "--ledger", ledger)
-    async with simulator("opcua_plc", *arguments) as (url, _):
+    async with simulator("opcua_plc", *arguments) as (url, process):
         client = await connected(url)
         await watch(client, before)
         write_clock(clock, SHORT, SPEED, started=time.monotonic_ns())
+        stall = asyncio.create_task(stall_once(process, before))
         await until_lost(client, before)
+        await stall
         client = await connected(url)
         await watch(client, after)
         acknowledging = asyncio.create_task(acknowledge(client, after))

@@ -162,7 +162,7 @@ TENTHS = st.integers(1, 60).map(lambda n: n / 10)
 def scenarios(draw):
     """A line of some stops and runs, wraps close by, resets, orders, a change of mode and perhaps a reboot."""
     raw, t = raw_scenario("short"), 0.0
-    states, modes, context, zeroed, reboots = [[0, "Stopped"]], [[0, "Production"]], [], [], []
+    states, modes, context, zeroed, reboots, dry = [[0, "Stopped"]], [[0, "Production"]], [], [], [], []
     for number in range(draw(st.integers(1, 4))):
         for state in ["Execute", *draw(st.sampled_from(STOPS))]:
             t = round(t + draw(TENTHS), 1)
@@ -175,6 +175,7 @@ def scenarios(draw):
             zeroed.append(t)
         elif event in ("maintenance", "production"):
             modes.append([t, event.capitalize()])
+            dry.append({"start": round(t + 0.03, 2), "period": 0.02, "count": draw(st.integers(1, 3))})
         elif event == "reboot":
             on = round(t + draw(TENTHS), 1)
             reboots.append({"off": t, "on": on})
@@ -184,7 +185,12 @@ def scenarios(draw):
     raw["length"] = round(t + draw(TENTHS), 1)
     raw["machine"].update(states=states, modes=modes, reboots=reboots, blocked=[], starved=[])
     period = draw(st.sampled_from([0.2, 0.3, 0.5]))
-    raw["bottles"] = {"first": draw(st.sampled_from([0.05, 0.25])), "period": period, "reject_every": draw(st.integers(1, 9))}
+    raw["bottles"] = {
+        "first": draw(st.sampled_from([0.05, 0.1])),
+        "period": period,
+        "reject_every": draw(st.integers(1, 9)),
+        "dry_cycles": dry,
+    }
     raw["counters"] = {
         "total": {"start": 2**31 - draw(st.integers(1, 60)), "modulus": 2**31},
         "scrap": {"start": 2**16 - draw(st.integers(1, 9)), "modulus": 2**16},
@@ -195,7 +201,7 @@ def scenarios(draw):
     return raw
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(scenarios())
 def test_any_scenario_agrees_with_the_walk(raw):
     """For any line that can be played, closed form and walk agree."""
