@@ -44,8 +44,8 @@ def configure(level: str = "info", style: Format | None = None) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, handlers=[_Forward()], force=True)
-    for library in ("asyncua", "pymodbus"):  # they warn of every closed connection; the link says it once, in words
-        logging.getLogger(library).setLevel(logging.ERROR)
+    for library in ("asyncua", "pymodbus"):  # they log every closed connection; the link says it once, in words
+        logging.getLogger(library).setLevel(logging.CRITICAL)
 
 
 class _Forward(logging.Handler):

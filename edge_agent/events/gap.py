@@ -95,7 +95,7 @@ class GapRule:
         if isinstance(notice, DeviceDown):
             return self._down(outages, notice)
         if isinstance(notice, DeviceUp):
-            return tuple(one.back(notice.time, self.registers) if one.device == notice.device else one for one in outages)
+            return tuple(self._up(one, notice) for one in outages)
         if isinstance(notice, Gap):
             return self._declared(outages, notice, moment, events)
         return outages
@@ -105,7 +105,13 @@ class GapRule:
         if since is None:  # not seen since the agent came back: then it is out of sight since the agent went
             since = min([notice.time, *(one.since for one in outages if one.device is None)])
         lost = _one_of(outages, notice.device, Outage("comm_loss", notice.device, since)).again(since)
-        return (*(one for one in outages if one.device != notice.device), lost)
+        others = (one.without(notice.device) if one.device is None else one for one in outages if one.device != notice.device)
+        return (*others, lost)
+
+    def _up(self, outage: Outage, notice: DeviceUp) -> Outage:
+        if outage.device is None:
+            return outage.heard(notice.device, notice.time)
+        return outage.back(notice.time, self.registers) if outage.device == notice.device else outage
 
     def _declared(
         self, outages: tuple[Outage, ...], notice: Gap, moment: Moment, events: list[ProductionEvent]
@@ -141,8 +147,8 @@ class GapRule:
         ]
 
     def _is_over(self, outage: Outage, moment: Moment) -> bool:
-        late = moment.tick and outage.up is not None and moment.time >= outage.up + self.settle
-        return outage.over or late
+        heard = outage.up is not None and not outage.unheard
+        return outage.over or (moment.tick and heard and moment.time >= (outage.up or 0) + self.settle)
 
     # -- bad tags ------------------------------------------------------------------------------------------------
 

@@ -29,7 +29,8 @@ class Outage(msgspec.Struct, frozen=True):
     """A device (None: the agent) away since ``since`` (UTC ns, by the clock of its samples).
 
     ``up`` is the agent's time at which it came back (None: still away); from then on ``waiting`` are the counters without a good sample
-    yet, ``until`` the newest of the first good samples, and ``recovered`` what the counters made up for, by name.
+    yet, ``until`` the newest of the first good samples, and ``recovered`` what the counters made up for, by name. ``unheard`` are the
+    devices of which an agent that came back does not know yet whether they answer: a connection takes machine time, however fast the plant is.
     """
 
     reason: GapReason
@@ -39,6 +40,7 @@ class Outage(msgspec.Struct, frozen=True):
     until: int = 0
     waiting: tuple[str, ...] = ()
     recovered: Mapping[str, float] = msgspec.field(default_factory=dict)
+    unheard: tuple[str, ...] = ()
 
     @property
     def over(self) -> bool:
@@ -62,7 +64,21 @@ class Outage(msgspec.Struct, frozen=True):
     def back(self, time: int, counters: Collection[str]) -> Outage:
         """Return the outage after the device (or the agent) came back at ``time``; from now on its ``counters`` are waited for."""
         waiting = tuple(sorted(ref for ref in counters if self.concerns(ref))) or (EVERYTHING,)
-        return msgspec.structs.replace(self, up=time, until=max(time, self.until), waiting=waiting)
+        unheard = tuple(sorted({device_of(ref) for ref in waiting if ref != EVERYTHING})) if self.device is None else ()
+        return msgspec.structs.replace(self, up=time, until=max(time, self.until), waiting=waiting, unheard=unheard)
+
+    def heard(self, device: str, time: int) -> Outage:
+        """Return the agent's absence after ``device`` answered at ``time``: from then on its counters have time to tell."""
+        if device not in self.unheard:
+            return self
+        rest = tuple(name for name in self.unheard if name != device)
+        return msgspec.structs.replace(self, up=max(time, self.up or time), unheard=rest)
+
+    def without(self, device: str) -> Outage:
+        """Return the agent's absence after ``device`` turned out not to answer: what it hid is told by the device's own loss."""
+        waiting = tuple(ref for ref in self.waiting if device_of(ref) != device)
+        rest = tuple(name for name in self.unheard if name != device)
+        return msgspec.structs.replace(self, waiting=waiting, unheard=rest)
 
     def seen(self, reading: Reading) -> Outage:
         """Return the outage after a sample: a usable one ends the wait for its tag."""

@@ -109,13 +109,29 @@ def test_matrix_gap_agent_stopped_20_s_at_2_per_s(bench):
     assert gaps(bench.see(720.7, 501, "meter.energy")) == [("agent_down", 700, 720.7, ["*"], "unknown", {"total": 40, "reject": 2})]
 
 
+def test_a_restarted_agent_waits_until_each_device_has_answered_or_not(bench):
+    """Connecting takes machine time: however late a device answers, what it makes up for stands in the agent's gap."""
+    bench.see(699, 1998)
+    bench.see(699, 30, "plc1.reject")
+    bench.see(699, 500, "meter.energy")
+    bench.restart(700, 720)
+    bench.up(721, device="meter")
+    bench.see(721, 520, "meter.energy")
+    assert gaps(bench.tick(760)) == []
+    bench.up(765)
+    bench.see(765, 2100)
+    assert gaps(bench.see(765, 35, "plc1.reject")) == [("agent_down", 700, 765, ["*"], "unknown", {"total": 102, "reject": 5})]
+
+
 def test_agent_down_inside_a_link_loss_is_two_gaps_and_one_count(bench):
     """A loss that was open when the agent stopped goes on; what is recovered stands in the device's gap alone."""
     bench.down(462, last_good=450)
     bench.tick(465, final=True)
     bench.restart(465, 470)
-    assert gaps(bench.tick(479)) == []
-    assert gaps(bench.tick(480)) == [("agent_down", 465, 470, ["*"], "unknown", {})]
+    bench.down(471, last_good=None)
+    bench.up(471, device="meter")
+    assert gaps(bench.tick(480)) == []
+    assert gaps(bench.tick(481)) == [("agent_down", 465, 470, ["*"], "unknown", {})]
     bench.up(481)
     bench.see(481, 1062)
     assert gaps(bench.see(481, 33, "plc1.reject")) == [("comm_loss", 450, 481, ["plc1.*"], "unknown", {"total": 62, "reject": 3})]
