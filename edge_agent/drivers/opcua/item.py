@@ -15,11 +15,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal
 
+import structlog
 from asyncua import ua
 
 from edge_agent.drivers.opcua.address import NodeAddress, Step, parse_node, parse_path
 from edge_agent.drivers.opcua.config import OpcUaConfig, OpcUaTag
-from edge_agent.drivers.opcua.pace import Pace, sampling
+from edge_agent.drivers.opcua.pace import Asked, Pace, sampling
 from edge_agent.drivers.opcua.session import Session, status_text
 from edge_agent.drivers.opcua.wire import Columns
 from edge_agent.model.reading import Tag
@@ -32,6 +33,8 @@ NO_FILTER: Final = frozenset({
     ua.StatusCodes.BadMonitoredItemFilterUnsupported, ua.StatusCodes.BadMonitoredItemFilterInvalid, ua.StatusCodes.BadFilterNotAllowed,
     ua.StatusCodes.BadDeadbandFilterInvalid,
 })  # fmt: skip
+
+_log = structlog.get_logger()
 
 
 class Item:
@@ -112,9 +115,25 @@ async def _create(session: Session, subscription: int, items: Sequence[Item], pu
     results = await session.monitor(subscription, [item.request(publishing, speed) for item in items]) if items else []
     for item, result in zip(items, results, strict=True):
         if not result.StatusCode.value >> 31:
-            session.compare_revised(item.tag.name, sampling(item.tag.period, publishing, speed), result)
             item.works(result.MonitoredItemId)
+    _compare([sampling(item.tag.period, publishing, speed) for item in items], results, items)
     return [result.StatusCode.value for result in results]
+
+
+def _compare(asked: Sequence[Asked], given: Sequence[ua.MonitoredItemCreateResult], items: Sequence[Item]) -> None:
+    """Say once for all items when the server gives clearly less than was asked for: slower samples, or a shorter queue."""
+    less = [
+        (item.tag.name, wish, result)
+        for item, wish, result in zip(items, asked, given, strict=True)
+        if not result.StatusCode.value >> 31
+        and (result.RevisedSamplingInterval > 1.5 * wish.sampling_ms or result.RevisedQueueSize < wish.queue)
+    ]
+    if less:
+        name, wish, result = max(less, key=lambda one: one[2].RevisedSamplingInterval / one[1].sampling_ms)
+        _log.info(
+            "opcua.revised", tags=len(less), worst=name, sampling_ms=wish.sampling_ms, revised_ms=result.RevisedSamplingInterval,
+            queue=wish.queue, revised_queue=result.RevisedQueueSize,
+        )  # fmt: skip
 
 
 async def read(session: Session, items: Sequence[Item], *, whole: bool = False) -> Columns:

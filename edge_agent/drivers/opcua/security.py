@@ -15,6 +15,8 @@ from edge_agent.drivers.opcua.guard import MAX_CHUNK, MAX_MESSAGE, Guard, Guarde
 from edge_agent.model.errors import ConfigError
 
 _SHORTEST_WATCHDOG: Final = 10.0
+_SESSION_TIMEOUT: Final = 60_000
+"""Milliseconds after which the server forgets a session that nobody closed: an agent that is killed leaves none behind for long."""
 
 
 class GuardedClient(Client):
@@ -28,6 +30,7 @@ class GuardedClient(Client):
         self.nodes = Shortcuts(self.uaclient.session)
         self.max_messagesize = MAX_MESSAGE
         self.max_chunkcount = MAX_MESSAGE // MAX_CHUNK + 1
+        self.session_timeout = _SESSION_TIMEOUT
         self.name = self.description = "edge-agent"
         self.application_uri = self.product_uri = "urn:edge-agent"
 

@@ -18,7 +18,6 @@ from asyncua.ua.uaerrors import UaError, UaStatusCodeError
 
 from edge_agent.drivers.opcua.address import NodeAddress, Step
 from edge_agent.drivers.opcua.guard import Guard
-from edge_agent.drivers.opcua.pace import Asked
 from edge_agent.drivers.opcua.security import GuardedClient
 from edge_agent.drivers.opcua.variant import DecodeError
 from edge_agent.drivers.opcua.wire import Columns, Message, read_response, republish_response
@@ -109,8 +108,9 @@ class Session:
         """Close session and channel within that many seconds, then drop whatever is left."""
         client, protocol = self.client, self.client.uaclient.protocol
         try:
-            async with asyncio.timeout(within):
-                await client.disconnect()
+            if protocol is not None and not protocol.is_closed:
+                async with asyncio.timeout(within):
+                    await client.disconnect()
         except (TimeoutError, OSError, UaError) as error:
             self._log.debug("opcua.teardown", error=str(error))
         finally:
@@ -119,6 +119,7 @@ class Session:
                 if task is not None:
                     task.cancel()
             await asyncio.gather(*(task for task in tasks if task is not None), return_exceptions=True)
+            client.disconnect_socket()
             if protocol is not None and protocol.transport is not None:
                 protocol.transport.abort()
 
@@ -268,15 +269,6 @@ class Session:
             if len(response.Results) != 1:
                 raise DisconnectedError(f"write: {len(response.Results)} results for one value")
         return int(response.Results[0].value)
-
-    def compare_revised(self, name: str, asked: Asked, result: ua.MonitoredItemCreateResult) -> None:
-        """Say once for a tag when the server gives clearly less than was asked for: slower samples, or a shorter queue."""
-        slower = result.RevisedSamplingInterval > 1.5 * asked.sampling_ms
-        if slower or result.RevisedQueueSize < asked.queue:
-            self._log.info(
-                "opcua.revised", tag=name, sampling_ms=round(asked.sampling_ms, 3), revised_ms=result.RevisedSamplingInterval,
-                queue=asked.queue, revised_queue=result.RevisedQueueSize,
-            )  # fmt: skip
 
     async def republish(self, subscription: int, sequence: int) -> Message | None:
         """Return a notification that was lost on the way, None when the server has it no more."""

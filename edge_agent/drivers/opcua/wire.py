@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
-from typing import Final, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from edge_agent.drivers.opcua.variant import (
     SCALARS,
@@ -187,6 +187,18 @@ def _append_run(out: Columns, shape: _Shape, rows: Sequence[tuple[object, ...]],
         times.extend([nanoseconds(ticks) for ticks in columns[place]] if place >= 0 else zeros)
 
 
+def _append_single(out: Columns, shape: _Shape, fields: tuple[Any, ...], lead: str) -> None:
+    kind, status, source, server = shape[1:]
+    if lead:
+        out.handles.append(fields[0])
+    scalar = kind in SCALARS
+    out.types.append(kind if scalar else 0)
+    out.values.append(fields[len(lead)] if scalar else None)
+    out.status.append(fields[status] if status >= 0 else 0)
+    out.source.append(nanoseconds(fields[source]) if source >= 0 else 0)
+    out.server.append(nanoseconds(fields[server]) if server >= 0 else 0)
+
+
 def _append_one(body: bytes, pos: int, mask: int, out: Columns) -> int:
     """Decode one record after its mask byte, which carries a value of no fixed size; returns the position after."""
     kind, value, pos = variant(body, pos)
@@ -216,6 +228,11 @@ def _records(body: bytes, pos: int, count: int, lead: str, out: Columns) -> int:
             count -= 1
             continue
         size = shape.layout.size
+        if count == 1 or body[at + size : at + size + 2] != body[at : at + 2]:
+            # The next record looks different: a run of one costs less by itself.
+            _append_single(out, shape, shape.layout.unpack_from(body, pos), lead)
+            pos, count = pos + size, count - 1
+            continue
         run = _run_length(body, at, size, min(count, (len(body) - pos) // size), two=kind != _NO_VALUE)
         if run < 1:
             raise DecodeError(f"a value of {size} bytes announced at {pos}, {len(body) - pos} left")
