@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
+import structlog
 
 from edge_agent import __version__
 from edge_agent.agent.collect import Collector
 from edge_agent.agent.unit import Unit
 from edge_agent.events import snapshot
 from edge_agent.model.equipment import EquipmentPath
+from edge_agent.model.errors import RejectedError
 from edge_agent.model.instant import iso
 from edge_agent.ports import Buffer, Document, PlantClock, Sink
 from edge_agent.publish.topics import Topics
@@ -50,6 +52,7 @@ class Announcer:
         self._units = units
         self._collectors = collectors
         self._session = session
+        self._log = structlog.get_logger()
         self.meta: Callable[[Unit], bytes] = lambda _: b"{}"
 
     def status(self, word: str) -> Document:
@@ -86,18 +89,25 @@ class Announcer:
         }
         return Document(self._topics.status, msgspec.json.encode(content))
 
+    async def send(self, sink: Sink, document: Document) -> None:
+        """Send one document; one that the broker will never take is told to the log, and everything else goes on."""
+        try:
+            await sink.announce(document)
+        except RejectedError as error:
+            self._log.error("announce.rejected", topic=document.topic, reason=str(error))
+
     async def birth(self, sink: Sink) -> None:
         """Announce everything once, in the order a subscriber needs it: status, meta, state."""
-        await sink.announce(self.status("online"))
+        await self.send(sink, self.status("online"))
         for path, unit in self._units.items():
-            await sink.announce(Document(self._topics.meta(path), self.meta(unit)))
+            await self.send(sink, Document(self._topics.meta(path), self.meta(unit)))
         await self._states(sink)
 
     async def farewell(self, sink: Sink) -> None:
         """Say goodbye: last states and checkpoints, then status offline, so that nobody waits for the will."""
         await self._states(sink)
         await self.checkpoints(sink)
-        await sink.announce(self.status("offline"))
+        await self.send(sink, self.status("offline"))
 
     async def run(self, sink: Sink) -> None:
         """Keep the documents current until cancelled."""
@@ -110,10 +120,10 @@ class Announcer:
             current = self.status("online")
             if _without_time(current) != _without_time(status):
                 status = current
-                await sink.announce(current)
+                await self.send(sink, current)
             if time.monotonic() - refreshed > _REFRESH:
                 refreshed = time.monotonic()
-                await sink.announce(self.status("online"))
+                await self.send(sink, self.status("online"))
                 await self._states(sink)
                 await self.checkpoints(sink)
 
@@ -136,7 +146,7 @@ class Announcer:
             payload = snapshot.state_document(
                 unit.picture, unit=unit.name, time=self._clock.now(), epoch=self._buffer.epoch, seq=last
             )
-            await sink.announce(Document(self._topics.state(path), payload, expiry=_EXPIRY))
+            await self.send(sink, Document(self._topics.state(path), payload, expiry=_EXPIRY))
 
     async def checkpoints(self, sink: Sink) -> None:
         """Announce per event stream what was made and what was sent, with running totals."""
@@ -152,7 +162,7 @@ class Announcer:
                 last_seq=last,
                 published_seq=published,
             )
-            await sink.announce(Document(self._topics.checkpoint(unit.name), payload))
+            await self.send(sink, Document(self._topics.checkpoint(unit.name), payload))
 
 
 def _without_time(document: Document) -> bytes:

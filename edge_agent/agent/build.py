@@ -16,8 +16,8 @@ from edge_agent.agent.unit import Unit
 from edge_agent.config.schema import AgentConfig
 from edge_agent.drivers import catalog as drivers
 from edge_agent.events import catalog as events
-from edge_agent.events.shift import Calendar
 from edge_agent.events.meta import meta_document
+from edge_agent.events.shift import Calendar
 from edge_agent.model.equipment import EquipmentPath
 from edge_agent.model.reading import Tag
 from edge_agent.ports import Buffer, DeviceWiring, Driver, PlantClock

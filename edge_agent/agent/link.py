@@ -20,6 +20,10 @@ _STEADY = 10.0
 """A connection that held this many machine seconds starts the back-off anew; a shorter one goes on with it."""
 
 
+_SLOW = 30.0
+"""Machine seconds between tries where only a person can change the answer."""
+
+
 class Link:
     """Whether one endpoint is up, told to the log on each turn only."""
 
@@ -59,6 +63,7 @@ async def keep_open(
     ``lost`` is awaited at every failed try; ``delays`` gives machine seconds and starts anew after a connection that held.
     """
     waits = delays()
+    slow = False
     clock = asyncio.get_running_loop().time
     while True:
         opened = None
@@ -72,5 +77,6 @@ async def keep_open(
             if opened is not None and clock() - opened > _STEADY:
                 waits = delays()
             link.went_down(str(error))
+            slow = error.slow
             await lost(error)
-        await asyncio.sleep(next(waits))
+        await asyncio.sleep(_SLOW if slow else next(waits))

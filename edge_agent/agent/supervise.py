@@ -150,9 +150,8 @@ class Agent:
             request = await sink.request()
             answer = await self._answer(parts, sink, request)
             if request.reply is not None:
-                await sink.announce(
-                    Document(request.reply, msgspec.json.encode(answer), retain=False, correlation=request.correlation)
-                )
+                reply = Document(request.reply, msgspec.json.encode(answer), retain=False, correlation=request.correlation)
+                await parts.announcer.send(sink, reply)
 
     async def _answer(self, parts: Parts, sink: Sink, request: Request) -> dict[str, Any]:
         if request.command != "resend":

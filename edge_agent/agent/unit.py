@@ -22,6 +22,9 @@ from edge_agent.ports import Buffer, PlantClock
 _HEARTBEAT = 10.0
 """Machine seconds after which the last-seen time is stored although nothing else changed."""
 
+_LONG_AWAY = 86_400 * NS
+"""Plant ns that are caught up boundary by boundary; a clock that was set further ahead than this (NTP after a start in 1970) goes on from now."""
+
 _RETRY = 0.5
 
 
@@ -103,9 +106,12 @@ class Unit:
     def _due(self, now: int) -> list[Tick]:
         """Return the ticks that have come due: each declared boundary, and the newest whole second (one is enough after a pause)."""
         ticks: list[Tick] = []
+        newest = now // NS * NS
+        if now - self._next_tick > _LONG_AWAY:
+            self._next_tick = newest
         while self._next_tick <= now:
             boundary = self._fold.next_boundary(self._next_tick - 1)
-            second = now // NS * NS
+            second = max(self._next_tick, newest)  # a boundary may lie behind the newest second
             ticks.append(Tick(min(boundary, second) if boundary is not None else second))
             self._next_tick = ticks[-1].time // NS * NS + NS
             following = self._fold.next_boundary(ticks[-1].time)

@@ -17,7 +17,13 @@ class ConfigError(EdgeAgentError):
 
 
 class DisconnectedError(EdgeAgentError):
-    """The connection is gone or never came up; only ``agent/link.py`` reacts, by opening a new one."""
+    """The connection is gone or never came up; only ``agent/link.py`` reacts, by opening a new one.
+
+    ``slow``: the other side answered and refused for a reason that only a person can change (credentials, access list), so
+    that trying again at once is hammering.
+    """
+
+    slow = False
 
 
 class RejectedError(EdgeAgentError):

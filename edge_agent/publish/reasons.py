@@ -14,9 +14,12 @@ from typing import Literal
 from edge_agent.model.errors import DisconnectedError
 
 Outcome = Literal["delivered", "unheard", "again", "never"]
-"""``unheard`` = delivered, but nobody subscribes; ``again`` = may succeed later; ``never`` = this message will not be taken."""
+"""``unheard`` = delivered, but nobody subscribes; ``again`` = may succeed later; ``never`` = this message will not be taken.
 
-_NEVER = frozenset({0x87, 0x90, 0x95, 0x99})
+``not authorised`` (0x87) is ``again``: a wrong access list is mended by a person, and nothing may be lost until then.
+"""
+
+_NEVER = frozenset({0x90, 0x95, 0x99})
 _SLOW = frozenset({0x85, 0x86, 0x87, 0x8A, 0x8C, 0x8E, 0x9D})
 
 _NAMES = {

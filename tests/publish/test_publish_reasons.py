@@ -11,7 +11,7 @@ from edge_agent.publish.reasons import OtherVersionError, RefusedError, outcome,
 @pytest.mark.parametrize(
     ("code", "expected"),
     [(0x00, "delivered"), (0x10, "unheard"), (0x80, "again"), (0x83, "again"), (0x97, "again"), (0x91, "again"), (0xFF, "again"),
-     (0x87, "never"), (0x90, "never"), (0x95, "never"), (0x99, "never")],
+     (0x87, "again"), (0x90, "never"), (0x95, "never"), (0x99, "never")],
 )  # fmt: skip
 def test_what_an_acknowledgement_means(code, expected):
     """Success finishes, some codes are for ever, everything else may change."""
