@@ -105,6 +105,12 @@ class FakeDriver:
         self._handed: list[Batch] = []
         self._error: DisconnectedError | None = None
         self._something = asyncio.Event()
+        self._reading = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything was delivered and accepted, and the next read waits."""
+        return self._reading and not self._waiting
 
     def put(self, *batches: Batch) -> None:
         """Have ``batches`` delivered by the next read."""
@@ -119,8 +125,9 @@ class FakeDriver:
     async def read(self) -> Sequence[Batch]:
         """Accept what was handed out before, then wait for more."""
         self.accepted += self._handed
-        self._handed = []
+        self._handed, self._reading = [], True
         await self._something.wait()
+        self._reading = False
         if not self._waiting and self._error is not None:
             raise self._error
         self._handed, self._waiting = self._waiting, []
