@@ -18,7 +18,8 @@ from edge_agent.model.stream import Entry
 
 ClockState = Literal["synced", "unsynced", "holdover"]
 
-_SAFE = 2**53 - 1  # the largest integer that every JSON reader keeps (RFC 8259, 6)
+SAFE = 2**53 - 1
+"""The largest integer that every JSON reader keeps (RFC 8259, 6)."""
 _PLAIN = (str, bool, type(None))
 _ENCODER = msgspec.json.Encoder()
 
@@ -28,19 +29,22 @@ def full_type(name: str, prefix: str) -> str:
     return f"{prefix}.{name}.v1"
 
 
-def json_value(value: Any) -> Any:
-    """Return ``value`` as every JSON reader keeps it: large integers and non-finite numbers as text, containers likewise inside."""
+def json_value(value: Any, flaws: list[float] | None = None) -> Any:
+    """Return ``value`` as every JSON reader keeps it: large integers and non-finite numbers as text, containers likewise inside.
+
+    What was not finite is added to ``flaws``.
+    """
     kind = value.__class__
     if kind in _PLAIN:
         return value
     if kind is int:
-        return value if -_SAFE <= value <= _SAFE else str(value)
+        return value if -SAFE <= value <= SAFE else str(value)
     if kind is float:
-        return value if isfinite(value) else _not_finite(value)
+        return value if isfinite(value) else _not_finite(value, flaws)
     if kind is dict:
-        return {name: json_value(member) for name, member in value.items()}
+        return {name: json_value(member, flaws) for name, member in value.items()}
     if kind is list or kind is tuple:
-        return [json_value(member) for member in value]
+        return [json_value(member, flaws) for member in value]
     return value
 
 
@@ -51,8 +55,9 @@ def encode(
 
     ``clock`` says whether the agent's clock could be believed when it was recorded.
     """
-    data = json_value(event.data)
-    good = event.quality is Quality.GOOD and not _holds_not_finite(event.data)
+    flaws: list[float] = []
+    data = json_value(event.data, flaws)
+    good = event.quality is Quality.GOOD and not flaws
     body = _ENCODER.encode(
         {
             **data,
@@ -81,16 +86,9 @@ def _times(event: ProductionEvent, recorded: int, clock: ClockState) -> dict[str
     }
 
 
-def _not_finite(value: float) -> str:
+def _not_finite(value: float, flaws: list[float] | None) -> str:
+    if flaws is not None:
+        flaws.append(value)
     if value != value:  # noqa: PLR0124 - what NaN is
         return "NaN"
     return "Infinity" if value > 0 else "-Infinity"
-
-
-def _holds_not_finite(value: Any) -> bool:
-    kind = value.__class__
-    if kind is float:
-        return not isfinite(value)
-    if kind is dict:
-        return any(map(_holds_not_finite, value.values()))
-    return (kind is list or kind is tuple) and any(map(_holds_not_finite, value))

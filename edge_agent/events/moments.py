@@ -188,7 +188,7 @@ class _Intake:
         standing = clock.standing or 0
         if batch.snapshots:
             self._with_snapshots(route, batch, before, standing)
-        elif not route.wanted.isdisjoint(batch.tags):
+        elif route.wanted and not route.wanted.isdisjoint(batch.tags):
             rows = list(compress(range(len(batch.tags)), map(route.listened.__getitem__, batch.tags)))
             self._plain(rows, route, batch, before, standing)
 

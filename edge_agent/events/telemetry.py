@@ -15,11 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import compress
+from math import isfinite
+from typing import Any
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from edge_agent.events.encode import full_type, json_value
+from edge_agent.events.encode import SAFE, full_type, json_value
 from edge_agent.events.moments import Tick
 from edge_agent.model.instant import NS, iso
 from edge_agent.model.quantity import Duration
@@ -117,17 +119,17 @@ class Telemetry:
 
 
 def _chunk(batch: Batch, route: _Route) -> _Chunk:
-    """Return the wanted rows of a batch; the rows of trigger groups are records, not samples."""
+    """Return the wanted rows of a batch, column by column; the rows of trigger groups are records, not samples."""
     mask = list(map(route.wanted.__getitem__, batch.tags))
     for part in batch.snapshots:
         mask[part.start : part.stop] = [False] * (part.stop - part.start)
-    tags = list(map(route.column.__getitem__, compress(batch.tags, mask)))
+    columns = (batch.tags, batch.source, batch.server, batch.values, batch.quality)
+    if not all(mask):
+        columns = tuple(list(compress(column, mask)) for column in columns)  # type: ignore[assignment]  # the same types, thinned
+    tags, source, server, values, quality = columns
     received = batch.received
-    times = [
-        source or server or received
-        for source, server in zip(compress(batch.source, mask), compress(batch.server, mask), strict=True)
-    ]
-    return _Chunk(tags, times, list(compress(batch.values, mask)), list(compress(batch.quality, mask)))
+    times = [own or theirs or received for own, theirs in zip(source, server, strict=True)] if 0 in source else source
+    return _Chunk(list(map(route.column.__getitem__, tags)), times, values, quality)
 
 
 def _messages(chunks: Sequence[_Chunk]) -> Iterator[_Chunk]:
@@ -146,8 +148,10 @@ def _messages(chunks: Sequence[_Chunk]) -> Iterator[_Chunk]:
         yield _Chunk(tags[part], times[part], values[part], quality[part])
 
 
-def _publishable(rows: _Chunk) -> tuple[list[object], list[int]]:
+def _publishable(rows: _Chunk) -> tuple[Sequence[object], Sequence[int]]:
     """Return values and qualities as JSON can carry them: without a value where the sample is bad, and bad where there is no number."""
+    if not any(rows.quality) and _all_plain(rows.values):
+        return rows.values, rows.quality
     values: list[object] = []
     quality = list(rows.quality)
     for place, value in enumerate(rows.values):
@@ -155,3 +159,11 @@ def _publishable(rows: _Chunk) -> tuple[list[object], list[int]]:
             quality[place] = 2
         values.append(None if quality[place] == 2 else value if value.__class__ is float else json_value(value))
     return values, quality
+
+
+def _all_plain(values: Sequence[Any]) -> bool:
+    """Tell, without looking at them one by one, that all values are numbers which JSON carries as they are."""
+    try:
+        return isfinite(sum(values)) and max(values) <= SAFE and min(values) >= -SAFE
+    except (TypeError, OverflowError):
+        return False
