@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import socket
 import sys
 import time
@@ -178,7 +179,14 @@ class Stage:
         return [*arguments, "--faults"] if self.faults else arguments
 
     def _proxy(self) -> list[str]:
-        arguments = ["-m", "simulators.faults", "--listen", str(self.ports["plc_link"]), "--target", f"127.0.0.1:{self.ports['plc']}"]
+        arguments = [
+            "-m",
+            "simulators.faults",
+            "--listen",
+            str(self.ports["plc_link"]),
+            "--target",
+            f"127.0.0.1:{self.ports['plc']}",
+        ]
         arguments += ["--clock", str(self.clock_file), "--ledger", str(self.folder / "plc_link.ledger")]
         for begin, end in self.windows("link_cuts"):
             arguments += ["--cut", f"{begin:g}-{end:g}"]
@@ -226,6 +234,12 @@ class Stage:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port below the range that the kernel gives to outgoing connections, so that none of those takes it meanwhile."""
+    while True:
+        port = random.randrange(20_000, 32_000)  # noqa: S311 - any free one
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
