@@ -56,6 +56,7 @@ class RecordingVFS(apsw.VFS):
         """Register under ``name``."""
         self.name = name
         self.log: list[Operation] = []
+        self.repeated_syncs = 0
         self.fault: Callable[[str, str], None] = lambda operation, name: None
         super().__init__(name, "")
 
@@ -77,7 +78,7 @@ class RecordingFile(apsw.VFSFile):
 
     def __init__(self, vfs: RecordingVFS, name: object, flags: list[int], label: str) -> None:
         """Open it in the system's VFS."""
-        self._vfs, self._label = vfs, label
+        self._vfs, self._label, self._failed = vfs, label, False
         super().__init__("", name, flags)
 
     def xWrite(self, data, offset):
@@ -93,8 +94,11 @@ class RecordingFile(apsw.VFSFile):
         self._vfs.log.append(Truncate(self._label, size))
 
     def xSync(self, flags):
-        """Log the sync; the test's own files need none."""
+        """Log the sync; the test's own files need none. A sync on a handle whose sync has failed proves nothing and is counted."""
+        self._vfs.repeated_syncs += self._failed
+        self._failed = True
         self._vfs.fault("sync", self._label)
+        self._failed = False
         self._vfs.log.append(Sync(self._label))
 
 

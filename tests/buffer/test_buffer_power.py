@@ -215,6 +215,7 @@ def test_a_failure_that_passes_is_not_noticed(tmp_path, vfs, make: Callable[[], 
     vfs.fault = fault = make()
     assert bench.append(("a", 4), ("b", 1)) == [Custody.DURABLE] * 2
     assert fault.hits > 0
+    assert vfs.repeated_syncs == 0, "a failed fsync was repeated on the same handle"
     bench.append(("a", 2))
     assert examine(bench.outbox) == {"a": 9, "b": 3}
     bench.outbox.close(bench.now)
@@ -241,6 +242,7 @@ def test_a_disk_that_stays_out_of_order_is_said_and_survived(tmp_path, vfs, make
     vfs.fault = lambda operation, name: None
     bench.turn()
     assert bench.outbox.stats().healthy
+    assert vfs.repeated_syncs == 0, "a failed fsync was repeated on the same handle"
     assert examine(bench.outbox) == {"a": 8, "b": 7}
     bench.append(("a", 1))
     bench.outbox.close(bench.now)

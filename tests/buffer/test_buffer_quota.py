@@ -9,7 +9,7 @@ from pathlib import Path
 from edge_agent.buffer.config import BufferConfig
 from edge_agent.buffer.numbering import Group
 from edge_agent.buffer.outbox import Outbox
-from edge_agent.model.stream import Checkpoint, Custody, Entry, Record
+from edge_agent.model.stream import Checkpoint, Custody, Entry, Record, RecordKey
 
 SIZE = 4 << 20
 
@@ -192,3 +192,31 @@ def test_a_wish_to_send_again_is_given_up_for_room(tmp_path):
     records = filler.waiting("E")
     gap = json.loads(records[0].entry.body)
     assert (gap["seq_from"], covered(records)) == (101, list(range(101, 12_102)))
+
+
+def test_nothing_is_declared_lost_that_was_delivered(tmp_path):
+    """Numbers delivered out of order split the range: the loss records cover what is between them and no more."""
+    filler = Filler(tmp_path)
+    filler.append(events=100)
+    epoch = filler.outbox.committer.epoch
+    filler.outbox.settle([RecordKey("filler", epoch, seq) for seq in (10, 20)], [])
+    for _ in range(60):
+        filler.append(events=200)
+    records = filler.waiting("E")
+    assert [record.key.seq for record in records[:2]] == [9, 19]
+    assert covered(records) == [seq for seq in range(1, 12_101) if seq not in {10, 20}]
+
+
+def test_numbers_go_on_when_every_record_is_gone(tmp_path):
+    """A number is never used again, not even after the last record was delivered, deleted and the store opened anew."""
+    filler = Filler(tmp_path, resend_window="1ms")
+    filler.append(events=5)
+    filler.outbox.settle([record.key for record in filler.waiting("E")], [])
+    filler.append()
+    filler.append()
+    assert filler.outbox.heads()["filler"] == (6, 5, 5)
+    filler.outbox.close(filler.now)
+    filler.outbox = Outbox(filler.outbox._config, filler.now, prefix="edgeagent")
+    assert filler.outbox.heads()["filler"] == (6, 5, 5)
+    filler.append(events=1)
+    assert [record.key.seq for record in filler.waiting("E")] == [6]
