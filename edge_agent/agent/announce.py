@@ -18,7 +18,7 @@ from edge_agent.agent.collect import Collector
 from edge_agent.agent.unit import Unit
 from edge_agent.events import snapshot
 from edge_agent.model.equipment import EquipmentPath
-from edge_agent.model.errors import RejectedError
+from edge_agent.model.errors import RejectedError, StorageError
 from edge_agent.model.instant import iso
 from edge_agent.ports import Buffer, Document, PlantClock, Sink
 from edge_agent.publish.topics import Topics
@@ -136,8 +136,17 @@ class Announcer:
         for wait in waits:
             wait.cancel()
 
+    async def _heads(self) -> Mapping[str, tuple[int, int, int]] | None:
+        """Return where the streams stand; None while the store cannot be read: then these documents wait, and the agent goes on."""
+        try:
+            return await self._buffer.heads()
+        except StorageError as error:
+            self._log.debug("announce.waits", reason=str(error))  # the buffer has told the log that it is in trouble
+            return None
+
     async def _states(self, sink: Sink, *, changed_only: bool = False) -> None:
-        heads = await self._buffer.heads()
+        if (heads := await self._heads()) is None:
+            return
         for path, unit in self._units.items():
             if changed_only and not unit.changed.is_set():
                 continue
@@ -150,7 +159,8 @@ class Announcer:
 
     async def checkpoints(self, sink: Sink) -> None:
         """Announce per event stream what was made and what was sent, with running totals."""
-        heads = await self._buffer.heads()
+        if (heads := await self._heads()) is None:
+            return
         for unit in self._units.values():
             first, last, published = heads.get(unit.name, (1, 0, 0))
             payload = snapshot.checkpoint_document(
