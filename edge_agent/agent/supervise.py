@@ -25,7 +25,7 @@ from edge_agent.agent.link import Link, keep_open
 from edge_agent.agent.notify import notify, watchdog_seconds
 from edge_agent.buffer.sqlite import open_buffer
 from edge_agent.config.schema import AgentConfig
-from edge_agent.model.errors import DisconnectedError
+from edge_agent.model.errors import DisconnectedError, StorageError
 from edge_agent.ports import Document, PlantClock, Request, Sink
 from edge_agent.publish import mqtt
 
@@ -107,15 +107,14 @@ class Agent:
         await parts.journal.stopped()
         if self._out.up:
             await drained(parts.buffer, GRACE)
-        self._finish.set()
-        await asyncio.wait([out], timeout=_CLOSE)
+            self._finish.set()
+            await asyncio.wait([out], timeout=_CLOSE)
 
     # -- links ---------------------------------------------------------------------------------------------------
 
     async def _link(self, parts: Parts, index: int) -> None:
         collector, endpoint = parts.collectors[index], parts.endpoints[index]
         await keep_open(Link(endpoint.name, "device"), endpoint.open, collector.run, collector.lost, self._delays)
-        await asyncio.Event().wait()  # ended by stop: the supervisor cancels it
 
     async def _publish(self, parts: Parts) -> None:
         settings = self._config.agent
@@ -139,7 +138,6 @@ class Agent:
             await parts.announcer.farewell(sink)
 
         await keep_open(self._out, open_, use, lost, self._delays)
-        await asyncio.Event().wait()
 
     def _delays(self) -> Iterator[float]:
         return delays(self._random)
@@ -162,7 +160,10 @@ class Agent:
         except msgspec.MsgspecError as error:
             self._log.warning("request.refused", command=request.command, reason=str(error))
             return {"ok": False, "error": str(error)}
-        resent = await parts.buffer.resend("mqtt", wanted.stream, wanted.epoch, wanted.from_seq, wanted.to_seq)
+        try:
+            resent = await parts.buffer.resend("mqtt", wanted.stream, wanted.epoch, wanted.from_seq, wanted.to_seq)
+        except StorageError as error:  # the buffer has told the log; whoever asked may ask again
+            return {"ok": False, "error": str(error)}
         parts.forwarder.start_over()
         self._log.info("request.resend", stream=wanted.stream, first=wanted.from_seq, last=wanted.to_seq, resent=resent)
         expired = wanted.to_seq - wanted.from_seq + 1 - resent
