@@ -87,7 +87,7 @@ async def test_a_quarantine_is_declared_in_stream_and_log(buffer):
         async with collecting(unit) as driver:
             driver.put(scan(8, 100, up=True), scan(9, 166))
             await until(lambda: unit.quarantined is not None)
-            await until(lambda: not driver._waiting)
+            await until(lambda: driver.idle)
     (gap,) = [body(entry) for entry in await stored(buffer) if short(entry) == "collection.gap"]
     assert (gap["reason"], gap["interval"], gap["tags"], gap["lost"]) == ("rule_error", [iso(at(9)), None], ["*"], "unknown")
     assert "broken" in gap["error"]
