@@ -166,7 +166,15 @@ def test_samples_that_a_read_overtook_are_dropped_for_a_while() -> None:
     floors = Floors()
     floors.raise_to(rows_of((0, 5, 100)), until=2.0)
     assert floors.admitted(rows_of((0, 4, 90), (0, 5, 100), (1, 1, 50), (0, 6, 110)), 1.0).values == [1, 6]
+    floors.raise_to(rows_of((0, 5, 100)), until=2.0)
     assert floors.admitted(rows_of((0, 3, 80)), 2.5).values == [3]
+
+
+def test_without_times_a_value_that_returns_is_still_news() -> None:
+    """A device without timestamps that goes 5, 6, 5 after a Read of 5 is reported as it goes."""
+    floors = Floors()
+    floors.raise_to(rows_of((0, 5, 0)), until=2.0)
+    assert floors.admitted(rows_of((0, 5, 0), (0, 6, 0), (0, 5, 0)), 1.0).values == [6, 5]
 
 
 def inbox(limit: int = 4) -> tuple[Inbox, list[Receipt], list[str]]:

@@ -16,7 +16,7 @@ from opcua_plant import Plc, Proxy, WallClock, config, free_port, reading
 
 from edge_agent.drivers.opcua.driver import connect
 from edge_agent.drivers.opcua.pace import Pace
-from edge_agent.model.errors import DisconnectedError
+from edge_agent.model.errors import ConfigError, DisconnectedError
 from edge_agent.model.reading import Boot, ClockOffset, DeviceUp, Gap, TagStatus
 from edge_agent.ports import DeviceWiring, Trigger
 
@@ -190,7 +190,10 @@ async def test_a_trigger_group_is_one_snapshot(plc: Plc) -> None:
         await reader.until(lambda r: len(snapshots(r)) == 2)
         assert snapshots(reader)[1] == ("record", [1, 0], [2, "S2"])
         await plc.write(serial, "S3", ua.VariantType.String)
-        await reader.until(lambda r: "S3" in r.values("serial"))
+        await plc.write(seq, 2, status=ua.StatusCodes.UncertainLastUsableValue)
+        await reader.until(lambda r: "S3" in r.values("serial") and ("seq", 2, 1, "UncertainLastUsableValue") in r.rows())
+        await plc.write(serial, "S4", ua.VariantType.String)
+        await reader.until(lambda r: "S4" in r.values("serial"))
         assert len(snapshots(reader)) == 2
 
 
@@ -356,6 +359,15 @@ async def test_a_deadband_is_left_to_the_server(plc: Plc) -> None:
             await plc.write(a, value)
         await reader.until(lambda r: 14.0 in r.values("a"))
         assert 10.5 not in reader.values("a")
+
+
+async def test_a_wiring_that_names_unknown_tags_is_refused(plc: Plc) -> None:
+    """A unit that asks for a tag the device does not have is a matter for the configuration, not a crash."""
+    with pytest.raises(ConfigError, match="plc has no tag b, c"):
+        async with reading(
+            config(plc.port, {"a": {"node": "s=A"}}), wiring=DeviceWiring((Trigger("g", "a", ("a", "b")),), frozenset({"c"}))
+        ):
+            pass
 
 
 async def test_no_server_is_a_lost_connection() -> None:

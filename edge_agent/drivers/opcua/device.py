@@ -26,6 +26,7 @@ from edge_agent.drivers.opcua.report import Reporter
 from edge_agent.drivers.opcua.session import CURRENT, STARTED, STATE, Session, status_text
 from edge_agent.drivers.opcua.subscribe import PublishLoop
 from edge_agent.drivers.opcua.wire import Columns
+from edge_agent.model.errors import ConfigError
 from edge_agent.model.reading import ClockOffset, DeviceUp, Notice, Quality, TagStatus
 from edge_agent.ports import DeviceWiring, PlantClock
 
@@ -55,6 +56,7 @@ class Device:
         self._floors = Floors()
         self._groups = {group.name: group for group in wiring.triggers}
         self._triggers: dict[int, list[str]] = {}
+        self._check_names(wiring)
         for group in wiring.triggers:
             self._triggers.setdefault(self.by_name[group.trigger].handle, []).append(group.name)
         self._seen: dict[int, object] = {}
@@ -64,6 +66,14 @@ class Device:
         self._publishing = publishing_ms(config.publishing, self._clock.speed)
         self._subscription = 0
         self._log = structlog.get_logger().bind(device=self.name)
+
+    def _check_names(self, wiring: DeviceWiring) -> None:
+        """Raise ConfigError when units ask for tags that the device does not have."""
+        asked = {name for group in wiring.triggers for name in (group.trigger, *group.tags)} | wiring.acknowledge
+        if missing := sorted(asked - set(self.by_name)):
+            raise ConfigError(
+                f"{self.name} has no tag {', '.join(missing)}, which a unit asks for; add it under tags or mend the unit"
+            )
 
     # -- connecting ----------------------------------------------------------------------------------------------
 
@@ -118,7 +128,8 @@ class Device:
         """Take the rows of one notification message."""
         rows = self._own(rows)
         for handle, names in self._triggers.items():
-            self._look_at_trigger(rows, handle, names)
+            if handle in rows.handles:
+                self._look_at_trigger(rows, handle, names)
         rows = self._floors.admitted(rows, asyncio.get_running_loop().time())
         if not len(rows):
             self._loop.accept(receipt)
@@ -173,6 +184,7 @@ class Device:
 
     def _tag_lost(self, item: Item, why: str) -> TagStatus | None:
         """Set an item aside; returns the notice when this is news."""
+        self._floors.forget(item.handle)
         if not item.failed(why, asyncio.get_running_loop().time(), self._pace):
             return None
         self._log.warning("opcua.tag_lost", tag=item.tag.name, reason=why)

@@ -35,6 +35,10 @@ class Floors:
         for row, handle in enumerate(rows.handles):
             self._floors[handle] = _Floor(rows.source[row] or rows.server[row], _sample(rows, row), until)
 
+    def forget(self, handle: int) -> None:
+        """Expect no first sample of a tag any more: it is not subscribed."""
+        self._baseline.pop(handle, None)
+
     def admitted(self, rows: Columns, now: float) -> Columns:
         """Return the rows that are news at machine time ``now``."""
         if not self._baseline and not self._floors:
@@ -52,7 +56,10 @@ class Floors:
         if floor is None or floor.until < now:
             return True
         time = rows.source[row] or rows.server[row]
-        return sample != floor.sample and not 0 < time < floor.time
+        if 0 < time < floor.time:
+            return False
+        del self._floors[handle]  # what comes after this one is newer
+        return sample != floor.sample
 
 
 def _sample(rows: Columns, row: int) -> tuple[object, ...]:
