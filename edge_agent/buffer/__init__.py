@@ -1,6 +1,7 @@
 """The durable outbox and the rule state in one SQLite store; `open_buffer` opens it, `MemoryBuffer` is the same contract without a disk.
 
-Top to bottom: `sqlite` bridges the event loop to the one writer thread; `outbox` is what that thread does (commit policy, numbers,
-failure of the disk); `store` is the SQL of one open database; `schema` its tables; `evict`, `loss` and `ring` say what goes when
-there is no room, and how that is declared; `identity` keeps the lock, the epoch and what to do with a damaged file.
+Top to bottom: `sqlite` bridges the event loop to the one writer thread; `outbox` is what that thread does (when to commit, what to
+answer while the disk is out of order), `commit` how a batch reaches the disk, `delivery` what has left; `store` is the SQL over one
+`database`, `schema` its tables, `opening` and `salvage` how it is opened whatever happened to it; `numbering`, `loss` and `ring` are pure;
+`evict` says what goes when there is no room; `identity` keeps the lock and the epoch. The format stands in docs/buffer-format.md.
 """
