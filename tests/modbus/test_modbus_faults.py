@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from modbus_plc import Asked, Plc, ScaledClock, Send, Trick, device, frame, serving
@@ -133,12 +133,12 @@ def check(batch: Batch) -> None:
         assert index != 3 or (value & 0xFFFF) >> 4 == 301
 
 
-async def collect(driver: ModbusDriver, seconds: float) -> list[Batch]:
-    """Read for a while, or until the endpoint is lost; every row is checked."""
+async def collect(driver: ModbusDriver, seconds: float, enough: Callable[[list[Batch]], bool] = lambda _: False) -> list[Batch]:
+    """Read for a while, or until the endpoint is lost or there is enough; every row is checked."""
     batches: list[Batch] = []
     with contextlib.suppress(TimeoutError, DisconnectedError):
         async with asyncio.timeout(seconds):
-            while True:
+            while not enough(batches):
                 batches += await driver.read()
     for batch in batches:
         check(batch)
@@ -148,6 +148,13 @@ async def collect(driver: ModbusDriver, seconds: float) -> list[Batch]:
 def notices(batches: list[Batch], kind: type) -> list:
     """Return the notices of a kind, in order."""
     return [notice for batch in batches for notice in (*batch.before, *batch.after) if isinstance(notice, kind)]
+
+
+def invalid(batches: list[Batch]) -> list[Gap]:
+    """Return the gaps of discarded answers; a busy machine may overrun a grid of 20 ms and say so, which is no matter here."""
+    gaps = notices(batches, Gap)
+    assert {gap.reason for gap in gaps} <= {"invalid_reply", "sampling_overrun"}
+    return [gap for gap in gaps if gap.reason == "invalid_reply"]
 
 
 @contextlib.asynccontextmanager
@@ -162,15 +169,15 @@ async def test_no_fault_puts_a_value_under_another_tag(name: str) -> None:
     """One bad answer among good ones: its poll is discarded as a whole, the connection never used again, and the hole declared."""
     plc = Plc(value=Stamped(), tricks={13: TRICKS[name]})
     async with serving(plc), opened(plc) as driver:
-        batches = await collect(driver, 0.35)
+        batches = await collect(driver, 5, enough=lambda batches: bool(invalid(batches)))
     assert len([batch for batch in batches if len(batch)]) >= 8
-    gaps, down = notices(batches, Gap), notices(batches, DeviceDown)
+    gaps, down = invalid(batches), notices(batches, DeviceDown)
     if down:  # the only device is silent or gone: the link must open it anew
         assert name in {"late", "late, tid 0", "cut", "stall", "close"}
         assert down[0].last_good == max(batch.received for batch in batches if len(batch))
     else:
         assert plc.connections == 2
-        assert [gap.reason for gap in gaps] == ["invalid_reply"]
+        assert len(gaps) == 1
         before = [batch.received for batch in batches if len(batch) and batch.received <= gaps[0].since]
         assert gaps[0].since in before
         assert any(batch.received == gaps[0].until for batch in batches if batch.tags)
@@ -200,7 +207,7 @@ async def test_an_answer_in_single_bytes_is_right() -> None:
     async with serving(plc), opened(plc) as driver:
         batches = await collect(driver, 0.2)
     assert len(batches) > 8
-    assert not notices(batches, Gap)
+    assert not invalid(batches)
 
 
 @pytest.mark.parametrize(

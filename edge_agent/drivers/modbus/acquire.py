@@ -137,7 +137,8 @@ class Acquisition:
 
     async def _poll_job(self, job: _Job, now: int) -> None:
         device, grid = job.device, job.grid
-        device.counts.late += now - grid.due > grid.period // 2
+        due = grid.due
+        device.counts.late += now - due > grid.period // 2
         machine = self._loop.time()
         # A plant clock that was set forward is no absence: no more points can have been missed than time has passed.
         missed = min(grid.take(now), int((machine - job.polled) * self._clock.speed * NS) // grid.period)
@@ -146,7 +147,7 @@ class Acquisition:
             return
         device.counts.missed += missed
         if missed and overrun(missed, grid.period, self._clock.speed):
-            device.lost("sampling_overrun", job.watches, missed)
+            device.lost("sampling_overrun", job.watches, missed, due)
         await self._poll(device, job.watches)
 
     def _given_up(self, device: Device) -> bool:

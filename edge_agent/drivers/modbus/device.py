@@ -158,16 +158,21 @@ class Device:
             if loss.since is not None:
                 whole = len(loss.watches) == len(self.watches)
                 tags = () if whole else tuple(field.name for watch in loss.watches for field in watch.block.fields)
-                facts.append(Gap(self.name, loss.reason, loss.since, at, tags, loss.polls))
+                facts.append(Gap(self.name, loss.reason, min(loss.since, at), at, tags, loss.polls))
         return facts
 
-    def lost(self, reason: GapReason, watches: Sequence[Watch], count: int) -> None:
-        """Declare ``count`` polls of ``watches`` as a gap, up to their next answer; adds to a loss of the same kind that is still open."""
+    def lost(self, reason: GapReason, watches: Sequence[Watch], count: int, first: int | None = None) -> None:
+        """Declare ``count`` polls of ``watches`` as a gap, up to their next answer; adds to a loss of the same kind that is still open.
+
+        ``first`` is when the first of them was due: an answer that came late, and so after it, does not shorten the gap.
+        """
         for number, loss in enumerate(self._losses):
             if (loss.reason, loss.watches) == (reason, watches):
                 self._losses[number] = loss._replace(polls=loss.polls + count)
                 return
         since = min((watch.handed_on for watch in watches if watch.handed_on is not None), default=None)
+        if since is not None and first is not None:
+            since = min(since, first)
         self._losses.append(_Loss(reason, since, watches, count))
 
     def discard(self, reason: GapReason, watches: Sequence[Watch]) -> None:
