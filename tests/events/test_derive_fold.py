@@ -158,6 +158,18 @@ def test_counts_seen_with_a_change_of_order_belong_to_the_old_one():
     ]
 
 
+def test_what_changes_with_the_order_stands_in_the_new_one():
+    """A mode or a state that changes in the scan of the order belongs to the new order, whichever rule speaks first."""
+    rules = [
+        Witness("mode", phase=Phase.CONTEXT, tags=("plc.state",)),
+        ContextRule(_CONTEXT),
+        Witness("state", tags=("plc.state",)),
+    ]
+    fold = Fold("unit", rules, {"plc": PLC})
+    events, _ = run(fold, [batch(1, ("order", "A", 1))], [batch(2, ("state", 6, 2), ("order", "B", 2))])
+    assert [(event.data["by"], event.ctx.order) for event in events if event.type == "seen"] == [("mode", "B"), ("state", "B")]
+
+
 class _Saying:
     """A counter that says its own context, or that there is none because the difference spans two."""
 
