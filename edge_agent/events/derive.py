@@ -18,7 +18,7 @@ from edge_agent.events.moments import Item, Patience, Read, Route, Tick, Window,
 from edge_agent.events.rule import Moment, Picture, Rule
 from edge_agent.events.shift import Calendar
 from edge_agent.events.step import RuleError, Steps, Work
-from edge_agent.events.stored import pack, pack_rule, unpack, unpack_rule
+from edge_agent.events.stored import pack, pack_rule, unpack, unpack_rule, without
 from edge_agent.events.telemetry import Columns, Telemetry, TelemetryConfig, TelemetrySpec
 from edge_agent.model.event import Acknowledge, ProductionEvent
 from edge_agent.model.instant import NS
@@ -126,7 +126,7 @@ class Fold:
         offsets = unpack(states["clocks"], _Offsets, version=1, fingerprint="") if "clocks" in states else None
         rules = tuple(found.get(rule.name) or rule.initial() for rule in self._rules)
         clocks = {device: DeviceClock(offset=ns) for device, ns in (offsets or _Offsets()).ns.items()}
-        return UnitState(rules, _without(picture or Picture(), dropped), Window(clocks=clocks), Columns()), dropped
+        return UnitState(rules, without(picture or Picture(), dropped), Window(clocks=clocks), Columns()), dropped
 
     def stored(self, state: UnitState) -> dict[str, bytes]:
         """Return every rule state of ``state`` in its stored form, as `start` takes it."""
@@ -244,24 +244,3 @@ def _offsets_of(window: Window) -> _Offsets:
 
 def _is_final(items: Sequence[Item]) -> bool:
     return any(isinstance(item.what, Tick) and item.what.final for item in items)
-
-
-def _without(picture: Picture, dropped: Sequence[str]) -> Picture:
-    """Return ``picture`` without what rules had put there that start anew or are gone."""
-    changes: dict[str, Any] = {}
-    for name in dropped:
-        kind, _, part = name.partition(".")
-        if kind == "state":
-            changes["state"] = None
-        elif kind == "mode":
-            changes |= {"mode_code": None, "production": True}
-        elif kind == "downtime":
-            changes["downtime"] = None
-        elif kind == "alarms":
-            changes["alarms"] = {}
-        elif kind in {"counters", "energy"}:
-            counters = changes.get("counters", picture.counters)
-            changes["counters"] = {known: facts for known, facts in counters.items() if known != part}
-        elif kind == "context":
-            changes["context"] = msgspec.structs.replace(picture.context, order=None, product=None, lot=None)
-    return msgspec.structs.replace(picture, **changes) if changes else picture

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
-from edge_agent.events.rule import Rule
+from edge_agent.events.rule import Picture, Rule
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -46,3 +47,24 @@ def unpack_rule(rule: Rule[Any], stored: bytes) -> msgspec.Struct | None:
     """Return a rule's state, or None when it has to start anew."""
     found: msgspec.Struct | None = unpack(stored, rule.state_type, version=rule.version, fingerprint=rule.fingerprint)
     return found
+
+
+def without(picture: Picture, dropped: Sequence[str]) -> Picture:
+    """Return ``picture`` without what rules had put there that start anew or are gone."""
+    changes: dict[str, Any] = {}
+    for name in dropped:
+        kind, _, part = name.partition(".")
+        if kind == "state":
+            changes["state"] = None
+        elif kind == "mode":
+            changes |= {"mode_code": None, "production": True}
+        elif kind == "downtime":
+            changes["downtime"] = None
+        elif kind == "alarms":
+            changes["alarms"] = {}
+        elif kind in {"counters", "energy"}:
+            counters = changes.get("counters", picture.counters)
+            changes["counters"] = {known: facts for known, facts in counters.items() if known != part}
+        elif kind == "context":
+            changes["context"] = msgspec.structs.replace(picture.context, order=None, product=None, lot=None)
+    return msgspec.structs.replace(picture, **changes) if changes else picture
