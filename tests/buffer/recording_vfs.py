@@ -52,8 +52,9 @@ Operation = Write | Truncate | Sync | Delete | Mark
 class RecordingVFS(apsw.VFS):
     """Passes everything to the system's VFS and keeps a log. ``fault(operation, file name)`` may raise what the disk would say."""
 
-    def __init__(self, name: str) -> None:
-        """Register under ``name``."""
+    def __init__(self, name: str, *, log: bool = True) -> None:
+        """Register under ``name``. Without ``log`` it only leaves out the syncs: for tests that are about something else."""
+        self.keeps_log = log
         self.name = name
         self.log: list[Operation] = []
         self.repeated_syncs = 0
@@ -85,7 +86,8 @@ class RecordingFile(apsw.VFSFile):
         """Write and log."""
         self._vfs.fault("write", self._label)
         super().xWrite(data, offset)
-        self._vfs.log.append(Write(self._label, offset, bytes(data)))
+        if self._vfs.keeps_log:
+            self._vfs.log.append(Write(self._label, offset, bytes(data)))
 
     def xTruncate(self, size):
         """Truncate and log."""

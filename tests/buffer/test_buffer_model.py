@@ -135,4 +135,4 @@ class Buffers(RuleBasedStateMachine):
 
 
 TestBuffers = Buffers.TestCase
-TestBuffers.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)
+TestBuffers.settings = settings(max_examples=12, stateful_step_count=25, deadline=None)

@@ -6,12 +6,15 @@ import itertools
 import json
 from pathlib import Path
 
+from recording_vfs import RecordingVFS
+
 from edge_agent.buffer.config import BufferConfig
 from edge_agent.buffer.numbering import Group
 from edge_agent.buffer.outbox import Outbox
 from edge_agent.model.stream import Checkpoint, Custody, Entry, Record, RecordKey
 
 SIZE = 4 << 20
+QUICK = RecordingVFS("quick", log=False)
 
 
 class Filler:
@@ -20,7 +23,9 @@ class Filler:
     def __init__(self, directory: Path, **config: object) -> None:
         """Open a small store."""
         self.directory = directory
-        self.outbox = Outbox(BufferConfig(path=directory, min_free=0, **{"max_bytes": SIZE, **config}), 0.0, prefix="edgeagent")
+        self.outbox = Outbox(
+            BufferConfig(path=directory, min_free=0, **{"max_bytes": SIZE, **config}), 0.0, prefix="edgeagent", vfs=QUICK.name
+        )
         self.now = 0.0
         self.parts = itertools.count(1)
         self.made = 0
