@@ -149,14 +149,6 @@ class Stage:
             self.ports[name] = _free_port()
         if self.external_broker is None:
             await self._spawn("broker", broker_command(self.folder, self.ports["broker"]))
-        plc = ["-m", "simulators.opcua_plc", *self._common("plc")]
-        await asyncio.gather(
-            self._spawn("plc", plc),
-            self._spawn("meter", ["-m", "simulators.modbus_meter", *self._common("meter")]),
-            self._spawn("heater", ["-m", "simulators.modbus_heater", *self._common("heater")]),
-            self._spawn("plc_link", self._proxy()),
-        )
-        await self._spawn("mom", self._mom(), ready=False)
         self.environment |= {
             "MQTT_HOST": self.broker.rpartition(":")[0],
             "MQTT_PORT": self.broker.rpartition(":")[2],
@@ -166,6 +158,14 @@ class Stage:
             "EDGE_AGENT_BUFFER": str(self.folder / "buffer"),
             CLOCK_FILE: str(self.clock_file),
         }
+        await asyncio.gather(
+            self._spawn("mom", self._mom(), ready=False),
+            self._spawn("plc", ["-m", "simulators.opcua_plc", *self._common("plc")]),
+            self._spawn("meter", ["-m", "simulators.modbus_meter", *self._common("meter")]),
+            self._spawn("heater", ["-m", "simulators.modbus_heater", *self._common("heater")]),
+            self._spawn("plc_link", self._proxy()),
+        )
+        # Last: a device that does not answer yet would be a declared gap, and rightly so.
         await self._spawn("agent", ["-m", "edge_agent", "run", "-c", str(self.root / "config")], ready=False)
 
     @property
