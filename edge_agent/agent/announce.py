@@ -171,6 +171,7 @@ class Announcer:
                 first_seq=first,
                 last_seq=last,
                 published_seq=published,
+                watermark=unit.watermark,
             )
             await self.send(sink, Document(self._topics.checkpoint(unit.name), payload))
 

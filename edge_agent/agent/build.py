@@ -16,8 +16,9 @@ from edge_agent.agent.unit import Unit
 from edge_agent.config.schema import AgentConfig
 from edge_agent.drivers import catalog as drivers
 from edge_agent.events import catalog as events
-from edge_agent.events.meta import meta_document
+from edge_agent.events.derive import SETTLE
 from edge_agent.events.shift import Calendar
+from edge_agent.events.snapshot import meta_document
 from edge_agent.model.equipment import EquipmentPath
 from edge_agent.model.reading import Tag
 from edge_agent.ports import Buffer, DeviceWiring, Driver, PlantClock
@@ -25,6 +26,10 @@ from edge_agent.publish.topics import StreamInfo, Topics
 
 OUTPUT = "mqtt"
 """The name of the output whose delivery decides what may be evicted."""
+
+
+_UNDER_WAY = 200_000_000
+"""Machine ns that a reading may be under way: in scaled time a boundary waits for it that many times longer."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
     units = _units(config, buffer, clock, prefix, cfg)
     collectors, endpoints = _collectors(config, units, journal, clock)
     _route_effects(units, collectors)
-    paths = [EquipmentPath((*unit.path, unit.unit)) for unit in config.units]
+    paths = [EquipmentPath((*(unit.path or settings.site), unit.unit)) for unit in config.units]
     announcer = Announcer(buffer, clock, topics, dict(zip(paths, units, strict=True)), collectors, uuid4().hex)
     metas = {unit.unit: unit for unit in config.units}
     tags = _tags(config)
@@ -96,11 +101,12 @@ def _tags(config: AgentConfig) -> dict[str, Tag]:
 def _units(config: AgentConfig, buffer: Buffer, clock: PlantClock, prefix: str, cfg: str) -> list[Unit]:
     settings = config.agent
     calendar = Calendar(settings.shifts, settings.time_zone) if settings.shifts else None
+    settle = max(SETTLE, round(_UNDER_WAY * clock.speed))
     by_device = {device.device: drivers.tags_of(device) for device in config.devices}
     return [
         Unit(
             unit.unit,
-            events.fold_of(unit, devices=by_device, calendar=calendar, prefix=prefix, cfg=cfg),
+            events.fold_of(unit, devices=by_device, calendar=calendar, prefix=prefix, cfg=cfg, settle=settle),
             buffer,
             clock,
             prefix=prefix,

@@ -40,6 +40,8 @@ class DeviceState:
             (source or server or batch.received for source, server, quality in zip(batch.source, batch.server, batch.quality, strict=True) if quality != Quality.BAD),
             default=None,
         )  # fmt: skip
+        if newest is None and not len(batch) and not batch.before and not batch.after:
+            newest = batch.received  # the device answered, and nothing had changed
         if newest is not None:
             self.last_good = max(newest, self.last_good or 0)
 

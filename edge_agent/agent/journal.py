@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from edge_agent import __version__
+from edge_agent.buffer.identity import Damage
 from edge_agent.events.encode import encode
 from edge_agent.model.errors import StorageError
 from edge_agent.model.event import ProductionEvent
@@ -58,6 +59,24 @@ class Journal:
         """Return ``restart`` after a clean stop, ``crash`` otherwise: a clean stop leaves its mark in the state."""
         states, _ = await self._buffer.states(self._stream)
         return "restart" if states.get("stopped") == b"true" else "crash"
+
+    async def store_damaged(self, damage: Damage) -> None:
+        """Say that the store of before could not be used: an `agent.fault`, and where even its streams were unreadable the gap itself."""
+        data: dict[str, Any] = {
+            "code": "store_damaged",
+            "action": "raised",
+            "severity": 900,
+            "text": f"the store was set aside as {damage.set_aside}: {damage.error}",
+            "prev_epoch": damage.epoch,
+            "saved": damage.saved,
+            "remedy": "events that the receiver misses may still be in the file that was set aside; check the disk",
+        }
+        self._log.critical("store.damaged", set_aside=damage.set_aside, error=damage.error, saved=damage.saved)
+        now = self._clock.now()
+        await self.write(ProductionEvent(type="agent.fault", time=now, data=data))
+        if damage.saved is None:
+            gap = {"reason": "corruption", "interval": [None, iso(now)], "tags": ["*"], "lost": "unknown", "recovered": {}}
+            await self.write(ProductionEvent(type="collection.gap", time=now, data=gap | {"seq_from": None, "seq_to": None}))
 
     async def stopped(self) -> None:
         """Say that the agent stops on purpose."""

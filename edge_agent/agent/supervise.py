@@ -59,11 +59,13 @@ class Agent:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until ``stop`` is set, then shut down in order. Raises ConfigError or StorageError when the buffer cannot be opened."""
-        async with open_buffer(self._config.agent.buffer) as buffer:
+        async with open_buffer(self._config.agent.buffer, prefix=self._config.agent.events.type_prefix) as buffer:
             parts = build(self._config, buffer, self._clock)
             for unit in parts.units:
                 await unit.open()
             await parts.journal.started()
+            if buffer.damage is not None:
+                await parts.journal.store_damaged(buffer.damage)
             notify("READY=1", "STATUS=running")
             self._log.info("agent.started", agent=self._config.agent.agent, epoch=buffer.epoch, units=len(parts.units))
             await self._supervise(parts, stop)

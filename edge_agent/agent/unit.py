@@ -89,6 +89,11 @@ class Unit:
         self._stopping = True
         self._wake.set()
 
+    @property
+    def watermark(self) -> int:
+        """The time up to which nothing more will follow unless it is flagged late (UTC ns)."""
+        return self._fold.watermark(self._state)
+
     def next_boundary(self, after: int) -> int | None:
         """Return the next instant after ``after`` that a rule declared (shift, energy grid), None without any."""
         return self._fold.next_boundary(after)
