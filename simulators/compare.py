@@ -96,7 +96,7 @@ class Comparison:
     def interval(self, data: dict[str, Any]) -> tuple[float, float]:
         """Return the interval of a declared gap in plant seconds."""
         begin, end = data["interval"]
-        first = self.books.t(begin)
+        first = self.books.t(begin or end)
         return first, self.books.t(end) if end else first
 
     def overlaps(self, window: tuple[float, float], data: dict[str, Any]) -> bool:
