@@ -16,8 +16,8 @@ from edge_agent.drivers.opcua.floors import Floors
 from edge_agent.drivers.opcua.inbox import Inbox, Receipt
 from edge_agent.drivers.opcua.pace import Pace, counts, publishing_ms, sampling
 from edge_agent.drivers.opcua.report import state_floor
+from edge_agent.drivers.opcua.shape import Columns
 from edge_agent.drivers.opcua.variant import Structure
-from edge_agent.drivers.opcua.wire import Columns
 from edge_agent.model.errors import DisconnectedError
 from edge_agent.model.reading import Batch, Gap, Quality, Tag, TagStatus
 

@@ -19,8 +19,9 @@ from asyncua.ua.ua_binary import struct_to_binary
 from edge_agent.drivers.opcua.guard import READING, Guard, GuardedProtocol
 from edge_agent.drivers.opcua.inbox import Receipt
 from edge_agent.drivers.opcua.pace import Pace
+from edge_agent.drivers.opcua.shape import Columns
 from edge_agent.drivers.opcua.subscribe import PublishLoop, ahead, following
-from edge_agent.drivers.opcua.wire import Columns, Message
+from edge_agent.drivers.opcua.wire import Message
 from edge_agent.model.errors import DisconnectedError
 
 logging.getLogger("asyncua").setLevel(logging.CRITICAL)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from math import isfinite
 from typing import Final
 
+from edge_agent.drivers.opcua.shape import Columns
 from edge_agent.drivers.opcua.variant import DATETIME, LOCALIZED_TEXT, NULL, STRING, STRUCTURE
-from edge_agent.drivers.opcua.wire import Columns
 from edge_agent.model.instant import iso
 from edge_agent.model.reading import Batch, Quality, Tag, Value
 

@@ -24,8 +24,8 @@ from edge_agent.drivers.opcua.item import NODE_GONE, Item
 from edge_agent.drivers.opcua.pace import Pace, counts, publishing_ms
 from edge_agent.drivers.opcua.report import Reporter
 from edge_agent.drivers.opcua.session import CURRENT, STARTED, STATE, Session, status_text
+from edge_agent.drivers.opcua.shape import Columns
 from edge_agent.drivers.opcua.subscribe import PublishLoop
-from edge_agent.drivers.opcua.wire import Columns
 from edge_agent.model.errors import ConfigError
 from edge_agent.model.reading import ClockOffset, DeviceUp, Notice, Quality, TagStatus
 from edge_agent.ports import DeviceWiring, PlantClock

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from edge_agent.drivers.opcua.wire import Columns
+from edge_agent.drivers.opcua.shape import Columns
 
 
 class _Floor(NamedTuple):

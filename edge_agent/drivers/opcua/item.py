@@ -21,8 +21,9 @@ from asyncua import ua
 from edge_agent.drivers.opcua.address import NodeAddress, Step, parse_node, parse_path
 from edge_agent.drivers.opcua.config import OpcUaConfig, OpcUaTag
 from edge_agent.drivers.opcua.pace import Asked, Pace, sampling
+from edge_agent.drivers.opcua.resolve import node_of, translate
 from edge_agent.drivers.opcua.session import Session, status_text
-from edge_agent.drivers.opcua.wire import Columns
+from edge_agent.drivers.opcua.shape import Columns
 from edge_agent.model.reading import Tag
 
 NODE_GONE: Final = frozenset({
@@ -82,12 +83,12 @@ async def resolve(session: Session, items: Sequence[Item], config: OpcUaConfig) 
         item.node, item.detail = None, ""
         if isinstance(item.address, NodeAddress):
             try:
-                item.node = session.node(item.address, config.namespace)
+                item.node = node_of(session, item.address, config.namespace)
             except LookupError as error:
                 item.detail = str(error)
         else:
             paths.append((item, item.address))
-    found = await session.translate([path for _, path in paths], config.namespace)
+    found = await translate(session, [path for _, path in paths], config.namespace)
     for (item, _), node in zip(paths, found, strict=True):
         if isinstance(node, str):
             item.detail = node

@@ -9,7 +9,7 @@ import structlog
 
 from edge_agent.drivers.opcua.convert import Converter, overflowed, quality_of
 from edge_agent.drivers.opcua.inbox import Inbox, Receipt
-from edge_agent.drivers.opcua.wire import Columns
+from edge_agent.drivers.opcua.shape import Columns
 from edge_agent.model.reading import Boot, Gap, Notice, Quality, Snapshot, Tag, Value
 from edge_agent.ports import PlantClock
 

@@ -16,11 +16,11 @@ from asyncua.ua.status_codes import get_name_and_doc
 from asyncua.ua.ua_binary import struct_from_binary
 from asyncua.ua.uaerrors import UaError, UaStatusCodeError
 
-from edge_agent.drivers.opcua.address import NodeAddress, Step
 from edge_agent.drivers.opcua.guard import Guard
 from edge_agent.drivers.opcua.security import GuardedClient
+from edge_agent.drivers.opcua.shape import Columns
 from edge_agent.drivers.opcua.variant import DecodeError
-from edge_agent.drivers.opcua.wire import Columns, Message, read_response, republish_response
+from edge_agent.drivers.opcua.wire import Message, read_response, republish_response
 from edge_agent.model.errors import DisconnectedError
 from edge_agent.ports import PlantClock
 
@@ -36,8 +36,6 @@ _TOO_MUCH: Final = frozenset({
 NAMESPACES, STARTED, CURRENT, STATE = 2255, 2257, 2258, 2259
 _READ_LIMIT, _TRANSLATE_LIMIT, _MONITOR_LIMIT = 11705, 11712, 11714
 _FACTS: Final = (NAMESPACES, STARTED, CURRENT, STATE, _READ_LIMIT, _TRANSLATE_LIMIT, _MONITOR_LIMIT)
-_HIERARCHICAL: Final = ua.NodeId(ua.ObjectIds.HierarchicalReferences)
-_OBJECTS: Final = ua.NodeId(ua.ObjectIds.ObjectsFolder)
 
 
 def status_text(code: int) -> str:
@@ -62,7 +60,7 @@ class Session:
         self.namespaces: list[str] = []
         self.facts: dict[int, Any] = {}
         self._clock = clock
-        self._read_size = self._monitor_size = self._translate_size = _AT_MOST
+        self._read_size = self._monitor_size = self.translate_size = _AT_MOST
         self._log = structlog.get_logger().bind(server=client.server_url.netloc)
 
     @contextlib.asynccontextmanager
@@ -90,7 +88,7 @@ class Session:
         async with self.bounded("connect"):
             await self.client.connect()
         await self.refresh()
-        for name, number in (("_read_size", _READ_LIMIT), ("_translate_size", _TRANSLATE_LIMIT), ("_monitor_size", _MONITOR_LIMIT)):
+        for name, number in (("_read_size", _READ_LIMIT), ("translate_size", _TRANSLATE_LIMIT), ("_monitor_size", _MONITOR_LIMIT)):
             limit = self.facts.get(number)
             # 0 and absent both mean that the server names no limit (OPC 10000-5, 6.3.11).
             setattr(self, name, min(limit, _AT_MOST) if isinstance(limit, int) and limit > 0 else _AT_MOST)
@@ -155,11 +153,11 @@ class Session:
             return [None] * len(chunk)
 
         size = len(nodes) if whole else self._read_size
-        smaller = await self._in_batches(one, list(zip(nodes, numbers, strict=True)), size)
+        smaller = await self.in_batches(one, list(zip(nodes, numbers, strict=True)), size)
         self._read_size = min(self._read_size, smaller)
         return out
 
-    async def _in_batches(self, call: Callable[[Sequence[T]], Awaitable[Sequence[R]]], items: Sequence[T], size: int) -> int:
+    async def in_batches(self, call: Callable[[Sequence[T]], Awaitable[Sequence[R]]], items: Sequence[T], size: int) -> int:
         """Call with at most ``size`` items at a time, halving it when the server says that it is too much.
 
         Returns the largest size to use from now on.
@@ -180,49 +178,6 @@ class Session:
             at += len(chunk)
         return allowed
 
-    def namespace_index(self, namespace: str | int | None, default: str | None) -> int:
-        """Return the index of a namespace now. Raises LookupError when the server does not have it."""
-        if isinstance(namespace, int):
-            return namespace
-        uri = default if namespace is None else namespace
-        if uri is None:
-            return 0
-        try:
-            return self.namespaces.index(uri)
-        except ValueError:
-            raise LookupError(f"the server has no namespace {uri}") from None
-
-    def node(self, address: NodeAddress, default: str | None) -> ua.NodeId:
-        """Return the node id of an address now. Raises LookupError when its namespace is unknown."""
-        return ua.NodeId(address.identifier, self.namespace_index(address.namespace, default))
-
-    async def translate(self, paths: Sequence[tuple[Step, ...]], default: str | None) -> list[ua.NodeId | str]:
-        """Return the node of each browse path below Objects, or why there is none."""
-        out: list[ua.NodeId | str] = []
-
-        async def one(chunk: Sequence[ua.BrowsePath]) -> Sequence[ua.BrowsePathResult]:
-            async with self.bounded("translate", batch=True):
-                results = await self.client.uaclient.session.translate_browsepaths_to_nodeids(list(chunk))
-            out.extend(_target(result) for result in results)
-            return results
-
-        known: list[ua.BrowsePath] = []
-        unknown: dict[int, str] = {}
-        for number, path in enumerate(paths):
-            try:
-                known.append(self._browse_path(path, default))
-            except LookupError as error:
-                unknown[number] = str(error)
-        self._translate_size = min(self._translate_size, await self._in_batches(one, known, self._translate_size))
-        for number, why in unknown.items():
-            out.insert(number, why)
-        return out
-
-    def _browse_path(self, path: tuple[Step, ...], default: str | None) -> ua.BrowsePath:
-        names = [ua.QualifiedName(step.name, self.namespace_index(step.namespace, default)) for step in path]
-        elements = [ua.RelativePathElement(_HIERARCHICAL, False, True, name) for name in names]
-        return ua.BrowsePath(_OBJECTS, ua.RelativePath(elements))
-
     async def monitor(
         self, subscription: int, wanted: Sequence[ua.MonitoredItemCreateRequest]
     ) -> list[ua.MonitoredItemCreateResult]:
@@ -236,7 +191,7 @@ class Session:
             out.extend(results)
             return results
 
-        self._monitor_size = min(self._monitor_size, await self._in_batches(one, wanted, self._monitor_size))
+        self._monitor_size = min(self._monitor_size, await self.in_batches(one, wanted, self._monitor_size))
         return out
 
     async def create_subscription(self, request: ua.CreateSubscriptionRequest) -> ua.CreateSubscriptionResult:
@@ -256,7 +211,7 @@ class Session:
             async with self.bounded("delete monitored items", batch=True):
                 return await self.client.uaclient.session.delete_monitored_items(params)
 
-        await self._in_batches(one, monitored, self._monitor_size)
+        await self.in_batches(one, monitored, self._monitor_size)
 
     async def write(self, node: ua.NodeId, value: ua.Variant) -> int:
         """Write one value without status and times (many servers refuse those); returns the status code. The guard decides first."""
@@ -283,13 +238,3 @@ class Session:
         except (TimeoutError, OSError) as error:
             raise DisconnectedError(f"republish: {error or 'no answer in time'}") from error
         return message if not status >> 31 and message is not None and message.sequence == sequence else None
-
-
-def _target(result: ua.BrowsePathResult) -> ua.NodeId | str:
-    if not result.StatusCode.is_good():
-        return status_text(result.StatusCode.value)
-    whole = [target for target in result.Targets if target.RemainingPathIndex == 0xFFFF_FFFF]
-    if not whole:
-        return "the path leads to another server"
-    found = whole[0].TargetId
-    return ua.NodeId(found.Identifier, found.NamespaceIndex)

@@ -23,8 +23,9 @@ from asyncua import ua
 from edge_agent.drivers.opcua.inbox import Receipt
 from edge_agent.drivers.opcua.pace import Pace
 from edge_agent.drivers.opcua.session import Session, status_text
+from edge_agent.drivers.opcua.shape import Columns
 from edge_agent.drivers.opcua.variant import DecodeError
-from edge_agent.drivers.opcua.wire import Columns, Message, publish_response
+from edge_agent.drivers.opcua.wire import Message, publish_response
 from edge_agent.model.errors import DisconnectedError
 
 _LAST: Final = 2**32 - 1

@@ -219,7 +219,7 @@ def _shaped(flat: tuple[object, ...], dimensions: tuple[int, ...]) -> tuple[obje
 def variant(body: bytes, pos: int, depth: int = 0) -> tuple[int, object, int]:
     """Return (encoding byte, value, position after) of the Variant at ``pos``; arrays are tuples, matrices nested tuples.
 
-    Raises DecodeError, and struct.error or IndexError where the bytes end (`wire` makes DecodeError of all).
+    Raises DecodeError, and struct.error or IndexError where the bytes end (`wire` makes DecodeError of them all).
     """
     if depth > _DEPTH:
         raise DecodeError("values nested too deeply")
