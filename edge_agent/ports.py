@@ -75,8 +75,8 @@ class Driver(Protocol):
         """Write one allow-listed handshake tag. Raises PermissionError for any other, DisconnectedError when the link is gone."""
         ...
 
-    def poll_at(self, time: int) -> None:
-        """Add one poll of every polled tag at plant time ``time`` (calendar boundaries); nothing for subscriptions."""
+    def poll_at(self, time: int) -> bool:
+        """Add one poll of every polled tag at plant time ``time`` (calendar boundaries); False when nothing is polled (subscriptions)."""
         ...
 
 

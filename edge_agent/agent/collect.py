@@ -18,6 +18,9 @@ Deliver = Callable[[Batch], Awaitable[None]]
 _LAST_POLL = 1.0
 """Machine seconds that a driver gets at shutdown to deliver one last poll."""
 
+_UNDER_WAY = 0.2
+"""Machine seconds at shutdown for what a subscription has under way; nothing can be asked of it."""
+
 
 class DeviceState:
     """What is known of one device, for status and for the notices about its loss."""
@@ -80,10 +83,10 @@ class Collector:
     async def _last_poll(self, driver: Driver, reading: asyncio.Task[Sequence[Batch]] | None) -> None:
         """Take one reading of every polled tag at the moment of the stop, so that intervals close with what is true now."""
         stop = self._clock.now()
-        driver.poll_at(stop)
+        polled = driver.poll_at(stop)
         late = set(self.devices)
         try:
-            async with asyncio.timeout(_LAST_POLL):
+            async with asyncio.timeout(_LAST_POLL if polled else _UNDER_WAY):
                 while late:
                     batches = await (reading or _read(driver))
                     reading = None

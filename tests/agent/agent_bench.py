@@ -141,10 +141,11 @@ class FakeDriver:
             raise self.refuses
         self.written.append((device, tag, value))
 
-    def poll_at(self, time: int) -> None:
+    def poll_at(self, time: int) -> bool:
         """Note the request."""
         self.polls.append(time)
         self.on_poll(time)
+        return True
 
 
 class FakeSink:

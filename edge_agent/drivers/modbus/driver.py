@@ -215,9 +215,10 @@ class ModbusDriver:
             f"{device}.{tag} = {value!r} is not written: the Modbus driver only reads; use a handshake that needs no answer"
         )
 
-    def poll_at(self, time: int) -> None:
+    def poll_at(self, time: int) -> bool:
         """Read and report every tag at plant time ``time``, changed or not."""
         self._acquisition.poll_at(time)
+        return True
 
 
 @asynccontextmanager

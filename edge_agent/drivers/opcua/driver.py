@@ -57,8 +57,9 @@ class OpcUaDriver:
         """Return everything waiting and accept what was returned before; see `edge_agent.ports.Driver.read`."""
         return await self._inbox.take()
 
-    def poll_at(self, time: int) -> None:
+    def poll_at(self, time: int) -> bool:
         """Do nothing: every tag is subscribed, and its samples carry their own time."""
+        return False
 
     async def acknowledge(self, device: str, tag: str, value: Value) -> None:
         """Write one handshake tag that the device marks with ``acknowledge: true`` and a unit asked for.

@@ -44,6 +44,10 @@ def status_text(code: int) -> str:
     return name if name not in {"Bad", "Uncertain"} or not code & 0x0FFF_0000 else f"{name} (0x{code:08X})"
 
 
+CONNECT = 5.0
+"""Machine seconds that a connection may take to open: longer than any server that is there, shorter than a shift is patient."""
+
+
 class Session:
     """A connected, activated session.
 
@@ -64,16 +68,16 @@ class Session:
         self._log = structlog.get_logger().bind(server=client.server_url.netloc)
 
     @contextlib.asynccontextmanager
-    async def bounded(self, what: str, *, batch: bool = False) -> AsyncIterator[None]:
+    async def bounded(self, what: str, *, batch: bool = False, within: float | None = None) -> AsyncIterator[None]:
         """Bound what stands inside by the timeout and make one error of all the ways in which a connection dies.
 
         With ``batch`` the server may say that it was too much at once; that error passes.
         """
         try:
-            async with asyncio.timeout(self.timeout):
+            async with asyncio.timeout(within or self.timeout):
                 yield
         except TimeoutError:
-            raise DisconnectedError(f"{what}: no answer within {self.timeout:g} s") from None
+            raise DisconnectedError(f"{what}: no answer within {within or self.timeout:g} s") from None
         except PermissionError:
             raise  # the guard's word, though it is an OSError to Python
         except UaStatusCodeError as error:
@@ -85,7 +89,7 @@ class Session:
 
     async def open(self) -> None:
         """Connect, activate, and read what the server says about itself."""
-        async with self.bounded("connect"):
+        async with self.bounded("connect", within=min(self.timeout, CONNECT)):
             await self.client.connect()
         await self.refresh()
         for name, number in (("_read_size", _READ_LIMIT), ("translate_size", _TRANSLATE_LIMIT), ("_monitor_size", _MONITOR_LIMIT)):
@@ -129,7 +133,7 @@ class Session:
                 raise ConnectionError("the connection is closed")
             return protocol._send_request(request, timeout=0)  # noqa: SLF001 - the library's own publish is one at a time
         except OSError as error:
-            raise DisconnectedError(f"publish: {error}") from error
+            raise DisconnectedError(f"waiting for notifications: {error}") from error
 
     async def request(self, request: Any, what: str, *, batch: bool = False) -> bytes:
         """Send one request and return the undecoded body of its response."""

@@ -150,9 +150,9 @@ class PublishLoop:
 
     async def _handle(self, future: asyncio.Future[Any]) -> None:
         if future.cancelled():
-            raise DisconnectedError("publish: the request was cancelled")
+            raise DisconnectedError("waiting for notifications: the request was cancelled")
         if (error := future.exception()) is not None:
-            raise DisconnectedError(f"publish: {error or type(error).__name__}") from error
+            raise DisconnectedError(f"waiting for notifications: {error or type(error).__name__}") from error
         try:
             published = publish_response(bytes(future.result()))
         except DecodeError as error:
@@ -175,7 +175,7 @@ class PublishLoop:
             self._wanted -= 1
             self._log.info("opcua.fewer_publish_requests", requests=self._wanted)
             return
-        raise DisconnectedError(f"publish: the server answers {status_text(code)}")
+        raise DisconnectedError(f"waiting for notifications: the server answers {status_text(code)}")
 
     async def _in_sequence(self, subscription: int, line: _Line, message: Message) -> None:
         distance = ahead(message.sequence, line.expected)
