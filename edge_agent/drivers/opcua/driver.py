@@ -57,7 +57,7 @@ class OpcUaDriver:
         """Return everything waiting and accept what was returned before; see `edge_agent.ports.Driver.read`."""
         return await self._inbox.take()
 
-    def poll_at(self, time: int) -> bool:
+    def poll_at(self, time: int) -> bool:  # noqa: ARG002 - the seam's name
         """Do nothing: every tag is subscribed, and its samples carry their own time."""
         return False
 
