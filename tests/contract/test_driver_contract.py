@@ -7,23 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import time
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 import pytest
+from asyncua import Server, ua
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from edge_agent.agent.clock import WallClock
 from edge_agent.drivers import catalog
 from edge_agent.drivers.modbus.config import ModbusConfig
+from edge_agent.drivers.opcua.config import OpcUaConfig
 from edge_agent.model.errors import DisconnectedError
 from edge_agent.model.reading import Batch, DeviceUp, Quality
 from edge_agent.ports import DeviceWiring, Driver, Trigger
 
 PATIENCE = 5.0
+
+logging.getLogger("asyncua").setLevel(logging.CRITICAL)  # a server that is stopped in the middle of things says so
 
 
 def free_port() -> int:
@@ -79,7 +84,45 @@ class ModbusRig:
         await self.server.async_setValues(1, 3, "ab".index(tag), [value])
 
 
-@pytest.fixture(params=[ModbusRig], ids=["modbus"])
+class OpcUaRig:
+    """asyncua's own server."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.config = OpcUaConfig.model_validate(
+            {
+                "version": 1,
+                "device": "dev",
+                "driver": "opcua",
+                "url": f"opc.tcp://127.0.0.1:{self.port}",
+                "namespace": "urn:contract",
+                "allow_insecure": True,
+                "sampling": "10ms",
+                "publishing": "10ms",
+                "tags": {"a": {"node": "s=a", "type": "int32"}, "b": {"node": "s=b", "type": "int32"}},
+            }
+        )
+
+    async def start(self) -> None:
+        self.server = Server()
+        await self.server.init()
+        self.server.set_endpoint(f"opc.tcp://127.0.0.1:{self.port}")
+        self.server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+        index = await self.server.register_namespace("urn:contract")
+        for name, value in (("a", 1), ("b", 2)):
+            variant = ua.Variant(value, ua.VariantType.Int32)
+            await self.server.nodes.objects.add_variable(ua.NodeId(name, index), f"{index}:{name}", variant)
+        self.nodes = {name: self.server.get_node(ua.NodeId(name, index)) for name in "ab"}
+        await self.server.start()
+
+    async def stop(self) -> None:
+        await self.server.stop()
+
+    async def set(self, tag: str, value: int) -> None:
+        await self.nodes[tag].write_value(ua.Variant(value, ua.VariantType.Int32))
+
+
+@pytest.fixture(params=[ModbusRig, OpcUaRig], ids=["modbus", "opcua"])
 async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     """A served rig; the test may stop and start it."""
     made = request.param()
