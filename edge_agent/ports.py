@@ -150,6 +150,71 @@ class Buffer(Protocol):
         ...
 
 
+class StreamLevel(msgspec.Struct, frozen=True):
+    """How far one stream is: first number still kept, last given, last delivered without a hole; time (UTC ns) of the oldest undelivered record."""
+
+    stream: str
+    epoch: str
+    first: int
+    last: int
+    delivered: int
+    oldest: int | None
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some records, and the position behind which the next page begins; it may be empty before the ``end``."""
+
+    records: Sequence[Record]
+    position: int
+    end: bool
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A record that cannot be delivered, under its name in the list: why (``rejected``, ``corruption``), and what was said of it."""
+
+    number: int
+    record: Record
+    reason: str
+    detail: str
+
+
+class Archive(Protocol):
+    """What people ask of a buffer: to look without touching, and to send dead letters again. Raises StorageError like `Buffer`."""
+
+    async def levels(self) -> Sequence[StreamLevel]:
+        """Return how far the streams of every epoch are that the store knows."""
+        ...
+
+    async def waiting(self, kind: Kind, after: int, limit: int) -> Page:
+        """Return up to ``limit`` undelivered records from behind position ``after`` (0: from the oldest); nothing counts as handed out.
+
+        A record whose checksum is wrong comes as the loss record that will take its place.
+        """
+        ...
+
+    async def kept(self, stream: str, epoch: str, first: int, last: int, limit: int) -> Page:
+        """Return up to ``limit`` records of a stream that are still there and cover any of the numbers ``first`` to ``last``, in order.
+
+        The position is the last number looked at.
+        """
+        ...
+
+    async def dead_letters(self, after: int, limit: int) -> Sequence[DeadLetter]:
+        """Return up to ``limit`` dead letters behind number ``after``, oldest first."""
+        ...
+
+    async def retry(self, numbers: Sequence[int]) -> Sequence[tuple[int, RecordKey]]:
+        """Append what dead letters say as new records of their streams and drop the letters, together; return (letter, new name).
+
+        Their own numbers stay declared lost, for a receiver has passed them. Letters that are unknown or damaged (``corruption``) are left out.
+        """
+        ...
+
+
+class ArchiveBuffer(Buffer, Archive, Protocol):
+    """A buffer that people can look into."""
+
+
 class Document(msgspec.Struct, frozen=True):
     """A retained or unnumbered message: status, ``_state``, ``_meta``, checkpoint. ``expiry`` in machine seconds, None = for ever.
 

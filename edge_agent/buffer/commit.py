@@ -25,9 +25,9 @@ _TRIALS = 3
 class Committer:
     """The store as the writer thread holds it. Times are seconds of machine time."""
 
-    def __init__(self, config: BufferConfig, now: float, *, prefix: str, vfs: str | None) -> None:
-        """Open the store. Raises ConfigError, StorageError, apsw.Error, OSError."""
-        self._config, self._prefix, self._vfs = config, prefix, vfs
+    def __init__(self, config: BufferConfig, now: float, *, prefix: str, vfs: str | None, as_found: bool = False) -> None:
+        """Open the store (``as_found``: only one that is there and whole). Raises ConfigError, StorageError, apsw.Error, OSError."""
+        self._config, self._prefix, self._vfs, self._as_found = config, prefix, vfs, as_found
         self._log = structlog.get_logger()
         self.room = Room(config.path, config)
         self.delivery = Delivery()
@@ -61,7 +61,7 @@ class Committer:
     # -- opening and closing ---------------------------------------------------------------------------------------
 
     def _open(self) -> Opened:
-        opened = open_store(self._config.path, self.room.wal_pages, self._vfs, self._prefix)
+        opened = open_store(self._config.path, self.room.wal_pages, self._vfs, self._prefix, as_found=self._as_found)
         store = self._store = opened.store
         numbers = store.numbers(opened.epoch)
         if numbers.epoch == self._numbers.epoch:  # rows are called by rising names as long as the process lives
@@ -200,6 +200,8 @@ class Committer:
         return released or any(evicted.records.values())
 
     def _tell(self, evicted: Evicted) -> None:
+        if evicted.letters:
+            self._log.warning("buffer.dead_letters_dropped", letters=evicted.letters)
         for loss in evicted.losses:
             self._log.warning("buffer.evicted", stream=loss.stream, seq_from=loss.first, seq_to=loss.last, records=loss.records)
 

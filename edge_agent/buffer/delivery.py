@@ -99,14 +99,15 @@ class Delivery:
         for kind in kinds:
             position = 0
             while rows := store.waiting(kind, position, 32):
-                open_ = [stored.record.entry.time for stored in rows if not self._gone(stored.record.key)]
+                open_ = [stored.record.entry.time for stored in rows if not self.gone(stored.record.key)]
                 if open_:
                     times.append(open_[0])
                     break
                 position = rows[-1].place.id
         return min(times, default=None)
 
-    def _gone(self, key: RecordKey) -> bool:
+    def gone(self, key: RecordKey) -> bool:
+        """Whether a record was delivered and no commit has noted it yet."""
         return key in self._verdicts and self._verdicts[key][1] is None
 
     def _position(self, store: Store, after: RecordKey | None) -> int:

@@ -1,4 +1,4 @@
-"""What goes when there is no room: delivered records first, then telemetry, then events, always the oldest, always declared.
+"""What goes when there is no room: delivered records first, then dead letters, telemetry, events, always the oldest, always declared.
 
 `Room` says how far the file may grow: the quota less the log, and never into the space that is left to others. A reserve file
 gives the log room to work when somebody else has filled the disk, because even deleting needs to write.
@@ -70,10 +70,11 @@ class Room:
 
 
 class Evicted(msgspec.Struct):
-    """What one eviction dropped: records per kind, the losses that declare them."""
+    """What one eviction dropped: records per kind, the losses that declare them, and dead letters (declared long ago)."""
 
     records: dict[str, int]
     losses: list[Loss]
+    letters: int = 0
 
 
 class _Run(msgspec.Struct):
@@ -152,6 +153,8 @@ def make_room(store: Store, limit: int, need: int, floors: Mapping[Kind, int], p
         return total
     while store.pages()[1] > target - step // PAGE // 2 and (gone := store.purge(0, 1000, anyway=True)):
         total.records["delivered"] += gone
+    while store.pages()[1] > target and (gone := store.forget_letters(100)):
+        total.letters += gone
     kinds: tuple[Kind, ...] = ("T", "E")
     for kind in kinds:
         while store.pages()[1] > target:

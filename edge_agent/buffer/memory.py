@@ -8,10 +8,11 @@ from typing import Literal
 
 import msgspec
 
+from edge_agent.buffer.archive import again
 from edge_agent.buffer.identity import Damage, new_epoch
 from edge_agent.buffer.loss import loss_of
 from edge_agent.model.stream import Checkpoint, Custody, Entry, Kind, Record, RecordKey
-from edge_agent.ports import BufferStats
+from edge_agent.ports import BufferStats, DeadLetter, Page, StreamLevel
 
 
 class _Kept(msgspec.Struct):
@@ -34,7 +35,7 @@ class MemoryBuffer:
         self._last_seen: dict[str, int] = {}
         self._level: dict[str, int] = {}
         self._arrived = asyncio.Event()
-        self.dead_letters: list[tuple[Record, str]] = []
+        self._letters: dict[int, DeadLetter] = {}
         self.appends = 0
         self.damage: Damage | None = None
 
@@ -94,7 +95,8 @@ class MemoryBuffer:
         return None if place is None or self._records[place].state == "delivered" else self._records[place]
 
     def _reject(self, kept: _Kept, reason: str) -> None:
-        self.dead_letters.append((kept.record, reason))
+        number = max(self._letters, default=0) + 1
+        self._letters[number] = DeadLetter(number, kept.record, "rejected", reason)
         if kept.loss:
             kept.state = "delivered"
             return
@@ -139,3 +141,46 @@ class MemoryBuffer:
         size = sum(len(kept.record.entry.body) for kept in self._records)
         oldest = min((entry.time for entry in waiting), default=None)
         return BufferStats(events, len(waiting) - events, oldest, size, self.appends, healthy=True)
+
+    # -- for people ------------------------------------------------------------------------------------------------
+
+    async def levels(self) -> Sequence[StreamLevel]:
+        """Return how far the streams are."""
+        found = []
+        for stream, (first, head, level) in (await self.heads()).items():
+            place = self._places.get(RecordKey(stream, self._epoch, level + 1))
+            oldest = None if place is None else self._records[place].record.entry.time
+            found.append(StreamLevel(stream, self._epoch, first, head, level, oldest))
+        return found
+
+    async def waiting(self, kind: Kind, after: int, limit: int) -> Page:
+        """Return undelivered records from behind position ``after``."""
+        places = [
+            place
+            for place, kept in enumerate(self._records, 1)
+            if place > after and kept.state != "delivered" and kept.record.entry.kind == kind
+        ]
+        records = [self._records[place - 1].record for place in places[:limit]]
+        return Page(records, places[:limit][-1] if records else after, end=len(places) < limit)
+
+    async def kept(self, stream: str, epoch: str, first: int, last: int, limit: int) -> Page:
+        """Return the records of a stream, in order."""
+        found = [
+            kept.record for kept in self._records if kept.record.key[:2] == (stream, epoch) and first <= kept.record.key.seq <= last
+        ]
+        records = [Record(record.key, record.entry) for record in found[:limit]]
+        return Page(records, records[-1].key.seq if records else last, end=len(found) < limit)
+
+    async def dead_letters(self, after: int, limit: int) -> Sequence[DeadLetter]:
+        """Return dead letters behind number ``after``."""
+        return [letter for number, letter in sorted(self._letters.items()) if number > after][:limit]
+
+    async def retry(self, numbers: Sequence[int]) -> Sequence[tuple[int, RecordKey]]:
+        """Append what dead letters say as new records and drop the letters."""
+        done = []
+        for number in sorted(set(numbers) & self._letters.keys()):
+            letter = self._letters.pop(number)
+            await self.append([again(letter)], None)
+            stream = letter.record.key.stream
+            done.append((number, RecordKey(stream, self._epoch, self._heads[stream])))
+        return done

@@ -23,12 +23,16 @@ Row = tuple[int, int, int, str, str, int, int, str | None, str | None, int, int 
 
 
 class Group(msgspec.Struct):
-    """What one `append` asked for; shares its transaction with others. ``token`` is given back with the answer."""
+    """What one `append` asked for; shares its transaction with others. ``token`` is given back with the answer.
+
+    ``letters`` are the dead letters that its events take the place of.
+    """
 
     events: Sequence[Entry]
     checkpoints: Sequence[Checkpoint]
     token: object = None
     sums: Sequence[int] = ()
+    letters: Sequence[int] = ()
 
     def prepare(self) -> None:
         """Check every member, so that this group alone fails for what is wrong in it. Raises TypeError, ValueError."""

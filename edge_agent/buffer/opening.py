@@ -33,9 +33,14 @@ class Opened(msgspec.Struct):
     damage: Damage | None = None
 
 
-def open_store(directory: Path, wal_pages: int, vfs: str | None, prefix: str) -> Opened:
-    """Open or create the store in ``directory``. Raises ConfigError, StorageError, apsw.Error, OSError."""
+def open_store(directory: Path, wal_pages: int, vfs: str | None, prefix: str, *, as_found: bool = False) -> Opened:
+    """Open or create the store in ``directory``. Raises ConfigError, StorageError, apsw.Error, OSError.
+
+    ``as_found``: a store that is missing or damaged is refused and left as it is; to replace it is the agent's part, which declares it.
+    """
     path = directory / DATABASE
+    if as_found:
+        return _open_as_found(directory, path, wal_pages)
     if vfs is None and not path.exists() and path.with_name(f"{DATABASE}-wal").exists():
         set_aside(directory)  # a log without its database: a power cut while a damaged store was put aside
     try:
@@ -44,6 +49,18 @@ def open_store(directory: Path, wal_pages: int, vfs: str | None, prefix: str) ->
         if vfs is not None:
             raise
         return _replace(directory, path, wal_pages, prefix, error)
+
+
+def _open_as_found(directory: Path, path: Path, wal_pages: int) -> Opened:
+    if not path.exists() or path.stat().st_size == 0:
+        raise StorageError(f"there is no store in {directory}")
+    try:
+        return _open(directory, path, wal_pages, None)
+    except DAMAGED as error:
+        raise StorageError(
+            f"the store in {directory} is damaged ({error}) and was left as it is; "
+            "the next start of the agent puts it aside and saves what can be read"
+        ) from error
 
 
 def _open(directory: Path, path: Path, wal_pages: int, vfs: str | None, damage: Damage | None = None) -> Opened:

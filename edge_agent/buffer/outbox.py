@@ -13,13 +13,14 @@ from collections.abc import Sequence
 import apsw
 import structlog
 
+from edge_agent.buffer import archive
 from edge_agent.buffer.commit import Committer
 from edge_agent.buffer.config import BufferConfig
 from edge_agent.buffer.numbering import Batch, Group
 from edge_agent.buffer.ring import Ring
 from edge_agent.model.errors import StorageError
 from edge_agent.model.stream import Custody, Kind, Record, RecordKey
-from edge_agent.ports import BufferStats
+from edge_agent.ports import BufferStats, DeadLetter, Page, StreamLevel
 
 _RETRY = 1.0
 """Seconds of machine time between two trials of a disk that failed, and between two looks at the disk."""
@@ -35,7 +36,7 @@ Answer = tuple[object, Custody | BaseException]
 class Outbox:
     """The buffer without threads: call ``work`` whenever ``due`` says so. Times are seconds of machine time."""
 
-    def __init__(self, config: BufferConfig, now: float, *, prefix: str, vfs: str | None = None) -> None:
+    def __init__(self, config: BufferConfig, now: float, *, prefix: str, vfs: str | None = None, as_found: bool = False) -> None:
         """Open the store in the directory, which the caller has locked. Raises ConfigError, StorageError."""
         self._config, self._prefix = config, prefix
         self._interval = config.commit_interval / 1e9
@@ -49,7 +50,7 @@ class Outbox:
         self._retry_at = self._look_at = now
         self.answers: list[Answer] = []
         try:
-            self.committer = Committer(config, now, prefix=prefix, vfs=vfs)
+            self.committer = Committer(config, now, prefix=prefix, vfs=vfs, as_found=as_found)
         except (apsw.Error, OSError) as error:
             raise StorageError(f"cannot open the buffer in {config.path}: {type(error).__name__}: {error}") from error
 
@@ -130,15 +131,19 @@ class Outbox:
 
     def _commit(self, now: float) -> None:
         groups = self._next_groups()
-        batch = self.committer.number(groups)
-        problem = self.committer.write(batch, now)
-        custody = Custody.DURABLE if problem is None else Custody.VOLATILE
-        if problem is not None:
-            self._unconfirmed = batch
-            self._trouble = _told(problem)
-            self._retry_at = now + _RETRY
-            self._log.critical("buffer.degraded", error=self._trouble)
+        custody = Custody.DURABLE if self._write(groups, now) is not None else Custody.VOLATILE
         self.answers += [(group.token, custody) for group in groups]
+
+    def _write(self, groups: list[Group], now: float) -> Batch | None:
+        """Commit groups; None when that was not possible: then they are kept, and written as soon as the disk lets."""
+        batch = self.committer.number(groups)
+        if (problem := self.committer.write(batch, now)) is None:
+            return batch
+        self._unconfirmed = batch
+        self._trouble = _told(problem)
+        self._retry_at = now + _RETRY
+        self._log.critical("buffer.degraded", error=self._trouble)
+        return None
 
     # -- while the disk is out of order ----------------------------------------------------------------------------
 
@@ -202,6 +207,41 @@ class Outbox:
         if self._trouble:
             raise StorageError(f"nothing can be marked: {self._trouble}")
         return self.committer.resend(stream, epoch, first, last)
+
+    def retry(self, numbers: Sequence[int], now: float) -> list[tuple[int, RecordKey]]:
+        """Append what dead letters say as new records and drop the letters. Raises StorageError while the disk is out of order."""
+        while self._groups and not self._trouble:  # what was appended before comes first
+            self._commit(now)
+        if self._trouble:
+            raise StorageError(f"nothing can be sent again: {self._trouble}")
+        letters = [letter for letter in archive.letters_named(self.committer.store, numbers) if letter.reason != "corruption"]
+        done: list[tuple[int, RecordKey]] = []
+        for some in archive.chunks(letters, self.committer.room.batch_bytes):
+            group = Group(tuple(archive.again(letter) for letter in some), (), letters=[letter.number for letter in some])
+            group.prepare()
+            if (batch := self._write([group], now)) is None:
+                raise StorageError(f"{len(done)} are kept, the others follow when the disk is in order: {self._trouble}")
+            done += [
+                (letter.number, RecordKey(letter.record.key.stream, batch.epoch, row[2]))
+                for letter, row in zip(some, batch.rows, strict=True)
+            ]
+        return done
+
+    def waiting(self, kind: Kind, after: int, limit: int) -> Page:
+        """Return undelivered records without handing them out. Raises StorageError."""
+        return archive.waiting(self.committer.store, self.committer.delivery, kind, after, limit, self._prefix)
+
+    def levels(self) -> list[StreamLevel]:
+        """Return how far the streams of every epoch are. Raises StorageError."""
+        return archive.levels(self.committer.store, self.committer.delivery)
+
+    def kept(self, stream: str, epoch: str, first: int, last: int, limit: int) -> Page:
+        """Return records of a stream that are still there. Raises StorageError."""
+        return archive.kept(self.committer.store, stream, epoch, first, last, limit, self._prefix)
+
+    def dead_letters(self, after: int, limit: int) -> list[DeadLetter]:
+        """Return dead letters. Raises StorageError."""
+        return archive.letters(self.committer.store, after, limit)
 
     def heads(self) -> dict[str, tuple[int, int, int]]:
         """Return per stream of this epoch (first kept, head, delivered without a hole). Raises StorageError."""

@@ -19,12 +19,12 @@ import msgspec
 import structlog
 
 from edge_agent.buffer.config import BufferConfig
-from edge_agent.buffer.identity import Damage, Lock
+from edge_agent.buffer.identity import DATABASE, Damage, Lock
 from edge_agent.buffer.numbering import Group
 from edge_agent.buffer.outbox import Outbox
 from edge_agent.model.errors import EdgeAgentError, StorageError
 from edge_agent.model.stream import Checkpoint, Custody, Entry, Kind, Record, RecordKey
-from edge_agent.ports import BufferStats
+from edge_agent.ports import BufferStats, DeadLetter, Page, StreamLevel
 
 T = TypeVar("T")
 _TURN = 1000
@@ -45,9 +45,9 @@ Request = _Call | Group | None
 class SqliteBuffer:
     """`ports.Buffer` over a SQLite store. Made by `open_buffer` only."""
 
-    def __init__(self, config: BufferConfig, clock: Callable[[], float], prefix: str, vfs: str | None) -> None:
+    def __init__(self, config: BufferConfig, clock: Callable[[], float], prefix: str, vfs: str | None, as_found: bool) -> None:
         """Remember what to open; ``start`` opens it."""
-        self._config, self._clock, self._prefix, self._vfs = config, clock, prefix, vfs
+        self._config, self._clock, self._prefix, self._vfs, self._as_found = config, clock, prefix, vfs, as_found
         self._loop = asyncio.get_running_loop()
         self._requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="buffer-writer", daemon=True)
@@ -125,6 +125,28 @@ class SqliteBuffer:
         """Return figures for status and health."""
         return await self._ask(lambda outbox, _: outbox.stats())
 
+    # -- for people ------------------------------------------------------------------------------------------------
+
+    async def levels(self) -> Sequence[StreamLevel]:
+        """Return how far the streams of every epoch are."""
+        return await self._ask(lambda outbox, _: outbox.levels())
+
+    async def waiting(self, kind: Kind, after: int, limit: int) -> Page:
+        """Return undelivered records from behind position ``after`` without handing them out."""
+        return await self._ask(lambda outbox, _: outbox.waiting(kind, after, limit))
+
+    async def kept(self, stream: str, epoch: str, first: int, last: int, limit: int) -> Page:
+        """Return records of a stream that are still there, in order."""
+        return await self._ask(lambda outbox, _: outbox.kept(stream, epoch, first, last, limit))
+
+    async def dead_letters(self, after: int, limit: int) -> Sequence[DeadLetter]:
+        """Return dead letters behind number ``after``."""
+        return await self._ask(lambda outbox, _: outbox.dead_letters(after, limit))
+
+    async def retry(self, numbers: Sequence[int]) -> Sequence[tuple[int, RecordKey]]:
+        """Append what dead letters say as new records and drop the letters."""
+        return await self._ask(lambda outbox, now: outbox.retry(numbers, now))
+
     def _check_output(self, output: str) -> None:
         """One output has custody of the records; a second one would need a cursor of its own."""
         if self._output is None:
@@ -183,9 +205,11 @@ class SqliteBuffer:
         """Own the lock, the outbox and its connection from the first to the last moment."""
         try:
             with contextlib.ExitStack() as stack:
+                if self._as_found and not (self._config.path / DATABASE).is_file():
+                    raise StorageError(f"there is no store in {self._config.path}")  # noqa: TRY301 - told like every other refusal
                 lock = Lock(self._config.path)
                 stack.callback(lock.release)
-                outbox = Outbox(self._config, self._clock(), prefix=self._prefix, vfs=self._vfs)
+                outbox = Outbox(self._config, self._clock(), prefix=self._prefix, vfs=self._vfs, as_found=self._as_found)
                 self._post([(self._opened, outbox)])
                 self._serve(outbox)
         except EdgeAgentError as error:
@@ -256,15 +280,21 @@ def _answer(call: _Call, outbox: Outbox, now: float) -> object:
 
 @asynccontextmanager
 async def open_buffer(
-    config: BufferConfig, *, machine_clock: Callable[[], float] = time.monotonic, prefix: str = "edgeagent", vfs: str | None = None
+    config: BufferConfig,
+    *,
+    machine_clock: Callable[[], float] = time.monotonic,
+    prefix: str = "edgeagent",
+    vfs: str | None = None,
+    as_found: bool = False,
 ) -> AsyncIterator[SqliteBuffer]:
     """Open the store in ``config.path`` and keep it for one agent; leaving commits what waits.
 
     ``machine_clock`` gives seconds; ``prefix`` is the type prefix of the loss records that the buffer makes; ``vfs`` names an apsw VFS for
-    fault injection. Raises ConfigError when another agent has the directory or a newer program wrote it, StorageError when the
+    fault injection. ``as_found`` is for people without an agent: a store that is missing or damaged is refused with StorageError, and not
+    replaced. Raises ConfigError when another agent has the directory or a newer program wrote it, StorageError when the
     disk does not let it be opened.
     """
-    buffer = SqliteBuffer(config, machine_clock, prefix, vfs)
+    buffer = SqliteBuffer(config, machine_clock, prefix, vfs, as_found)
     try:
         await buffer.start()
         yield buffer

@@ -82,6 +82,8 @@ class Store(Database):
             self._name(identity, batch.epoch, name)
         if batch.rows:
             self.insert_rows(batch.rows)
+        letters = [(number,) for group in batch.groups for number in group.letters]
+        self.db.executemany("DELETE FROM dead_letter WHERE id = ?", letters)
         for checkpoint in checkpoints(batch.groups):
             self.db.execute(
                 "INSERT INTO owner VALUES (?, ?) ON CONFLICT DO UPDATE SET last_seen = excluded.last_seen",
@@ -219,6 +221,11 @@ class Store(Database):
         self.db.executemany("DELETE FROM delivered WHERE id = ?", rows)
         self.db.executemany("DELETE FROM record WHERE id = ?", rows)
         return len(rows)
+
+    def forget_letters(self, limit: int) -> int:
+        """Delete up to ``limit`` dead letters, oldest first; their loss is declared already."""
+        self.db.execute("DELETE FROM dead_letter WHERE id IN (SELECT id FROM dead_letter ORDER BY id LIMIT ?)", (limit,))
+        return self.db.changes()
 
     def drop(self, places: Sequence[Place]) -> None:
         """Delete undelivered records; their loss record stands elsewhere."""
