@@ -100,10 +100,10 @@ class Lane:
             writer.write(self._noisy(part[: max(0, cut - passed)]))
             await writer.drain()
             raise CutError
-        writer.write(self._noisy(part))
-        await writer.drain()
         if self.rate:
             await asyncio.sleep(len(part) / self.rate)
+        writer.write(self._noisy(part))
+        await writer.drain()
         return passed + len(part)
 
     def _noisy(self, part: bytes) -> bytes:
