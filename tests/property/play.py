@@ -54,10 +54,12 @@ class Play:
             await self._sample()
             for step in steps:
                 await getattr(self, f"_{step.what}")(step)
-            self.broker.there = True
-            await self._sample()
-            await self._handed_over()
-            await self._delivered()
+            self.broker.there, lives = True, -1
+            while lives != self.kills:  # a failpoint may strike during the last deliveries
+                lives = self.kills
+                await self._sample()
+                await self._handed_over()
+                await self._delivered()
         finally:
             await self.life.end()
 
@@ -208,7 +210,8 @@ class Play:
             self._judge(count, done - count["delta"], done)
         assert [result["value"] for result in consumer.told("quality.result")] == self.plc.weights
         assert len({epoch for _, epoch in consumer.records}) == 1
-        assert len(consumer.told("collection.gap")) >= min(1, self.kills)
+        reasons = {gap["reason"] for gap in consumer.told("collection.gap")}
+        assert "agent_down" in reasons or not self.kills
 
     def _judge(self, count: dict[str, Any], before: int, after: int) -> None:
         """One count: of parts that were made in sight it knows the order, of others it says that they were not seen."""
