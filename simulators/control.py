@@ -20,13 +20,10 @@ async def control(path: Path | None, answer: Answer) -> AsyncIterator[None]:
     if path is None:
         yield
         return
-    serving: set[asyncio.Task[None]] = set()
+    serving: dict[asyncio.StreamWriter, asyncio.Event] = {}
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            serving.add(task)
-            task.add_done_callback(serving.discard)
+        ended = serving[writer] = asyncio.Event()
         try:
             while line := await reader.readline():
                 writer.write(await _answered(answer, line.decode(errors="replace").strip()))
@@ -35,6 +32,8 @@ async def control(path: Path | None, answer: Answer) -> AsyncIterator[None]:
             pass  # whoever asked has gone
         finally:
             writer.close()
+            del serving[writer]
+            ended.set()
 
     path.unlink(missing_ok=True)  # noqa: ASYNC240 - one call on a local file system
     server = await asyncio.start_unix_server(serve, path)
@@ -42,9 +41,10 @@ async def control(path: Path | None, answer: Answer) -> AsyncIterator[None]:
         yield
     finally:
         server.close()
-        for task in serving:
-            task.cancel()
-        await asyncio.gather(*serving, return_exceptions=True)
+        handlers = list(serving.values())
+        for writer in serving:
+            writer.transport.abort()
+        await asyncio.gather(*(ended.wait() for ended in handlers))
         path.unlink(missing_ok=True)  # noqa: ASYNC240 - see above
 
 
