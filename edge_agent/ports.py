@@ -199,6 +199,10 @@ class Archive(Protocol):
         """
         ...
 
+    async def dead_letter_count(self) -> int:
+        """Return how many dead letters there are."""
+        ...
+
     async def dead_letters(self, after: int, limit: int) -> Sequence[DeadLetter]:
         """Return up to ``limit`` dead letters behind number ``after``, oldest first."""
         ...

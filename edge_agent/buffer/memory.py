@@ -171,6 +171,10 @@ class MemoryBuffer:
         records = [Record(record.key, record.entry) for record in found[:limit]]
         return Page(records, records[-1].key.seq if records else last, end=len(found) < limit)
 
+    async def dead_letter_count(self) -> int:
+        """Return how many dead letters there are."""
+        return len(self._letters)
+
     async def dead_letters(self, after: int, limit: int) -> Sequence[DeadLetter]:
         """Return dead letters behind number ``after``."""
         return [letter for number, letter in sorted(self._letters.items()) if number > after][:limit]

@@ -139,6 +139,10 @@ class SqliteBuffer:
         """Return records of a stream that are still there, in order."""
         return await self._ask(lambda outbox, _: outbox.kept(stream, epoch, first, last, limit))
 
+    async def dead_letter_count(self) -> int:
+        """Return how many dead letters there are."""
+        return await self._ask(lambda outbox, _: outbox.committer.store.letters())
+
     async def dead_letters(self, after: int, limit: int) -> Sequence[DeadLetter]:
         """Return dead letters behind number ``after``."""
         return await self._ask(lambda outbox, _: outbox.dead_letters(after, limit))

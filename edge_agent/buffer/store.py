@@ -222,6 +222,10 @@ class Store(Database):
         self.db.executemany("DELETE FROM record WHERE id = ?", rows)
         return len(rows)
 
+    def letters(self) -> int:
+        """Return the number of dead letters."""
+        return cast("int", self.db.execute("SELECT count(*) FROM dead_letter").get)
+
     def forget_letters(self, limit: int) -> int:
         """Delete up to ``limit`` dead letters, oldest first; their loss is declared already."""
         self.db.execute("DELETE FROM dead_letter WHERE id IN (SELECT id FROM dead_letter ORDER BY id LIMIT ?)", (limit,))

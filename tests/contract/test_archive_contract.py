@@ -101,6 +101,7 @@ async def test_dead_letters_tell_what_was_refused_and_why(buffer):
     assert (first.record.entry, first.reason, first.detail) == (count(2), "rejected", "Packet too large (0x95)")
     assert list(await buffer.dead_letters(first.number, 10)) == [second]
     assert list(await buffer.dead_letters(0, 1)) == [first]
+    assert await buffer.dead_letter_count() == 2
 
 
 async def test_a_retried_letter_is_a_new_late_record(buffer):

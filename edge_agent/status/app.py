@@ -1,0 +1,125 @@
+"""The routes of the local API. GET looks; POST, which exists only on the UNIX socket, makes the agent say something again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+
+import msgspec
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from edge_agent.model.errors import EdgeAgentError, StorageError
+from edge_agent.status.report import Desk, ResendWish, RetryWish, Status, Wanted
+
+T = TypeVar("T")
+
+_LARGEST = 65_536
+"""Bytes of a request's body."""
+
+_LETTERS = 100
+_MOST_LETTERS = 1000
+
+
+def application(status: Callable[[], Awaitable[Status]], desk: Desk, *, verbs: bool) -> Starlette:
+    """Return the app over ``status`` and ``desk``; ``verbs``: with the POST routes (a UNIX socket only)."""
+    routes = _Routes(status, desk)
+    table = [
+        Route("/api/status", routes.status),
+        Route("/api/buffer", routes.buffer),
+        Route("/api/buffer/export", routes.export),
+        Route("/api/buffer/dead-letters", routes.dead_letters),
+    ]
+    if verbs:
+        table += [
+            Route("/api/buffer/resend", routes.resend, methods=["POST"]),
+            Route("/api/buffer/retry", routes.retry, methods=["POST"]),
+        ]
+    handlers: dict[Any, Any] = {
+        EdgeAgentError: _refused,
+        msgspec.MsgspecError: _misunderstood,
+        HTTPException: _http,
+        ClientDisconnect: _gone,
+        Exception: _failed,
+    }
+    return Starlette(routes=table, exception_handlers=handlers)
+
+
+class _Routes:
+    def __init__(self, status: Callable[[], Awaitable[Status]], desk: Desk) -> None:
+        self._status = status
+        self._desk = desk
+
+    async def status(self, _: Request) -> Response:
+        return _json(await self._status())
+
+    async def buffer(self, _: Request) -> Response:
+        return _json(await self._desk.buffer())
+
+    async def export(self, request: Request) -> Response:
+        lines = self._desk.export(_query(request, Wanted))
+        first = await anext(lines, b"")  # what is wrong with the request is told before the first byte
+        return StreamingResponse(_joined(first, lines), media_type="application/x-ndjson")
+
+    async def dead_letters(self, request: Request) -> Response:
+        page = _query(request, _Letters)
+        return _json(await self._desk.dead_letters(page.after, min(page.limit, _MOST_LETTERS)))
+
+    async def resend(self, request: Request) -> Response:
+        return _json(await self._desk.resend(msgspec.json.decode(await _body(request), type=ResendWish)))
+
+    async def retry(self, request: Request) -> Response:
+        return _json(await self._desk.retry(msgspec.json.decode(await _body(request), type=RetryWish)))
+
+
+class _Letters(msgspec.Struct):
+    after: int = 0
+    limit: int = _LETTERS
+
+
+def _query(request: Request, shape: type[T]) -> T:
+    return msgspec.convert(dict(request.query_params), shape, strict=False)
+
+
+async def _body(request: Request) -> bytes:
+    found = b""
+    async for part in request.stream():
+        found += part
+        if len(found) > _LARGEST:
+            raise HTTPException(413, f"a request has at most {_LARGEST} bytes")
+    return found
+
+
+async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for lines in rest:
+        yield lines
+
+
+def _json(content: object, code: int = 200) -> Response:
+    return Response(msgspec.json.encode(content), code, media_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+async def _refused(_: Request, error: EdgeAgentError) -> Response:
+    return _json({"error": str(error)}, 503 if isinstance(error, StorageError) else 409)
+
+
+async def _misunderstood(_: Request, error: msgspec.MsgspecError) -> Response:
+    return _json({"error": str(error)}, 400)
+
+
+async def _http(_: Request, error: HTTPException) -> Response:
+    return _json({"error": error.detail}, error.status_code)
+
+
+async def _gone(_: Request, __: ClientDisconnect) -> Response:
+    return Response(status_code=499)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    structlog.get_logger().error("status.failed", path=request.url.path, exc_info=error)
+    return _json({"error": f"{type(error).__name__}: {error}; the agent's log has more"}, 500)

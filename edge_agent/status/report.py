@@ -1,0 +1,165 @@
+"""What the local API says and takes: structs of run-time data, and the protocol of whoever answers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+
+class DeviceReport(msgspec.Struct, frozen=True):
+    """One device: ``up`` is None before the first try; ``last_good`` is RFC 3339."""
+
+    driver: str
+    endpoint: str
+    up: bool | None
+    ready: bool
+    last_good: str | None
+    error: str | None
+
+
+class LinkReport(msgspec.Struct, frozen=True):
+    """One connection: ``kind`` is ``device`` or ``mqtt``; ``tries`` since it was lost."""
+
+    name: str
+    kind: str
+    up: bool | None
+    error: str | None
+    tries: int
+
+
+class DeliveryReport(msgspec.Struct, frozen=True):
+    """What was delivered since the start; ages in seconds of machine time, waits for an acknowledgement in ms."""
+
+    sent: int
+    rejected: int
+    last_acknowledged_age: float | None
+    wait_p50: float | None
+    wait_p95: float | None
+
+
+class StreamReport(msgspec.Struct, frozen=True):
+    """One stream: numbers kept, given, delivered without a hole; how many wait behind that; time of the oldest of them."""
+
+    stream: str
+    epoch: str
+    first: int
+    last: int
+    delivered: int
+    undelivered: int
+    oldest: str | None
+
+
+class BufferReport(msgspec.Struct, frozen=True):
+    """The buffer: records not delivered by class, the time of the oldest, bytes on disk, dead letters, all streams."""
+
+    path: str
+    epoch: str
+    healthy: bool
+    detail: str
+    waiting_events: int
+    waiting_telemetry: int
+    oldest: str | None
+    bytes: int
+    dead_letters: int
+    streams: list[StreamReport]
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The whole agent at ``time``; ``problems`` says in words why its health is ``degraded``."""
+
+    health: Literal["ok", "degraded"]
+    problems: list[str]
+    agent: str
+    version: str
+    session: str
+    process: int
+    time: str
+    started: str
+    cfg: str
+    devices: dict[str, DeviceReport]
+    units: dict[str, str]
+    links: list[LinkReport]
+    delivery: DeliveryReport
+    buffer: BufferReport
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Which records to export: everything undelivered, or a stream from ``first`` to ``last`` (None: its newest) of an epoch (None: the store's)."""
+
+    stream: str | None = None
+    epoch: str | None = None
+    first: int = 1
+    last: int | None = None
+
+
+class ResendWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Records of a stream that shall be delivered again; ``to_seq`` None: to its newest, ``epoch`` None: the store's."""
+
+    stream: str
+    from_seq: int
+    to_seq: int | None = None
+    epoch: str | None = None
+
+
+class Resent(msgspec.Struct, frozen=True):
+    """What became of it: how many will be sent again, how many wait for delivery anyway, how many are no longer kept."""
+
+    stream: str
+    epoch: str
+    from_seq: int
+    to_seq: int
+    resent: int
+    waiting: int
+    not_kept: int
+
+
+class LetterReport(msgspec.Struct, frozen=True):
+    """One dead letter: its number in the list, the CloudEvents id of the record, why it is here, bytes of its data."""
+
+    number: int
+    id: str
+    stream: str
+    type: str
+    time: str
+    reason: str
+    detail: str
+    bytes: int
+
+
+class RetryWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The dead letters to send again."""
+
+    numbers: list[int]
+
+
+class Retried(msgspec.Struct, frozen=True):
+    """One dead letter that became a new record with this CloudEvents id."""
+
+    number: int
+    id: str
+
+
+class Desk(Protocol):
+    """Answers what people ask of a buffer. Every method raises EdgeAgentError with a text for people."""
+
+    async def buffer(self) -> BufferReport:
+        """Return the figures."""
+        ...
+
+    def export(self, wanted: Wanted) -> AsyncIterator[bytes]:
+        """Yield CloudEvents as lines of JSON, some lines at a time; nothing counts as delivered."""
+        ...
+
+    async def resend(self, wish: ResendWish) -> Resent:
+        """Have delivered records sent again under their names."""
+        ...
+
+    async def dead_letters(self, after: int, limit: int) -> Sequence[LetterReport]:
+        """Return up to ``limit`` dead letters behind number ``after``."""
+        ...
+
+    async def retry(self, wish: RetryWish) -> Sequence[Retried]:
+        """Append what dead letters say as new records; those that are unknown or damaged are left out."""
+        ...

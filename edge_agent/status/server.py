@@ -1,0 +1,108 @@
+"""Serves the local API on a UNIX socket in the loop of whoever asks. What goes wrong here is logged and hurts nobody else."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+
+from edge_agent.status.place import address
+
+_MODE = 0o660
+_GRACE = 1
+"""Machine seconds that open requests get at the end."""
+
+_AT_ONCE = 32
+"""Requests at the same time; more are answered 503."""
+
+
+def bind(path: Path) -> socket.socket:
+    """Return a socket bound to ``path`` for its owner and group; a leftover of a dead process is removed. Raises OSError."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        with address(path) as name:
+            _make_way(path, name)
+            listener.bind(name)
+        path.chmod(_MODE)  # nobody can connect before listen()
+        listener.listen(_AT_ONCE)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _make_way(path: Path, name: str) -> None:
+    """Remove a socket on which nobody listens any more."""
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(name)
+        except ConnectionRefusedError:
+            path.unlink()
+        else:
+            raise OSError(errno.EADDRINUSE, f"another agent answers on {path}")
+
+
+@asynccontextmanager
+async def serving(app: ASGIApp, path: Path) -> AsyncIterator[None]:
+    """Serve ``app`` at ``path`` inside the block; when the socket cannot be made this is logged and the block runs without it."""
+    log = structlog.get_logger().bind(socket=str(path))
+    listener = None
+    try:
+        listener = bind(path)
+        inode = _inode(path)
+    except OSError as error:
+        log.error("status.not_served", reason=error.strerror or str(error))  # noqa: TRY400 - the reason says it all
+    if listener is None:
+        yield
+        return
+    server = _server(app)
+    await server.startup(sockets=[listener])
+    log.info("status.served")
+    try:
+        yield
+    finally:
+        if _inode(path) == inode:
+            path.unlink(missing_ok=True)  # noqa: ASYNC240 - a name in memory or in a directory that was just looked at
+        await server.shutdown(sockets=[listener])
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
+
+
+def _server(app: ASGIApp) -> uvicorn.Server:
+    """Return a server that takes no signals and runs no loop of its own: `startup` and `shutdown` are called by hand."""
+    config = uvicorn.Config(
+        app,
+        interface="asgi3",
+        lifespan="off",
+        http="h11",
+        ws="none",
+        loop="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        limit_concurrency=_AT_ONCE,
+        timeout_graceful_shutdown=_GRACE,
+    )
+    config.load()
+    # The app logs its failures itself, and a request that is cut at the stop is none.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    return server
