@@ -32,7 +32,7 @@ class Journal:
         self._clock = clock
         self._prefix = prefix
         self._cfg = cfg
-        self._devices = devices
+        self.devices = devices
         self._down_since: dict[str, int] = {}
         self._log = structlog.get_logger().bind(stream=stream)
 
@@ -126,7 +126,7 @@ class Journal:
         return ProductionEvent(type="device.connected", time=notice.time, data=data)
 
     def _device(self, name: str) -> dict[str, Any]:
-        driver, endpoint = self._devices[name]
+        driver, endpoint = self.devices[name]
         return {"device": name, "driver": driver, "endpoint": endpoint}
 
     async def clock_stepped(self, before: int, after: int) -> None:

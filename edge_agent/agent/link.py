@@ -30,6 +30,7 @@ class Link:
     def __init__(self, name: str, kind: str) -> None:
         """Name the endpoint as the user does (``plc1``, ``mqtt://...``); it starts as unknown."""
         self.name = name
+        self.kind = kind
         self.up: bool | None = None
         self.error = ""
         self.tries = 0

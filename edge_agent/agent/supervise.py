@@ -22,6 +22,7 @@ from edge_agent.agent.build import Parts, build
 from edge_agent.agent.clock import WallClock
 from edge_agent.agent.forward import drained
 from edge_agent.agent.link import Link, keep_open
+from edge_agent.agent.look import local_api
 from edge_agent.agent.notify import notify, watchdog_seconds
 from edge_agent.buffer.sqlite import open_buffer
 from edge_agent.config.schema import AgentConfig
@@ -54,6 +55,7 @@ class Agent:
         self._clock = clock
         self._random = random.Random()  # noqa: S311 - jitter
         self._out = Link(config.agent.mqtt.broker, "mqtt")
+        self._links = [self._out]
         self._finish = asyncio.Event()
         self._log = structlog.get_logger()
 
@@ -61,14 +63,15 @@ class Agent:
         """Run until ``stop`` is set, then shut down in order. Raises ConfigError or StorageError when the buffer cannot be opened."""
         async with open_buffer(self._config.agent.buffer, prefix=self._config.agent.events.type_prefix) as buffer:
             parts = build(self._config, buffer, self._clock)
-            for unit in parts.units:
-                await unit.open()
-            await parts.journal.started()
-            if buffer.damage is not None:
-                await parts.journal.store_damaged(buffer.damage)
-            notify("READY=1", "STATUS=running")
-            self._log.info("agent.started", agent=self._config.agent.agent, epoch=buffer.epoch, units=len(parts.units))
-            await self._supervise(parts, stop)
+            async with await local_api(self._config, parts, buffer, self._clock, self._links):
+                for unit in parts.units:
+                    await unit.open()
+                await parts.journal.started()
+                if buffer.damage is not None:
+                    await parts.journal.store_damaged(buffer.damage)
+                notify("READY=1", "STATUS=running")
+                self._log.info("agent.started", agent=self._config.agent.agent, epoch=buffer.epoch, units=len(parts.units))
+                await self._supervise(parts, stop)
         self._log.info("agent.stopped")
 
     async def _supervise(self, parts: Parts, stop: asyncio.Event) -> None:
@@ -116,7 +119,9 @@ class Agent:
 
     async def _link(self, parts: Parts, index: int) -> None:
         collector, endpoint = parts.collectors[index], parts.endpoints[index]
-        await keep_open(Link(endpoint.name, "device"), endpoint.open, collector.run, collector.lost, self._delays)
+        link = Link(endpoint.name, "device")
+        self._links.append(link)
+        await keep_open(link, endpoint.open, collector.run, collector.lost, self._delays)
 
     async def _publish(self, parts: Parts) -> None:
         settings = self._config.agent

@@ -1,0 +1,75 @@
+"""What a CloudEvent says beyond its record, kept in the store: so that its events can be read when neither agent nor configuration is left.
+
+It also remembers streams whose unit has gone from the configuration while records of it still waited.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from edge_agent.config.schema import AgentFile
+from edge_agent.model.stream import Checkpoint
+from edge_agent.ports import Buffer
+from edge_agent.publish.cloudevents import Encoder
+from edge_agent.publish.topics import StreamInfo
+
+_OWNER = "_envelope"
+_SETTINGS = "settings"
+_STREAM = "stream "
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What is the same for all streams: the agent's name and topics, type prefix, template of the schema, one topic per type or not."""
+
+    agent: str
+    root: str
+    site: tuple[str, ...]
+    prefix: str
+    schema: str
+    per_type: bool
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """Settings and streams by their name in the buffer."""
+
+    settings: Settings
+    streams: dict[str, StreamInfo]
+
+    def encoder(self) -> Encoder:
+        """Return what turns records into the messages that the agent would send."""
+        settings = self.settings
+        return Encoder(self.streams, prefix=settings.prefix, schema=settings.schema, per_type=settings.per_type)
+
+
+def configured(agent: AgentFile, streams: dict[str, StreamInfo]) -> Envelope:
+    """Return the envelope of a configuration."""
+    mqtt = agent.mqtt
+    settings = Settings(
+        agent.agent, mqtt.root, tuple(agent.site), agent.events.type_prefix, mqtt.dataschema, mqtt.topics == "per_type"
+    )
+    return Envelope(settings, streams)
+
+
+async def stored(buffer: Buffer) -> Envelope | None:
+    """Return what the store remembers, None when it was written before this was kept. Raises StorageError."""
+    states, _ = await buffer.states(_OWNER)
+    if _SETTINGS not in states:
+        return None
+    streams = {
+        name.removeprefix(_STREAM): msgspec.json.decode(value, type=StreamInfo)
+        for name, value in states.items()
+        if name.startswith(_STREAM)
+    }
+    return Envelope(msgspec.json.decode(states[_SETTINGS], type=Settings), streams)
+
+
+async def keep(buffer: Buffer, envelope: Envelope, now: int) -> Envelope:
+    """Write what is new of ``envelope`` (at ``now``, UTC ns) and return it with the streams of before. Raises StorageError."""
+    before = await stored(buffer)
+    known = {} if before is None else before.streams
+    changed = {f"{_STREAM}{name}": msgspec.json.encode(info) for name, info in envelope.streams.items() if known.get(name) != info}
+    if before is None or before.settings != envelope.settings:
+        changed[_SETTINGS] = msgspec.json.encode(envelope.settings)
+    if changed:
+        await buffer.append([], Checkpoint(_OWNER, changed, now))
+    return Envelope(envelope.settings, {**known, **envelope.streams})

@@ -1,0 +1,107 @@
+"""One look at the running agent: what the local API says of devices, units, links, delivery and buffer."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from uuid import uuid4
+
+from edge_agent import __version__
+from edge_agent.agent.build import OUTPUT, Parts
+from edge_agent.agent.desk import BufferDesk
+from edge_agent.agent.envelope import configured, keep
+from edge_agent.agent.forward import Delivered
+from edge_agent.agent.link import Link
+from edge_agent.config.schema import AgentConfig
+from edge_agent.model.instant import iso
+from edge_agent.ports import ArchiveBuffer, PlantClock
+from edge_agent.status.app import application
+from edge_agent.status.place import socket_of
+from edge_agent.status.report import BufferReport, DeliveryReport, DeviceReport, LinkReport, Status
+from edge_agent.status.server import serving
+
+
+class Look:
+    """Makes the status of one agent whenever it is asked."""
+
+    def __init__(self, parts: Parts, desk: BufferDesk, clock: PlantClock, links: Sequence[Link], *, agent: str, cfg: str) -> None:
+        """Describe ``parts``; ``links`` may still grow."""
+        self._parts, self._desk, self._clock, self._links = parts, desk, clock, links
+        self._agent, self._cfg = agent, cfg
+        self._session, self._started = uuid4().hex, clock.now()
+
+    async def status(self) -> Status:
+        """Return the agent as it is now. Raises StorageError when the store cannot even be asked."""
+        buffer = await self._desk.buffer()
+        devices = self._devices()
+        units = {unit.name: f"quarantined: {unit.quarantined}" if unit.quarantined else "ok" for unit in self._parts.units}
+        links = [LinkReport(link.name, link.kind, link.up, link.error or None, link.tries) for link in self._links]
+        problems = list(_problems(devices, units, links, buffer))
+        return Status(
+            health="degraded" if problems else "ok",
+            problems=problems,
+            agent=self._agent,
+            version=__version__,
+            session=self._session,
+            process=os.getpid(),
+            time=iso(self._clock.now()),
+            started=iso(self._started),
+            cfg=self._cfg,
+            devices=devices,
+            units=units,
+            links=links,
+            delivery=_delivery(self._parts.delivered),
+            buffer=buffer,
+        )
+
+    def _devices(self) -> dict[str, DeviceReport]:
+        names = self._parts.journal.devices
+        return {
+            name: DeviceReport(
+                *names[name], state.up, state.ready, None if state.last_good is None else iso(state.last_good), state.error or None
+            )
+            for collector in self._parts.collectors
+            for name, state in collector.devices.items()
+        }
+
+
+async def local_api(
+    config: AgentConfig, parts: Parts, buffer: ArchiveBuffer, clock: PlantClock, links: Sequence[Link]
+) -> AbstractAsyncContextManager[None]:
+    """Return what serves the local API of a wired agent while it is entered. Raises StorageError.
+
+    What the store needs to tell its events without us is written first; streams that it knew before can be published again.
+    """
+    envelope = await keep(buffer, configured(config.agent, parts.streams), clock.now())
+    parts.streams.update(envelope.streams)
+    name, path = config.agent.agent, config.agent.buffer.path
+    desk = BufferDesk(buffer, OUTPUT, path, envelope, parts.forwarder.start_over)
+    look = Look(parts, desk, clock, links, agent=name, cfg=config.fingerprint)
+    return serving(application(look.status, desk, verbs=True), socket_of(name, path))
+
+
+def _problems(
+    devices: Mapping[str, DeviceReport], units: Mapping[str, str], links: Sequence[LinkReport], buffer: BufferReport
+) -> list[str]:
+    """Return in words what is wrong."""
+    found = [] if buffer.healthy else [f"buffer: {buffer.detail}"]
+    found += [f"unit {name}: {state}" for name, state in units.items() if state != "ok"]
+    found += [f"{link.name}: {link.error or 'not connected yet'}" for link in links if link.kind == "mqtt" and not link.up]
+    for name, device in devices.items():
+        if not device.up or not device.ready:
+            found.append(f"device {name}: {device.error or 'no reading yet'}")
+    return found
+
+
+def _delivery(delivered: Delivered) -> DeliveryReport:
+    waits = sorted(delivered.waits)
+    last = delivered.last_acknowledged
+    return DeliveryReport(
+        sent=delivered.sent,
+        rejected=delivered.rejected,
+        last_acknowledged_age=None if last is None else round(time.monotonic() - last, 3),
+        wait_p50=round(waits[len(waits) // 2] * 1e3, 3) if waits else None,
+        wait_p95=round(waits[len(waits) * 95 // 100] * 1e3, 3) if waits else None,
+    )
