@@ -20,10 +20,13 @@ class DisconnectedError(EdgeAgentError):
     """The connection is gone or never came up; only ``agent/link.py`` reacts, by opening a new one.
 
     ``slow``: the other side answered and refused for a reason that only a person can change (credentials, access list), so
-    that trying again at once is hammering.
+    that trying again at once is hammering. ``retry_after``: machine seconds until the next try, where the error knows better than
+    the ordinary back-off. ``planned``: the end of the connection was our own wish, and no loss.
     """
 
     slow = False
+    retry_after: float | None = None
+    planned = False
 
 
 class RejectedError(EdgeAgentError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from paho.mqtt.client import Client
@@ -17,6 +17,7 @@ from edge_agent.publish import tls
 from edge_agent.publish.commands import LARGEST
 from edge_agent.publish.config import MqttConfig
 from edge_agent.publish.dial import beside
+from edge_agent.publish.route import Wire
 from edge_agent.publish.topics import Topics
 
 V5, V311 = MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311
@@ -38,35 +39,52 @@ class Packed(Properties):
         return cast("bytes", object.__getattribute__(self, "_raw"))
 
 
-def make(config: MqttConfig, topics: Topics, will: Document, version: MQTTProtocolVersion) -> Client:
+class Engine(Client):
+    """A client on a socket that somebody else opens, and whose silence somebody else judges.
+
+    The library's own ways are not used: a proxy would need another package, its WebSocket loses packets, and it ends a slow
+    connection whose ping waits behind a long message.
+    """
+
+    def open_by(self, opener: Callable[[], Wire]) -> None:
+        """Let ``opener`` make the socket of the next connect."""
+        self._opener = opener
+
+    def ping(self) -> None:
+        """Queue a PINGREQ."""
+        self._send_pingreq()
+
+    def _create_socket(self) -> Wire:  # type: ignore[override]  # the part of a socket that the library uses
+        return self._opener()
+
+
+def make(config: MqttConfig, topics: Topics, will: Document, version: MQTTProtocolVersion) -> Engine:
     """Return a fresh client that will not reconnect; raises DisconnectedError for files that do not work."""
-    client = Client(
+    client = Engine(
         CallbackAPIVersion.VERSION2,
         config.client_id or topics.agent,
         protocol=version,
         clean_session=None if version is V5 else True,
         reconnect_on_failure=False,
     )
-    client.connect_timeout = config.connect_timeout / 1e9
     client.max_inflight_messages_set(0)  # unlimited: the window counts
     if config.username is not None:
         client.username_pw_set(config.username, tls.password(config.password_file) if config.password_file is not None else None)
-    if config.tls is not None:
-        client.tls_set_context(tls.context(config.tls))
     properties = _will_properties(will) if version is V5 else None
     client.will_set(will.topic, will.payload, qos=1, retain=will.retain, properties=properties)
     return client
 
 
-async def dial(client: Client, config: MqttConfig, version: MQTTProtocolVersion) -> None:
-    """Open the socket and queue CONNECT, blocking nobody. Raises OSError or ValueError as the library does."""
-    keepalive = max(1, round(config.keepalive / 1e9))
+async def dial(client: Engine, opener: Callable[[], Wire], keepalive: float, version: MQTTProtocolVersion) -> None:
+    """Open the socket by ``opener``, which may block, and queue CONNECT; ``keepalive`` in s. Raises as ``opener`` and the library do."""
+    client.open_by(opener)
+    seconds = max(1, round(keepalive))
 
     def work() -> None:
         if version is V5:
-            client.connect(config.host, config.port, keepalive, clean_start=True, properties=_connect_properties())
+            client.connect("broker", keepalive=seconds, clean_start=True, properties=_connect_properties())
         else:
-            client.connect(config.host, config.port, keepalive)
+            client.connect("broker", keepalive=seconds)
 
     await beside(work, lambda: hang_up(client))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -20,15 +19,20 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_agent.model.errors import DisconnectedError, RejectedError
-from edge_agent.publish.client import V5, Packed, hang_up, say_goodbye, subscribe
+from edge_agent.publish.address import Broker
+from edge_agent.publish.client import V5, Engine, Packed, hang_up, say_goodbye, subscribe
 from edge_agent.publish.commands import Commands
 from edge_agent.publish.config import Command, MqttConfig
+from edge_agent.publish.liveness import Liveness, Traffic
 from edge_agent.publish.pump import Pump, StrangeAnswerError
-from edge_agent.publish.reasons import OtherVersionError, RefusedError, outcome, remedy, words
+from edge_agent.publish.reasons import OtherVersionError, RefusedError, RenewedError, outcome, remedy, words
+from edge_agent.publish.route import Wire, raw
+from edge_agent.publish.tries import Tries
+from edge_agent.publish.websocket import WebSocketError
 from edge_agent.publish.window import Window
 
 _TEARDOWN = 3.0  # s
-_KEEP_ALIVE_TIMEOUT, _PROTOCOL_ERROR, _UNSUPPORTED_VERSION = 0x8D, 0x82, 0x84
+_PROTOCOL_ERROR, _UNSUPPORTED_VERSION = 0x82, 0x84
 
 _log = structlog.get_logger()
 
@@ -39,22 +43,37 @@ class Connection:
     ``commands`` maps topics to what is asked there; ``largest`` = bytes of a packet, ``retains`` = whether the broker keeps retained messages; both as CONNACK says.
     """
 
-    def __init__(self, client: Client, config: MqttConfig, version: MQTTProtocolVersion, commands: Mapping[str, Command]) -> None:
+    def __init__(
+        self,
+        client: Engine,
+        broker: Broker,
+        config: MqttConfig,
+        version: MQTTProtocolVersion,
+        commands: Mapping[str, Command],
+        tries: Tries,
+    ) -> None:
         self.version = version
-        self.where = f"{config.host}:{config.port}"
+        self.where = broker.where
         self.largest = config.max_packet
         self.retains = True
-        loop = asyncio.get_running_loop()
+        self.failure: DisconnectedError | None = None
+        self.without_word = False
+        """Whether the broker just closed an accepted connection."""
+        loop = self._loop = asyncio.get_running_loop()
         self.window = Window(config.window, loop)
         self.commands = Commands(commands)
         self._client = client
-        self._ack_timeout = config.ack_timeout / 1e9
+        self._tries = tries
+        self._ack_timeout, self._keepalive = config.ack_timeout / 1e9, config.keepalive / 1e9
         self._accepted: asyncio.Future[Properties | None] = loop.create_future()
         self._subscribed: asyncio.Future[list[ReasonCode]] = loop.create_future()
         self._ended: asyncio.Future[None] = loop.create_future()
         self._closing = False
-        sock = cast("socket.socket", client.socket())
-        self._pump = Pump(client, sock, tick=self._watch, broken=self._broken, interval=min(1.0, self._ack_timeout / 4))
+        wire = cast("Wire", client.socket())
+        self._traffic, self._liveness = Traffic(raw(wire)), Liveness(loop.time())
+        self._spoke = self._pinged = loop.time()
+        self._interval = min(1.0, self._ack_timeout / 4, self._keepalive / 8)
+        self._pump = Pump(client, wire, tick=self._watch, broken=self._broken, interval=self._interval)
         self._listen_to(client)
         self._pump.start()
 
@@ -76,8 +95,8 @@ class Connection:
         self.largest = min(self.largest, getattr(granted, "MaximumPacketSize", self.largest))
         self.retains = bool(getattr(granted, "RetainAvailable", 1))
 
-    async def send(self, topic: str, payload: bytes, properties: bytes, *, retain: bool) -> int:
-        """Send one QoS 1 message in its turn and return the reason code of its acknowledgement.
+    async def send(self, topic: str, payload: bytes, properties: bytes, *, retain: bool, name: str = "") -> int:
+        """Send one QoS 1 message in its turn and return the reason code of its acknowledgement; ``name`` tells it from others at each try.
 
         Raises RejectedError for what can never be sent, DisconnectedError when the connection ends before the acknowledgement.
         """
@@ -87,7 +106,8 @@ class Connection:
         except ValueError as error:  # what the library itself refuses
             self.window.give_back()
             raise RejectedError(f"{topic}: {error}") from error
-        answer = self.window.sent(info.mid)
+        self._spoke = self._loop.time()
+        answer = self.window.sent(info.mid, (topic, name or topic))
         if info.rc != 0:
             self._end(DisconnectedError(f"{self.where}: the connection was lost while sending"))
         return await answer
@@ -100,6 +120,16 @@ class Connection:
                 return [code.value for code in await self._subscribed]
         except TimeoutError as error:
             raise DisconnectedError(f"{self.where} does not answer the subscription to the command topics") from error
+
+    async def renew(self, reason: str) -> None:
+        """End the connection between two messages: nothing new leaves, and what is in flight is answered first.
+
+        Everybody who waits then gets RenewedError. A broker that answers no more ends it in its own way.
+        """
+        self.window.shut()
+        await self.window.idle()
+        await asyncio.sleep(0)  # who has just been answered goes first
+        self._end(RenewedError(reason))
 
     async def close(self, *, graceful: bool) -> None:
         """End the connection within 3 s: after what is in flight and without the will, or at once and leaving the will."""
@@ -126,6 +156,7 @@ class Connection:
         self._pump.stop()
         if self._ended.done():
             return
+        self.failure = error
         self._ended.set_result(None)
         for future in (self._accepted, self._subscribed):
             if not future.done():
@@ -137,15 +168,26 @@ class Connection:
     # -- what the clock and the library tell; nothing here raises -------------------------------------------------
 
     def _watch(self) -> None:
-        if (waited := self.window.oldest()) > self._ack_timeout:
+        now = self._loop.time()
+        self._liveness.see(self._traffic.look(), now)
+        silent, waited = self._liveness.silent(now), self.window.oldest(self._liveness.took)
+        half = self._keepalive / 2
+        if waited + self._interval > self._ack_timeout:  # at the next look it would be too long ago
             n = self.window.in_flight
             self._end(
                 DisconnectedError(f"{self.where} is connected but has not acknowledged for {waited:.1f} s ({n} messages in flight)")
             )
+        elif silent + self._interval > self._keepalive:
+            self._end(DisconnectedError(f"{self.where} has been silent for {silent:.1f} s and does not answer pings"))
+        elif now - self._pinged >= half and max(silent, now - self._spoke) >= half and self._accepted.done():
+            self._pinged = now
+            self._client.ping()
 
     def _broken(self, error: Exception) -> None:
         if isinstance(error, StrangeAnswerError):
             self._end(DisconnectedError(f"{self.where} does not speak MQTT; check the port"))
+        elif isinstance(error, WebSocketError):
+            self._end(DisconnectedError(f"{self.where} broke the WebSocket protocol: {error}"))
         else:
             self._end(DisconnectedError(f"{self.where} sent what the MQTT library cannot read ({type(error).__name__}: {error})"))
 
@@ -166,22 +208,25 @@ class Connection:
         elif flags.is_disconnect_packet_from_server:
             detail = getattr(properties, "ReasonString", "")
             self._end(RefusedError(f"{self.where} ended the connection: {words(code, detail)}{remedy(code)}", code=code))
-        elif code == _KEEP_ALIVE_TIMEOUT:
-            self._end(DisconnectedError(f"{self.where} does not answer pings"))
         elif code == _PROTOCOL_ERROR:
             self._end(DisconnectedError(f"{self.where} broke the MQTT protocol; is it an MQTT broker?"))
         elif not self._accepted.done():
             text = f"{self.where} closed the connection without an answer; check that it is an MQTT broker and who may connect"
             self._end(OtherVersionError(text) if self.version is V5 else DisconnectedError(text))
         else:
+            self.without_word = True
             self._end(DisconnectedError(f"{self.where} closed the connection"))
 
     def _on_publish(self, _client: Client, _data: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
         code = reason.value
-        if outcome(code) == "again":
+        verdict = outcome(code)
+        topic, name = self.window.name(mid)
+        if verdict == "again" or (verdict == "never" and not self._tries.refused(name, topic)):
             # Acknowledgements of later messages must not count: the next connection starts again at this one, in order.
             self._end(RefusedError(f"{self.where} refused a message for now: {words(code)}{remedy(code)}", code=code))
         else:
+            if verdict != "never":
+                self._tries.accepted(topic)
             self.window.acknowledge(mid, code)
 
     def _on_subscribe(self, _client: Client, _data: Any, _mid: int, reasons: list[ReasonCode], _properties: Any) -> None:

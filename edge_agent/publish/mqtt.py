@@ -10,14 +10,18 @@ import structlog
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from edge_agent.model.errors import DisconnectedError, RejectedError
-from edge_agent.model.stream import Record
+from edge_agent.model.stream import Record, record_id
 from edge_agent.ports import Document, Request
 from edge_agent.publish import packed, tls
+from edge_agent.publish.address import Broker
 from edge_agent.publish.client import V5, V311, dial, hang_up, make
 from edge_agent.publish.cloudevents import CONTENT_TYPE, Encoder
 from edge_agent.publish.config import MqttConfig
 from edge_agent.publish.connection import Connection
-from edge_agent.publish.reasons import OtherVersionError, outcome, remedy, words
+from edge_agent.publish.memory import Counters, Memory
+from edge_agent.publish.reasons import TAKEN_OVER, OtherVersionError, RefusedError, outcome, remedy, words
+from edge_agent.publish.renewal import Seen, better_broker, files_replaced, seen
+from edge_agent.publish.route import open_wire
 from edge_agent.publish.topics import StreamInfo, Topics
 
 _EVENT_HEAD = packed.head(CONTENT_TYPE)
@@ -25,21 +29,11 @@ _EVENT_HEAD = packed.head(CONTENT_TYPE)
 _log = structlog.get_logger()
 
 
-class Counters:
-    """What happened on one connection, for status and metrics. ``unheard`` = acknowledged, but nobody subscribes."""
-
-    def __init__(self) -> None:
-        self.published = 0
-        self.resent = 0
-        self.unheard = 0
-        self.rejected = 0
-
-
 class MqttSink:
     """An open connection to a broker; a `Sink`. Made by `connect` only. ``protocol`` is ``5`` or ``3.1.1``."""
 
-    def __init__(self, connection: Connection, encoder: Encoder) -> None:
-        self.counters = Counters()
+    def __init__(self, connection: Connection, encoder: Encoder, counters: Counters) -> None:
+        self.counters = counters
         self.protocol = "5" if connection.version is V5 else "3.1.1"
         self._connection = connection
         self._encoder = encoder
@@ -56,7 +50,7 @@ class MqttSink:
         """
         message = self._encoder.encode(record)
         properties = packed.publish(_EVENT_HEAD, packed.user(message.user)) if self.protocol == "5" else b""
-        await self._send(message.topic, message.payload, properties, retain=False)
+        await self._send(message.topic, message.payload, properties, retain=False, name=record_id(record.key))
         self.counters.published += 1
         self.counters.resent += record.resent
 
@@ -80,13 +74,13 @@ class MqttSink:
             if code >= 0x80:
                 _log.warning("mqtt.no_commands", topic=topic, reason=words(code))
 
-    async def _send(self, topic: str, payload: bytes, properties: bytes, *, retain: bool) -> None:
+    async def _send(self, topic: str, payload: bytes, properties: bytes, *, retain: bool, name: str = "") -> None:
         size = packed.packet_size(topic, payload, properties)
         where = self._connection.where
         if size > self._connection.largest:
             self.counters.rejected += 1
             raise RejectedError(f"the message has {size} bytes, {where} takes at most {self._connection.largest}")
-        code = await self._connection.send(topic, payload, properties, retain=retain)
+        code = await self._connection.send(topic, payload, properties, retain=retain, name=name)
         verdict = outcome(code)
         if verdict == "never":
             self.counters.rejected += 1
@@ -103,46 +97,117 @@ async def connect(
     will: Document,
     online: Sequence[Document] = (),
     type_prefix: str = "edgeagent",
+    memory: Memory | None = None,
 ) -> AsyncIterator[MqttSink]:
-    """Open a connection, listen for commands, announce ``online`` in its order (status first), and yield the sink.
+    """Open a connection to the next broker, listen for commands, announce ``online`` in its order (status first), and yield the sink.
 
     Leaving normally sends DISCONNECT without the will: announce offline before. Leaving by an exception leaves the will to the
-    broker. Raises DisconnectedError with the reason in words (RefusedError when the broker answered and said no).
+    broker. Raises DisconnectedError with the reason in words (RefusedError when the broker answered and said no, RenewedError when
+    the connection was given up for a better one). ``memory`` = what was learned on connections before.
     """
+    memory = memory or Memory(config)
     encoder = Encoder(streams, prefix=type_prefix, schema=config.dataschema, per_type=config.topics == "per_type")
-    connection = await _open(config, topics, will)
+    before = seen(config.files)
+    place, connection = await _next(config, topics, will, memory)
+    clock = asyncio.get_running_loop().time
+    opened = clock()
+    watch = asyncio.create_task(_renew(connection, config, before, place, memory), name="mqtt-renewal")
     try:
-        sink = MqttSink(connection, encoder)
+        sink = MqttSink(connection, encoder, memory.counters)
         await sink.listen()
         for document in online:
             await sink.announce(document)
         yield sink
-    except BaseException:
+    except BaseException as error:
         await connection.close(graceful=False)
+        if error is connection.failure:
+            _learn(connection.failure, connection, clock() - opened, place, memory)
         raise
-    await connection.close(graceful=True)
+    else:
+        await connection.close(graceful=True)
+    finally:
+        watch.cancel()
+        await asyncio.wait([watch])
 
 
-async def _open(config: MqttConfig, topics: Topics, will: Document) -> Connection:
-    if config.protocol != "auto":
-        return await _dial(config, topics, will, V5 if config.protocol == "5" else V311)
+async def _next(config: MqttConfig, topics: Topics, will: Document, memory: Memory) -> tuple[int, Connection]:
+    """Connect to the broker whose turn it is; of several, the next one gets its turn when that fails."""
+    clock = asyncio.get_running_loop().time
+    place = memory.order.next(clock())
+    broker = config.brokers[place]
+    memory.broker = broker.url
     try:
-        return await _dial(config, topics, will, V5)
+        connection = await _open(broker, config, topics, will, memory)
+    except DisconnectedError as error:
+        if memory.order.failed(place, clock(), slow=error.slow):
+            error.slow = False  # another one may be tried at once
+        raise
+    memory.counters.connections += 1
+    if len(config.brokers) > 1:
+        _log.info("mqtt.connected", broker=broker.url, place=place + 1)
+    return place, connection
+
+
+async def _renew(connection: Connection, config: MqttConfig, before: Seen, place: int, memory: Memory) -> None:
+    """Give the connection up as soon as there is a reason to."""
+    reasons = [asyncio.create_task(files_replaced(config, before)), asyncio.create_task(better_broker(config, place, memory))]
+    try:
+        done, _ = await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+        reason = done.pop().result()
+    finally:
+        for task in reasons:
+            task.cancel()
+        await asyncio.wait(reasons)
+    memory.counters.renewals += 1
+    await connection.renew(reason)
+
+
+def _learn(error: DisconnectedError, connection: Connection, lasted: float, place: int, memory: Memory) -> None:
+    """Remember how a connection ended; a client id that somebody else uses too is answered by waiting, and said aloud."""
+    if error.planned:
+        return
+    memory.order.lost(place, lasted)
+    named = isinstance(error, RefusedError) and error.code == TAKEN_OVER
+    now = asyncio.get_running_loop().time()
+    pause = memory.takeovers.ended(named=named, without_word=connection.without_word, lasted=lasted, now=now)
+    if pause is not None:
+        memory.counters.takeovers += 1
+        error.retry_after = pause
+        if not named:
+            error.args = (f"{error}; it does so again and again: does another client use the same client_id?",)
+        _log.error(
+            "mqtt.taken_over",
+            broker=connection.where,
+            times=memory.takeovers.count,
+            pause_s=round(pause),
+            certain=named,
+            meaning="another client uses the same client_id; give each agent its own",
+        )
+
+
+async def _open(broker: Broker, config: MqttConfig, topics: Topics, will: Document, memory: Memory) -> Connection:
+    if config.protocol != "auto":
+        return await _dial(broker, config, topics, will, V5 if config.protocol == "5" else V311, memory)
+    try:
+        return await _dial(broker, config, topics, will, V5, memory)
     except OtherVersionError:
-        connection = await _dial(config, topics, will, V311)
-        _log.warning("mqtt.fallback", broker=config.broker, protocol="3.1.1", meaning="acknowledgements carry no reason codes")
+        connection = await _dial(broker, config, topics, will, V311, memory)
+        _log.warning("mqtt.fallback", broker=broker.url, protocol="3.1.1", meaning="acknowledgements carry no reason codes")
         return connection
 
 
-async def _dial(config: MqttConfig, topics: Topics, will: Document, version: MQTTProtocolVersion) -> Connection:
+async def _dial(
+    broker: Broker, config: MqttConfig, topics: Topics, will: Document, version: MQTTProtocolVersion, memory: Memory
+) -> Connection:
     """Connect once and wait for the CONNACK, all within ``connect_timeout``."""
     client = make(config, topics, will, version)
     connection = None
+    seconds = config.connect_timeout / 1e9
     try:
-        async with asyncio.timeout(config.connect_timeout / 1e9):
-            await dial(client, config, version)
+        async with asyncio.timeout(seconds):
+            await dial(client, lambda: open_wire(broker, config.tls, memory.names, seconds), config.keepalive / 1e9, version)
             commands = {topics.command(name): name for name in config.commands}
-            connection = Connection(client, config, version, commands)
+            connection = Connection(client, broker, config, version, commands, memory.tries)
             await connection.accepted()
             return connection
     except BaseException as error:
@@ -152,5 +217,5 @@ async def _dial(config: MqttConfig, topics: Topics, will: Document, version: MQT
         if isinstance(error, TimeoutError) and connection is not None:
             raise DisconnectedError(f"{connection.where} takes connections but does not answer MQTT's CONNECT") from error
         if isinstance(error, OSError | ValueError):
-            raise DisconnectedError(tls.dial_trouble(error, config)) from error
+            raise DisconnectedError(tls.dial_trouble(error, broker)) from error
         raise

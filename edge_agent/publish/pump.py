@@ -1,6 +1,6 @@
 """Moves an MQTT client's bytes from the event loop: no thread, few wake-ups. Knows the client only by its shape.
 
-Reading is level-triggered; under TLS what is decrypted and not yet read is drained, because the socket will not say so again.
+Reading is level-triggered; what TLS or WebSocket has taken from the socket and not given out is drained, for the socket will not say so again.
 Writing happens once per turn of the loop for everything queued in it, and waits for the socket only when that is full.
 """
 
@@ -13,7 +13,9 @@ import ssl
 from collections.abc import Callable
 from typing import Protocol
 
-_USER_TIMEOUT_MS = 10_000
+from edge_agent.publish.route import Wire
+from edge_agent.publish.websocket import WebSocket
+
 _CONNACK = 0x20
 
 
@@ -32,10 +34,6 @@ class Engine(Protocol):
         """Write what is queued."""
         ...
 
-    def loop_misc(self) -> int:
-        """Mind the keep-alive."""
-        ...
-
     def want_write(self) -> bool:
         """Whether something is queued."""
         ...
@@ -48,12 +46,13 @@ class Pump:
     """
 
     def __init__(
-        self, engine: Engine, sock: socket.socket, *, tick: Callable[[], None], broken: Callable[[Exception], None], interval: float
+        self, engine: Engine, wire: Wire, *, tick: Callable[[], None], broken: Callable[[Exception], None], interval: float
     ) -> None:
         self._engine = engine
-        self._sock = sock
-        self._tls = sock if isinstance(sock, ssl.SSLSocket) else None
-        self._fd = sock.fileno()
+        self._plain = wire if isinstance(wire, socket.socket) and not isinstance(wire, ssl.SSLSocket) else None
+        self._holder = wire if isinstance(wire, ssl.SSLSocket | WebSocket) else None
+        self._frames = wire if isinstance(wire, WebSocket) else None
+        self._fd = wire.fileno()
         self._loop = asyncio.get_running_loop()
         self._on_tick = tick
         self._broken = broken
@@ -66,7 +65,6 @@ class Pump:
 
     def start(self) -> None:
         """Take the socket over from whoever connected it, and write what is queued already."""
-        tune(self._sock)
         self._running = True
         self._loop.add_reader(self._fd, self._guarded, self._read)
         self._timer = self._loop.call_later(self._interval, self._tick)
@@ -100,24 +98,32 @@ class Pump:
         if self._silent:
             self._silent = False
             self._check_first_byte()
-        # Bounded: one TLS record is at most 16 KiB, and every call takes at least a byte of it.
-        if self._engine.loop_read() == 0 and self._tls is not None:
-            while self._running and self._tls.pending() and self._engine.loop_read() == 0:
+        # Bounded: a TLS record has at most 16 KiB, a read of frames 64 KiB, and every call takes at least a byte of it.
+        if self._engine.loop_read() == 0 and self._holder is not None:
+            while self._running and self._holder.pending() and self._engine.loop_read() == 0:
                 pass
+        if self._running and self._frames is not None and self._frames.unsent():
+            self._watch_writable(True)
 
     def _check_first_byte(self) -> None:
         """Raise StrangeAnswerError for a greeting of another protocol: its bytes would keep an MQTT parser waiting for more."""
         first = b""
-        if self._tls is None:
+        if self._plain is not None:
             with contextlib.suppress(OSError):  # the client meets it again at once and reports it in its own way
-                first = self._sock.recv(1, socket.MSG_PEEK)
+                first = self._plain.recv(1, socket.MSG_PEEK)
         if first and first[0] != _CONNACK:
             raise StrangeAnswerError
 
     def _flush(self) -> None:
         self._flushing = False
+        unsent = False
+        if self._frames is not None:
+            with contextlib.suppress(OSError):  # reading meets it again and reports it
+                self._frames.flush()
         self._engine.loop_write()
-        self._watch_writable(self._running and self._engine.want_write())
+        if self._frames is not None:
+            unsent = self._frames.unsent()
+        self._watch_writable(self._running and (unsent or self._engine.want_write()))
 
     def _watch_writable(self, wanted: bool) -> None:
         if wanted and not self._writer:
@@ -127,20 +133,6 @@ class Pump:
         self._writer = wanted
 
     def _tick(self) -> None:
-        self._guarded(self._mind)
+        self._guarded(self._on_tick)
         if self._running:
             self._timer = self._loop.call_later(self._interval, self._tick)
-
-    def _mind(self) -> None:
-        self._engine.loop_misc()
-        if self._running:
-            self._on_tick()
-
-
-def tune(sock: socket.socket) -> None:
-    """Send at once, and notice a dead peer within 10 s instead of the kernel's quarter of an hour (TCP_USER_TIMEOUT, RFC 5482)."""
-    if sock.family not in {socket.AF_INET, socket.AF_INET6}:
-        return
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)

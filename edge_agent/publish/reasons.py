@@ -3,6 +3,7 @@
 The library calls every acknowledged message published, whatever its code says; here only a success code finishes a record.
 
 * DisconnectedError
+  x RenewedError         we ended it ourselves, between two records: open the next one at once
   x RefusedError         the broker answered and said no; ``slow`` = it takes a person, so knock rarely
     x OtherVersionError  the broker does not speak the MQTT version that was tried
 """
@@ -18,6 +19,8 @@ Outcome = Literal["delivered", "unheard", "again", "never"]
 
 ``not authorised`` (0x87) is ``again``: a wrong access list is mended by a person, and nothing may be lost until then.
 """
+
+TAKEN_OVER = 0x8E
 
 _NEVER = frozenset({0x90, 0x95, 0x99})
 _SLOW = frozenset({0x85, 0x86, 0x87, 0x8A, 0x8C, 0x8E, 0x9D})
@@ -53,6 +56,13 @@ class RefusedError(DisconnectedError):
         super().__init__(message)
         self.code = code
         self.slow = code in _SLOW
+
+
+class RenewedError(DisconnectedError):
+    """The connection was given up on purpose, with everything answered: new certificates, or a better broker is back."""
+
+    planned = True
+    retry_after = 0.0
 
 
 class OtherVersionError(RefusedError):

@@ -10,29 +10,20 @@ import ssl
 from pathlib import Path
 
 from edge_agent.model.errors import DisconnectedError
-from edge_agent.publish.config import MqttConfig, TlsConfig
+from edge_agent.publish.address import Broker
+from edge_agent.publish.config import TlsConfig
+from edge_agent.publish.http import HttpError
+from edge_agent.publish.websocket import HandshakeError
 
 _NOT_TLS = frozenset(
     {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE", "UNEXPECTED_MESSAGE"}
 )
 
 
-class _ClosingSocket(ssl.SSLSocket):
-    """Closes itself when the handshake fails: the MQTT client forgets it then, and nobody else knows it."""
-
-    def do_handshake(self, block: bool = False) -> None:
-        try:
-            super().do_handshake(block)
-        except BaseException:
-            self.close()
-            raise
-
-
 def context(config: TlsConfig) -> ssl.SSLContext:
     """Return the context for one connection; raises DisconnectedError naming the file that does not work."""
     made = ssl.create_default_context()
     made.minimum_version = ssl.TLSVersion.TLSv1_2
-    made.sslsocket_class = _ClosingSocket
     if config.insecure:
         made.check_hostname = False
         made.verify_mode = ssl.CERT_NONE
@@ -68,13 +59,11 @@ def file_trouble(error: Exception) -> str:
     return "is not text that can be used"
 
 
-def dial_trouble(error: Exception, config: MqttConfig) -> str:
+def dial_trouble(error: Exception, broker: Broker) -> str:
     """Return why no connection came up, naming the address and, for certificates, the reason."""
-    if config.tls is not None and isinstance(error, ssl.SSLEOFError | ConnectionResetError):
-        return (
-            f"{config.host}:{config.port} hung up in the TLS handshake; is that its TLS port, and does it speak TLS 1.2 or newer?"
-        )
-    return f"{config.host}:{config.port} {_tls_trouble(error) if isinstance(error, ssl.SSLError) else _tcp_trouble(error)}"
+    if broker.encrypted and isinstance(error, ssl.SSLEOFError | ConnectionResetError):
+        return f"{broker.where} hung up in the TLS handshake; is that its TLS port, and does it speak TLS 1.2 or newer?"
+    return f"{broker.where} {_tls_trouble(error) if isinstance(error, ssl.SSLError) else tcp_trouble(error)}"
 
 
 def _tls_trouble(error: ssl.SSLError) -> str:
@@ -85,8 +74,11 @@ def _tls_trouble(error: ssl.SSLError) -> str:
     return f"refused the TLS handshake: {error.reason or error}"
 
 
-def _tcp_trouble(error: Exception) -> str:
+def tcp_trouble(error: Exception) -> str:
+    """Return why a host cannot be reached, or what it said instead of the right thing, to stand behind its address."""
     match error:
+        case HttpError() | HandshakeError():
+            return str(error)
         case socket.gaierror():
             return f"cannot be reached: the name is not known ({error.strerror})"
         case ConnectionRefusedError():
@@ -94,7 +86,7 @@ def _tcp_trouble(error: Exception) -> str:
         case TimeoutError():
             return "does not answer"
         case OSError():
-            return f"cannot be reached: {error.strerror or type(error).__name__}"
+            return f"cannot be reached: {error.strerror or str(error) or type(error).__name__}"
         case _:
             return f"cannot be reached: {error}"
 

@@ -13,11 +13,12 @@ from edge_agent.model.errors import DisconnectedError
 
 
 class _Sent:
-    __slots__ = ("answer", "since")
+    __slots__ = ("answer", "name", "since")
 
-    def __init__(self, answer: asyncio.Future[int], since: float) -> None:
+    def __init__(self, answer: asyncio.Future[int], since: float, name: tuple[str, str]) -> None:
         self.answer = answer
         self.since = since
+        self.name = name
 
 
 class Window:
@@ -30,6 +31,8 @@ class Window:
         self._taken = 0
         self._queue: deque[asyncio.Future[None]] = deque()
         self._idle: asyncio.Future[None] | None = None
+        self._first_since = 0.0
+        self._shut = False
         self._failure: DisconnectedError | None = None
 
     @property
@@ -45,7 +48,7 @@ class Window:
     async def take(self) -> None:
         """Wait for a free place, in the order of asking. Does not yield to the loop when one is free and nobody waits."""
         self.raise_failure()
-        if self._taken < self.size and not self._queue:
+        if self._taken < self.size and not self._queue and not self._shut:
             self._taken += 1
             return
         turn = self._loop.create_future()
@@ -60,37 +63,53 @@ class Window:
 
     def give_back(self) -> None:
         """Return a place that was taken and not used, or whose message is answered; the longest waiting gets it."""
-        while self._queue:
+        while self._queue and not self._shut:
             turn = self._queue.popleft()
             if not turn.done():
                 turn.set_result(None)
                 return
         self._taken -= 1
 
-    def sent(self, mid: int) -> asyncio.Future[int]:
+    def shut(self) -> None:
+        """Let nobody in any more: who waits for a place waits for the end."""
+        self._shut = True
+
+    def sent(self, mid: int, name: tuple[str, str] = ("", "")) -> asyncio.Future[int]:
         """Note that message ``mid`` left on the taken place; the future gets the reason code of its acknowledgement.
 
-        Cancelling the future does not free the place: the receiver still has the message.
+        ``name`` = topic, and what is the same at every try of this message. Cancelling the future does not free the place: the receiver still has the message.
         """
         answer: asyncio.Future[int] = self._loop.create_future()
-        self._sent[mid] = _Sent(answer, self._loop.time())
+        self._sent[mid] = _Sent(answer, self._loop.time(), name)
         return answer
 
     def acknowledge(self, mid: int, code: int) -> None:
         """Answer message ``mid``; one that is not in flight is ignored (3.4: a receiver may err, the count must not)."""
+        first = next(iter(self._sent), None)
         sent = self._sent.pop(mid, None)
         if sent is None:
             return
+        if mid == first:
+            self._first_since = self._loop.time()
         if not sent.answer.done():
             sent.answer.set_result(code)
         self.give_back()
         if not self._sent and self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
 
-    def oldest(self) -> float:
-        """Return how many seconds the oldest message in flight has been waiting, 0.0 when there is none."""
+    def name(self, mid: int) -> tuple[str, str]:
+        """Return the topic and the name of message ``mid``, empty when it is not in flight."""
+        sent = self._sent.get(mid)
+        return ("", "") if sent is None else sent.name
+
+    def oldest(self, since: float = 0.0) -> float:
+        """Return how many seconds the oldest message in flight has been waiting, 0.0 when there is none.
+
+        It waits since it was sent and since it is the oldest: on a slow line, the last of a window has all the others before it.
+        The time before ``since`` does not count.
+        """
         for sent in self._sent.values():  # in the order of sending
-            return self._loop.time() - sent.since
+            return self._loop.time() - max(sent.since, self._first_since, since)
         return 0.0
 
     async def idle(self) -> None:

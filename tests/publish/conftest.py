@@ -19,6 +19,7 @@ from publish_setting import EPOCH, STREAMS, TOPICS, WILL, free_port
 from edge_agent.model.stream import Entry, Record, RecordKey
 from edge_agent.ports import Document
 from edge_agent.publish.config import MqttConfig
+from edge_agent.publish.memory import Memory
 from edge_agent.publish.mqtt import MqttSink, connect
 
 
@@ -37,10 +38,13 @@ def record() -> Callable[..., Record]:
 def open_sink() -> Callable[..., AbstractAsyncContextManager[MqttSink]]:
     """Return a function that connects to a loopback port with short machine times."""
 
-    def open_(port: int, *, online: tuple[Document, ...] = (), **changes: Any) -> AbstractAsyncContextManager[MqttSink]:
+    def open_(
+        port: int, *, online: tuple[Document, ...] = (), memory: Memory | None = None, **changes: Any
+    ) -> AbstractAsyncContextManager[MqttSink]:
         scheme = "mqtts" if "tls" in changes else "mqtt"
         base = {"broker": f"{scheme}://127.0.0.1:{port}", "allow_insecure": True, "ack_timeout": "2s", "connect_timeout": "2s"}
-        return connect(MqttConfig.model_validate({**base, **changes}), topics=TOPICS, streams=STREAMS, will=WILL, online=online)
+        config = MqttConfig.model_validate({**base, **changes})
+        return connect(config, topics=TOPICS, streams=STREAMS, will=WILL, online=online, memory=memory)
 
     return open_
 

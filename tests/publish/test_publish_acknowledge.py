@@ -57,7 +57,7 @@ async def test_a_record_that_is_refused_for_good_is_rejected_alone(open_sink, re
     def refuse_the_second(broker: FakeBroker, seen: Published) -> Iterable[bytes]:
         yield puback(seen.mid, code if seen.user["sequence"].endswith("2") else 0)
 
-    async with FakeBroker(answer=refuse_the_second) as broker, open_sink(broker.port) as sink:
+    async with FakeBroker(answer=refuse_the_second) as broker, open_sink(broker.port, reject_after=1) as sink:
         one, two, three = await outcomes_of(sink, [record(n) for n in (1, 2, 3)])
         assert one is None
         assert three is None
@@ -125,7 +125,7 @@ async def test_acknowledgements_out_of_order_go_to_their_own_records(open_sink, 
         if len(held) == 3:
             yield from (puback(one.mid, 0x99 if one.user["sequence"].endswith("2") else 0) for one in reversed(held))
 
-    async with FakeBroker(answer=backwards) as broker, open_sink(broker.port) as sink:
+    async with FakeBroker(answer=backwards) as broker, open_sink(broker.port, reject_after=1) as sink:
         one, two, three = await outcomes_of(sink, [record(n) for n in (1, 2, 3)])
         assert (one, three) == (None, None)
         assert isinstance(two, RejectedError)

@@ -19,7 +19,7 @@ def test_the_shipped_block_is_accepted():
     text = (Path(__file__).parents[2] / "config" / "agent.yaml").read_text(encoding="utf-8")
     block = YAML(typ="safe").load(text.replace("${MQTT_HOST:-127.0.0.1}:${MQTT_PORT:-1883}", "127.0.0.1:1883"))["mqtt"]
     config = MqttConfig.model_validate(block)
-    assert (config.host, config.port, config.root, config.window) == ("127.0.0.1", 1883, "edge", 20)
+    assert (config.brokers[0].host, config.brokers[0].port, config.root, config.window) == ("127.0.0.1", 1883, "edge", 20)
 
 
 def test_defaults_are_those_of_the_contract():
@@ -28,7 +28,7 @@ def test_defaults_are_those_of_the_contract():
     assert (config.window, config.keepalive, config.ack_timeout, config.connect_timeout) == (20, 15 * 10**9, 15 * 10**9, 5 * 10**9)
     assert (config.protocol, config.topics, config.profile, config.root) == ("auto", "per_stream", "cloudevents", "edge")
     assert config.commands == ("resend", "rebirth", "snapshot")
-    assert (config.host, config.port) == ("broker.plant1", 8883)
+    assert config.brokers[0].where == "broker.plant1:8883"
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_defaults_are_those_of_the_contract():
 def test_addresses_are_taken_apart(broker, host, port):
     """Names, IPv4, IPv6 and default ports."""
     config = MqttConfig.model_validate({**PLAIN, "broker": broker})
-    assert (config.host, config.port) == (host, port)
+    assert (config.brokers[0].host, config.brokers[0].port) == (host, port)
 
 
 @pytest.mark.parametrize(
