@@ -1,0 +1,217 @@
+"""A real agent process between a device that numbers its changes and a broker that remembers, with a proxy in front of the broker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Self
+
+from simulators.check import Verdict, judge
+from simulators.check_records import arrivals, read_store
+from simulators.control import ask
+from simulators.faults import Link
+from simulators.generator import Generator
+from simulators.ledger import Ledger, read_ledger
+
+ROOT = Path(__file__).resolve().parents[2]
+RECOVERY = 5.0
+"""Machine seconds in which new data have to arrive after a fault has ended."""
+DETECTION = 15.0
+"""Machine seconds in which a dead peer has to be noticed with the default times; the bench runs with shorter ones."""
+WINDOW = 20
+
+
+def config(folder: Path, device: int, broker: int, counters: int, **mqtt: Any) -> dict[str, Any]:
+    """Return an agent's configuration with times that are short enough for a test."""
+    names = [f"c{index}" for index in range(counters)]
+    about = {"keepalive": "2s", "ack_timeout": "1s", "connect_timeout": "1s", "window": WINDOW, "allow_insecure": True}
+    return {
+        "version": 1,
+        "agent": "gw1",
+        "site": ["acme", "plant1"],
+        "mqtt": {"broker": f"mqtt://127.0.0.1:{broker}", **about, **mqtt},
+        "buffer": {"path": str(folder / "buffer"), "min_free": 0},
+        "devices": [
+            {
+                "version": 1,
+                "device": "gen",
+                "driver": "modbus",
+                "host": "127.0.0.1",
+                "port": device,
+                "unit_id": 1,
+                "poll": "50ms",
+                "tags": {name: {"register": "holding", "address": 2 * at, "type": "uint32"} for at, name in enumerate(names)},
+            }
+        ],
+        "units": [
+            {
+                "version": 1,
+                "unit": "filler",
+                "path": ["acme", "plant1", "line1"],
+                "counters": {
+                    name: {"tag": f"gen.{name}", "role": "total", "wraps": "uint32", "max_rate": "1000/s"} for name in names
+                },
+            }
+        ],
+    }
+
+
+class Process:
+    """A program of ours with its output in a file."""
+
+    def __init__(self, name: str, log: Path, *arguments: str) -> None:
+        self.name, self.log, self._arguments = name, log, arguments
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start it; output is appended."""
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", self.name, *self._arguments, cwd=ROOT, stdout=log, stderr=log
+            )
+
+    async def end(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and return the exit code."""
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.send_signal(number)
+        return await asyncio.wait_for(self._process.wait(), 20)
+
+    async def kill(self) -> None:
+        """End it if it runs."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self._process is not None
+        return self._process.pid
+
+
+class Bench:
+    """Everything of one run."""
+
+    def __init__(self, folder: Path, generator: Generator, link: Link, broker: Process, agent: Process) -> None:
+        self.folder, self.generator, self.link, self.broker, self.agent = folder, generator, link, broker, agent
+        self.reasons: set[str] = set()
+
+    async def fault(self, request: str) -> str:
+        """Ask something of the broker's control socket."""
+        return await ask(self.folder / "control", request)
+
+    def ledger(self) -> list[dict[str, Any]]:
+        """Return the broker's ledger so far."""
+        path = self.folder / "broker.jsonl"
+        return read_ledger(path) if path.exists() else []
+
+    def events(self, *, taken: bool = True) -> list[Any]:
+        """Return the numbered events that arrived so far."""
+        return [each for each in arrivals(self.ledger())[0] if each.taken or not taken]
+
+    def connects(self) -> list[dict[str, Any]]:
+        """Return the agent's connections so far."""
+        return [entry for entry in self.ledger() if entry["what"] == "connect" and entry["client"] == "gw1"]
+
+    def log(self) -> list[dict[str, Any]]:
+        """Return the agent's log."""
+        return [json.loads(line) for line in self.agent.log.read_text().splitlines() if line.startswith("{") and line.endswith("}")]
+
+    async def fresh(self, within: float = RECOVERY, count: int = 3) -> float:
+        """Wait until changes that the device shows from now on have arrived; returns how long that took, and fails when it is longer."""
+        begin = time.monotonic()
+        high = max(self.generator.told.values(), default=0) % 1_000_000
+
+        def arrived() -> bool:
+            last = [int(each.data["raw"]) % 1_000_000 for each in self.events() if each.type.endswith("production.count.v1")]
+            return sum(value > high for value in last) >= count
+
+        await until(arrived, within)
+        return time.monotonic() - begin
+
+    async def finish(self) -> Verdict:
+        """Let the counters stand, wait until everything has arrived, end the agent in order, and judge."""
+        self.generator.stop_counting()
+        await until(lambda: self.generator.final, 5)
+        await asyncio.sleep(0.3)
+        assert await self.agent.end() == 0, self.agent.log.read_text()[-3000:]
+        verdict = self.judge()
+        for line in verdict.lines():
+            print(line)
+        assert verdict.problems == []
+        assert sum(each.still_buffered for each in verdict.sources) == 0
+        return verdict
+
+    def judge(self) -> Verdict:
+        """Let the checker judge the run."""
+        produced = read_ledger(self.folder / "generator.jsonl")
+        store = read_store(self.folder / "buffer")
+        return judge(self.ledger(), store, produced, window=WINDOW, reasons=frozenset(self.reasons))
+
+
+async def until(condition: Callable[[], bool], seconds: float) -> None:
+    """Return as soon as the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def bench(
+    folder: Path, *faults: str, counters: int = 3, rate: float = 20.0, how: str = "close", proxied: bool = True, **mqtt: Any
+) -> AsyncIterator[Bench]:
+    """Start everything, the agent last; wait until its first counts have arrived unless there are faults from the start."""
+    async with contextlib.AsyncExitStack() as stack:
+        ledger = stack.enter_context(Ledger(folder / "generator.jsonl"))
+        generator = Generator(counters, rate, ledger)
+        await generator.listen("127.0.0.1", 0)
+        stack.push_async_callback(generator.close)
+        port = free_port()
+        about = ("--port", str(port), "--ledger", str(folder / "broker.jsonl"), "--control", str(folder / "control"))
+        broker = Process(
+            "simulators.broker", folder / "broker.log", *about, *(word for text in faults for word in ("--fault", text))
+        )
+        stack.push_async_callback(broker.kill)
+        await broker.start()
+        await until(lambda: b"ready" in broker.log.read_bytes(), 10)
+        link = Link("127.0.0.1", 0, ("127.0.0.1", port), how)
+        await link.listen()
+        stack.push_async_callback(link.close)
+        file = folder / "agent.yaml"
+        file.write_text(json.dumps(config(folder, generator.port, link.port if proxied else port, counters, **mqtt)))
+        log = ("--log-format", "json", "--log-level", "debug")
+        agent = Process("edge_agent", folder / "agent.log", "run", "-c", str(file), *log)
+        stack.push_async_callback(agent.kill)
+        await agent.start()
+        made = Bench(folder, generator, link, broker, agent)
+        if not faults:
+            await made.fresh(15)
+        yield made
+
+
+def free_port() -> int:
+    """Return a port that is free now; the broker needs the same one after a restart."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Clock:
+    """Measures a time for the report."""
+
+    def __enter__(self) -> Self:
+        self.begin = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds = time.monotonic() - self.begin
