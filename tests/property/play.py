@@ -99,12 +99,13 @@ class Play:
 
     async def _delivered(self) -> None:
         """Wait until the buffer has nothing more to deliver."""
-        async with asyncio.timeout(20):
-            while (stats := await self.life.store.stats()).waiting_events or self.life.dead:
-                assert not stats.waiting_telemetry
-                if not await self.life.until(lambda: self.broker.connection is not None):
-                    await self._restart()
-                await asyncio.sleep(0.0005)
+        clock = asyncio.get_running_loop().time
+        end = clock() + 20
+        while (stats := await self.life.store.stats()).waiting_events or self.life.dead:
+            assert clock() < end, f"{stats.waiting_events} events are not delivered"
+            if not await self.life.until(lambda: self.broker.connection is not None):
+                await self._restart()
+            await asyncio.sleep(0.0005)
 
     @contextmanager
     def _losing(self, step: Step) -> Iterator[None]:
@@ -131,10 +132,11 @@ class Play:
         self.plc.work(step.seconds, step.parts)
 
     async def _weigh(self, step: Step) -> None:
-        """Hand over a record."""
+        """Hand over a record, or ``arg`` of them, each as soon as the one before is acknowledged."""
         connection = await self._quiet()
         self.plc.work(step.seconds, 0)
-        self.plc.weigh()
+        for _ in range(step.arg or 1):
+            self.plc.weigh()
         connection.scan()
         await self._quiet()
 

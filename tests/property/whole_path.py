@@ -114,12 +114,14 @@ class Life:
 
     async def until(self, condition: Callable[[], object]) -> bool:
         """Let it work until ``condition`` holds; False when it died before. A part that ends by itself is an error."""
-        async with asyncio.timeout(20):
-            while not self.dead and not condition():
-                for task in self._tasks:
-                    if task.done():
-                        task.result()
-                await asyncio.sleep(0.0003)
+        clock = asyncio.get_running_loop().time
+        end = clock() + 20
+        while not self.dead and not condition():
+            assert clock() < end, "the agent stands still"
+            for task in self._tasks:
+                if task.done():
+                    task.result()
+            await asyncio.sleep(0.0003)
         return not self.dead
 
     async def kill(self) -> None:
