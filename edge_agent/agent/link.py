@@ -51,6 +51,10 @@ class Link:
             self._log.debug("link.still_down", reason=reason, tries=self.tries)
         self.up, self.error = False, reason
 
+    def renewed(self, reason: str) -> None:
+        """Say that the connection was given up on purpose; it counts as up until the next one fails."""
+        self._log.info("link.renewed", reason=reason)
+
 
 async def keep_open(
     link: Link,
@@ -61,10 +65,10 @@ async def keep_open(
 ) -> None:
     """Open, use, and on loss call ``lost`` and open again, until cancelled or until ``use`` returns by itself.
 
-    ``lost`` is awaited at every failed try; ``delays`` gives machine seconds and starts anew after a connection that held.
+    ``lost`` is awaited at every failed try; ``delays`` gives machine seconds and starts anew after a connection that held. An error
+    that knows better says how long to wait; one that was planned is no loss.
     """
     waits = delays()
-    slow = False
     clock = asyncio.get_running_loop().time
     while True:
         opened = None
@@ -75,9 +79,12 @@ async def keep_open(
                 await use(connection)
                 return
         except DisconnectedError as error:
-            if opened is not None and clock() - opened > _STEADY:
-                waits = delays()
-            link.went_down(str(error))
-            slow = error.slow
-            await lost(error)
-        await asyncio.sleep(_SLOW if slow else next(waits))
+            if error.planned:
+                link.renewed(str(error))
+            else:
+                if opened is not None and clock() - opened > _STEADY:
+                    waits = delays()
+                link.went_down(str(error))
+                await lost(error)
+            pause = error.retry_after if error.retry_after is not None else _SLOW if error.slow else None
+        await asyncio.sleep(next(waits) if pause is None else pause)

@@ -29,6 +29,7 @@ from edge_agent.config.schema import AgentConfig
 from edge_agent.model.errors import DisconnectedError, StorageError
 from edge_agent.ports import Document, PlantClock, Request, Sink
 from edge_agent.publish import mqtt
+from edge_agent.publish.memory import Memory
 
 GRACE = 10.0
 """Machine seconds that undelivered records get at shutdown."""
@@ -54,7 +55,8 @@ class Agent:
         self._config = config
         self._clock = clock
         self._random = random.Random()  # noqa: S311 - jitter
-        self._out = Link(config.agent.mqtt.broker, "mqtt")
+        self._out = Link(", ".join(broker.url for broker in config.agent.mqtt.brokers), "mqtt")
+        self.uplink = Memory(config.agent.mqtt)
         self._links = [self._out]
         self._finish = asyncio.Event()
         self._log = structlog.get_logger()
@@ -136,6 +138,7 @@ class Agent:
                 streams=parts.streams,
                 will=parts.announcer.will(),
                 type_prefix=settings.events.type_prefix,
+                memory=self.uplink,
             )
 
         async def use(sink: Sink) -> None:
