@@ -15,7 +15,13 @@ from edge_agent.agent import link as link_module
 from edge_agent.agent.link import Link, keep_open
 from edge_agent.model.errors import DisconnectedError
 
-AWAY, CUT, STAY = "away", "cut", "stay"
+AWAY, REFUSED, CUT, STAY = "away", "refused", "cut", "stay"
+
+
+class BadPasswordError(DisconnectedError):
+    """The other side answered and refused."""
+
+    slow = True
 
 
 class Peer:
@@ -35,6 +41,8 @@ class Peer:
         """Answer one try."""
         self.tries += 1
         fate = next(self.script)
+        if fate == REFUSED:
+            raise BadPasswordError("bad password")
         if fate == AWAY:
             raise DisconnectedError(f"no answer {self.tries}")
         self.opened.append(connection := object())
@@ -128,6 +136,17 @@ async def test_delays_start_anew_after_a_connection_that_held(monkeypatch):
     async with kept(peer):
         await until(lambda: peer.tries == 6)
     assert (peer.waits, peer.restarts) == ([1, 2, 1, 2, 1], 3)
+
+
+async def test_a_refusal_that_only_a_person_can_mend_is_met_slowly(monkeypatch):
+    """Wrong credentials are not hammered with: such tries wait their own time, and the back-off of other losses is not used up."""
+    monkeypatch.setattr(link_module, "_SLOW", 0.0)
+    peer = Peer(REFUSED, REFUSED, AWAY, REFUSED)
+    async with kept(peer) as link:
+        await until(lambda: peer.opened)
+        assert link.up is True
+    assert (peer.tries, peer.waits) == (5, [1])
+    assert peer.losses == ["bad password", "bad password", "no answer 3", "bad password"]
 
 
 async def test_a_use_that_returns_ends_the_link():

@@ -69,7 +69,8 @@ def attempt(bug: Bug, folder: Path) -> Outcome:
 @pytest.fixture(scope="module")
 def attempts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Outcome]]]:
     """Try the bugs of this run, some at a time."""
-    wanted = {getattr(item, "callspec").params["bug"] for item in request.session.items if "bug" in getattr(item, "fixturenames", ())}
+    calls = [getattr(item, "callspec", None) for item in request.session.items]
+    wanted = {call.params["bug"] for call in calls if call is not None and "bug" in call.params}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         yield {bug.name: pool.submit(attempt, bug, tmp_path_factory.mktemp("bug") / "copy") for bug in BUGS if bug in wanted}
 
