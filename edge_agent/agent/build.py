@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from uuid import uuid4
 
 from edge_agent.agent.announce import Announcer
 from edge_agent.agent.collect import Collector, Deliver
+from edge_agent.agent.envelope import agent_stream, streams_of
 from edge_agent.agent.forward import Delivered, Forwarder
 from edge_agent.agent.journal import Journal
 from edge_agent.agent.unit import Unit
@@ -61,9 +62,8 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
     settings = config.agent
     prefix, cfg = settings.events.type_prefix, config.fingerprint
     topics = Topics(settings.mqtt.root, tuple(settings.site), settings.agent)
-    agent_stream = f"_agent/{settings.agent}"
     names = {device.device: (device.driver, drivers.endpoint(device)) for device in config.devices}
-    journal = Journal(agent_stream, buffer, clock, prefix=prefix, cfg=cfg, devices=names)
+    journal = Journal(agent_stream(settings.agent), buffer, clock, prefix=prefix, cfg=cfg, devices=names)
     units = _units(config, buffer, clock, prefix, cfg)
     collectors, endpoints = _collectors(config, units, journal, clock)
     _route_effects(units, collectors)
@@ -79,19 +79,12 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
         units=units,
         collectors=collectors,
         endpoints=endpoints,
-        forwarder=Forwarder(buffer, OUTPUT, delivered),
+        forwarder=Forwarder(buffer, OUTPUT, delivered, drain_rate=settings.mqtt.drain_rate),
         delivered=delivered,
         announcer=announcer,
         topics=topics,
-        streams={stream.name: stream for stream in _streams(topics, agent_stream, dict(zip(paths, units, strict=True)))},
+        streams=streams_of(config),
     )
-
-
-def _streams(topics: Topics, agent_stream: str, units: Mapping[EquipmentPath, Unit]) -> Iterator[StreamInfo]:
-    yield topics.agent_stream(agent_stream)
-    for path, unit in units.items():
-        yield topics.unit_stream(unit.name, path)
-        yield topics.telemetry_stream(unit.name, path)
 
 
 def _tags(config: AgentConfig) -> dict[str, Tag]:

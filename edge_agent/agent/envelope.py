@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import msgspec
 
-from edge_agent.config.schema import AgentFile
+from edge_agent.config.schema import AgentConfig
+from edge_agent.model.equipment import EquipmentPath
 from edge_agent.model.stream import Checkpoint
 from edge_agent.ports import Buffer
 from edge_agent.publish.cloudevents import Encoder
-from edge_agent.publish.topics import StreamInfo
+from edge_agent.publish.topics import StreamInfo, Topics
 
 _OWNER = "_envelope"
 _SETTINGS = "settings"
@@ -41,13 +42,29 @@ class Envelope(msgspec.Struct, frozen=True):
         return Encoder(self.streams, prefix=settings.prefix, schema=settings.schema, per_type=settings.per_type)
 
 
-def configured(agent: AgentFile, streams: dict[str, StreamInfo]) -> Envelope:
+def streams_of(config: AgentConfig) -> dict[str, StreamInfo]:
+    """Return the streams of a configuration: the agent's own, and two for each unit."""
+    agent = config.agent
+    topics = Topics(agent.mqtt.root, tuple(agent.site), agent.agent)
+    streams = [topics.agent_stream(agent_stream(agent.agent))]
+    for unit in config.units:
+        path = EquipmentPath((*(unit.path or agent.site), unit.unit))
+        streams += [topics.unit_stream(unit.unit, path), topics.telemetry_stream(unit.unit, path)]
+    return {stream.name: stream for stream in streams}
+
+
+def agent_stream(agent: str) -> str:
+    """Return the name of the agent's own stream in the buffer."""
+    return f"_agent/{agent}"
+
+
+def configured(config: AgentConfig) -> Envelope:
     """Return the envelope of a configuration."""
-    mqtt = agent.mqtt
+    agent, mqtt = config.agent, config.agent.mqtt
     settings = Settings(
         agent.agent, mqtt.root, tuple(agent.site), agent.events.type_prefix, mqtt.dataschema, mqtt.topics == "per_type"
     )
-    return Envelope(settings, streams)
+    return Envelope(settings, streams_of(config))
 
 
 async def stored(buffer: Buffer) -> Envelope | None:

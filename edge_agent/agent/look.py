@@ -74,7 +74,7 @@ async def local_api(
 
     What the store needs to tell its events without us is written first; streams that it knew before can be published again.
     """
-    envelope = await keep(buffer, configured(config.agent, parts.streams), clock.now())
+    envelope = await keep(buffer, configured(config), clock.now())
     parts.streams.update(envelope.streams)
     name, path = config.agent.agent, config.agent.buffer.path
     desk = BufferDesk(buffer, OUTPUT, path, envelope, parts.forwarder.start_over)

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 import typer
 
 from edge_agent import __version__
+from edge_agent.cli.buffer import app as buffer
+from edge_agent.cli.options import DEFAULT_CONFIG, AsJson, Config
 from edge_agent.model.errors import ConfigError, EdgeAgentError
 
 EXIT_CONFIG = 78
@@ -22,13 +24,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Config = Annotated[
-    Path, typer.Option("--config", "-c", help="Folder with agent.yaml, devices/ and units/; or one file with everything.")
-]
 Level = Annotated[Literal["debug", "info", "warning", "error"], typer.Option("--log-level", help="Least level to log.")]
 Style = Annotated[Literal["auto", "text", "json", "journald"], typer.Option("--log-format", help="How a log line looks.")]
 
-DEFAULT_CONFIG = Path("/etc/edge-agent")
+app.add_typer(buffer, name="buffer")
 
 
 def _version(value: bool) -> None:
@@ -59,6 +58,14 @@ def check(
 ) -> None:
     """Check the configuration and print every problem with file, line and remedy. Exit code 0: fine, 1: problems."""
     from edge_agent.cli.check import check as verb
+
+    raise typer.Exit(verb(config, as_json=json))
+
+
+@app.command()
+def status(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> None:
+    """Show how the running agent does: devices, units, delivery, buffer. Exit code 0: ok, 1: degraded, 2: no agent runs."""
+    from edge_agent.cli.status import status as verb
 
     raise typer.Exit(verb(config, as_json=json))
 

@@ -1,0 +1,69 @@
+"""Publishes the records of a store whose agent is gone: in order, each flagged as sent again, because nobody knows which had left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+
+import msgspec
+
+from edge_agent.agent.envelope import Envelope
+from edge_agent.model.errors import RejectedError
+from edge_agent.model.stream import Record, RecordKey, record_id
+from edge_agent.ports import Document, Sink
+from edge_agent.publish import mqtt
+from edge_agent.publish.config import MqttConfig
+from edge_agent.publish.topics import Topics
+
+
+class Handover:
+    """What was handed over: a count, and the records that the broker will not take, by their ids."""
+
+    def __init__(self, told: Callable[[int], None]) -> None:
+        """Call ``told`` with each number of records that were confirmed."""
+        self.sent = 0
+        self.refused: list[tuple[str, str]] = []
+        self._told = told
+        self._flight: dict[asyncio.Task[None], RecordKey] = {}
+
+    async def run(self, records: AsyncIterator[Sequence[Record]], sink: Sink) -> None:
+        """Publish all of ``records``. Raises DisconnectedError; what was confirmed by then is counted, and nothing was changed in the store."""
+        try:
+            async for page in records:
+                for record in page:
+                    while len(self._flight) >= sink.window:
+                        await self._some()
+                    again = msgspec.structs.replace(record, resent=True)
+                    self._flight[asyncio.create_task(sink.publish(again))] = record.key
+            while self._flight:
+                await self._some()
+        finally:
+            for task in self._flight:
+                task.cancel()
+            if self._flight:
+                await asyncio.wait(self._flight)
+
+    async def _some(self) -> None:
+        done, _ = await asyncio.wait(self._flight, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            key = self._flight.pop(task)
+            try:
+                task.result()
+            except RejectedError as error:
+                self.refused.append((record_id(key), str(error)))
+            else:
+                self.sent += 1
+                self._told(1)
+
+
+def broker_of(config: MqttConfig, envelope: Envelope) -> AbstractAsyncContextManager[Sink]:
+    """Open a connection that says nothing about the agent: no status, no commands, a client id of its own."""
+    settings = envelope.settings
+    topics = Topics(settings.root, settings.site, settings.agent)
+    per_type = "per_type" if settings.per_type else "per_stream"
+    own = config.model_copy(
+        update={"commands": (), "client_id": f"{settings.agent}-export", "dataschema": settings.schema, "topics": per_type}
+    )
+    will = Document(f"{topics.base}/export", b'{"status":"ended"}', retain=False)
+    return mqtt.connect(own, topics=topics, streams=envelope.streams, will=will, type_prefix=settings.prefix)

@@ -1,0 +1,140 @@
+"""``edge-agent buffer export``: records to a file, to standard output, or to a broker."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pydantic import ValidationError
+
+from edge_agent.agent.handover import Handover, broker_of
+from edge_agent.cli.reach import Reached, ask
+from edge_agent.cli.words import many, plain
+from edge_agent.model.errors import DisconnectedError, EdgeAgentError
+from edge_agent.publish.config import MqttConfig
+from edge_agent.status.report import Wanted
+
+_QUIET = 2.0
+"""Seconds without a word; whatever takes longer tells how far it is."""
+
+
+@dataclass(frozen=True)
+class Broker:
+    """Where to publish, as the user said it."""
+
+    url: str
+    ca: str | None
+    username: str | None
+    password_file: Path | None
+    allow_insecure: bool
+
+    def config(self) -> MqttConfig:
+        """Return the settings. Raises EdgeAgentError with the remedy."""
+        settings = {"broker": self.url, "allow_insecure": self.allow_insecure, "username": self.username}
+        settings |= {"password_file": self.password_file, "tls": {"ca": self.ca} if self.ca else None}
+        try:
+            return MqttConfig.model_validate(settings)
+        except ValidationError as invalid:
+            text = "; ".join(error["msg"].removeprefix("Value error, ") for error in invalid.errors())
+            text = text.replace("allow_insecure: true", "--allow-insecure").replace("tls: {ca: FILE}", "--ca FILE")
+            raise EdgeAgentError(f"--publish: {text.replace('tls: {ca: system}', '--ca system')}") from invalid
+
+
+class Progress:
+    """Tells on stderr how far a long export is."""
+
+    def __init__(self, done: str) -> None:
+        """Count records that were ``done`` (a word for it)."""
+        self.count = 0
+        self._done = done
+        self._next = time.monotonic() + _QUIET
+        self._line = sys.stderr.isatty()
+        self._told = False
+
+    def add(self, count: int) -> None:
+        """Count some more."""
+        self.count += count
+        if (now := time.monotonic()) >= self._next:
+            self._next = now + (0.5 if self._line else 5.0)
+            self._told = True
+            print(
+                f"{'\r' if self._line else ''}{many(self.count, 'record')} {self._done} ...",
+                end="" if self._line else "\n",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def end(self) -> None:
+        """Finish the line."""
+        print(f"{'\r' if self._line and self._told else ''}{many(self.count, 'record')} {self._done}    ".rstrip(), file=sys.stderr)
+
+
+def export(directory: Path | None, store: Path | None, wanted: Wanted, output: Path | None, broker: Broker | None) -> None:
+    """Export ``wanted``. Raises EdgeAgentError; a file that is not complete is not left behind."""
+    if broker is not None:
+        _publish(directory, store, wanted, broker)
+        return
+    progress = Progress("exported")
+    with _file(output) as file:
+
+        async def question(reached: Reached) -> None:
+            async for lines in reached.desk.export(wanted):
+                file.write(lines)
+                progress.add(lines.count(b"\n"))
+
+        ask(directory, store, question)
+    progress.end()
+
+
+@contextmanager
+def _file(output: Path | None) -> Iterator[BinaryIO]:
+    """Give a file that gets its name when it is complete and on the disk. Raises EdgeAgentError."""
+    if output is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    if output.exists():
+        raise EdgeAgentError(f"{output} exists already; choose another name")
+    draft = output.with_name(f"{output.name}.part")
+    try:
+        with draft.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(output)
+    except OSError as error:
+        raise EdgeAgentError(f"cannot write {output}: {error.strerror}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _publish(directory: Path | None, store: Path | None, wanted: Wanted, broker: Broker) -> None:
+    config = broker.config()
+    progress = Progress("published")
+    handover = Handover(progress.add)
+
+    async def question(reached: Reached) -> None:
+        if reached.own is None:
+            raise EdgeAgentError(
+                "the agent is running and publishes itself; `edge-agent buffer resend` makes it send records again"
+            )
+        async with broker_of(config, await reached.own.envelope()) as sink:
+            await handover.run(reached.own.records(wanted), sink)
+
+    try:
+        ask(directory, store, question)
+    except DisconnectedError as error:
+        raise EdgeAgentError(
+            f"{plain(str(error))}; {many(handover.sent, 'record')} had arrived. Run it again: repeats are recognised by their ids"
+        ) from error
+    progress.end()
+    for name, reason in handover.refused:
+        print(f"refused: {name}: {plain(reason)}", file=sys.stderr)
+    if handover.refused:
+        raise EdgeAgentError(f"the broker refused {many(len(handover.refused), 'record')}; they are still in the store")
