@@ -62,17 +62,16 @@ class Progress:
         self.count += count
         if (now := time.monotonic()) >= self._next:
             self._next = now + (0.5 if self._line else 5.0)
+            self._say(" ...", "" if self._line else "\n")
             self._told = True
-            print(
-                f"{'\r' if self._line else ''}{many(self.count, 'record')} {self._done} ...",
-                end="" if self._line else "\n",
-                file=sys.stderr,
-                flush=True,
-            )
 
     def end(self) -> None:
         """Finish the line."""
-        print(f"{'\r' if self._line and self._told else ''}{many(self.count, 'record')} {self._done}    ".rstrip(), file=sys.stderr)
+        self._say("    " if self._told else "", "\n")
+
+    def _say(self, after: str, end: str) -> None:
+        start = "\r" if self._line and self._told else ""
+        print(f"{start}{many(self.count, 'record')} {self._done}{after}", end=end, file=sys.stderr, flush=True)
 
 
 def export(directory: Path | None, store: Path | None, wanted: Wanted, output: Path | None, broker: Broker | None) -> None:
