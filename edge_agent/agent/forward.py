@@ -10,16 +10,17 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Sequence
+from functools import partial
 
 import structlog
 
-from edge_agent.model.errors import DisconnectedError, RejectedError
+from edge_agent.agent.lanes import Lanes
+from edge_agent.model.errors import DisconnectedError, RejectedError, StorageError
 from edge_agent.model.stream import Record, RecordKey
 from edge_agent.ports import Buffer, Sink
 
-_AHEAD = 256
-"""Records read from the buffer at once: one look-up for many windows."""
+_NAP = 0.02
+"""Machine seconds between two looks for something new while a paced backlog waits and nothing is in flight."""
 
 
 class Delivered:
@@ -42,11 +43,15 @@ class Delivered:
 class Forwarder:
     """Moves the records of one output while a sink is open; one object for the life of the agent."""
 
-    def __init__(self, buffer: Buffer, output: str, delivered: Delivered) -> None:
-        """Forward what ``buffer`` holds for ``output``, counting in ``delivered``."""
+    def __init__(self, buffer: Buffer, output: str, delivered: Delivered, *, drain_rate: float | None = None) -> None:
+        """Forward what ``buffer`` holds for ``output``, counting in ``delivered``.
+
+        ``drain_rate``: records per second, of each kind, of what waited when a sink came up or was asked for again.
+        """
         self._buffer = buffer
         self._output = output
         self._delivered = delivered
+        self._drain_rate = drain_rate
         self._log = structlog.get_logger().bind(output=output)
         self._again = False
 
@@ -56,47 +61,47 @@ class Forwarder:
 
     async def run(self, sink: Sink) -> None:
         """Forward until cancelled. Raises DisconnectedError when the sink is lost; everything confirmed by then is settled."""
-        flight = _Flight(sink)
+        flight = _Flight(sink, await self._lanes())
         try:
             while True:
                 await self._fill(flight, sink.window)
-                if not flight.tasks:
+                if flight.tasks:
+                    await flight.some_done(flight.lanes.pause)
+                    self._harvest(flight)
+                    self._settle_soon(flight)
+                elif flight.lanes.pause is not None:
+                    await asyncio.sleep(min(flight.lanes.pause, _NAP))
+                else:
                     await self._wait_for_more(flight)
-                    continue
-                await flight.some_done()
-                self._harvest(flight)
-                self._settle_soon(flight)
         finally:
             await flight.abandon()
             with contextlib.suppress(DisconnectedError, RejectedError):
                 self._harvest(flight)
             await self._settle_rest(flight)
 
+    async def _lanes(self) -> Lanes:
+        heads: dict[str, int] = {}
+        if self._drain_rate is not None:
+            with contextlib.suppress(StorageError):  # no pace then; the buffer has told the log that it is in trouble
+                heads = {stream: last for stream, (_, last, _) in (await self._buffer.heads()).items()}
+        return Lanes(partial(self._buffer.peek, self._output), self._drain_rate, self._buffer.epoch, heads)
+
     async def _fill(self, flight: _Flight, window: int) -> None:
         if self._again:
             self._again = False
-            flight.restart()
+            flight.lanes.start_over()
+        flight.lanes.pause = None
         while len(flight.tasks) < window:
-            if not flight.ahead:
-                flight.ahead.extend(await self._peek(flight))
-            if not flight.ahead:
+            now = time.monotonic()
+            record = await flight.lanes.next(window, now)
+            if record is None:
                 return
-            flight.send(flight.ahead.popleft())
-
-    async def _peek(self, flight: _Flight) -> Sequence[Record]:
-        """Return the next records that are not in flight: events while there are any, then telemetry."""
-        limit = _AHEAD + len(flight.open)
-        records = await self._buffer.peek(self._output, flight.after_event, limit, "E")
-        records = [record for record in records if record.key not in flight.open]
-        if not records:
-            records = list(await self._buffer.peek(self._output, flight.after_telemetry, limit, "T"))
-            records = [record for record in records if record.key not in flight.open]
-        return records
+            flight.send(record)
 
     async def _wait_for_more(self, flight: _Flight) -> None:
         await self._buffer.arrived()
-        if flight.emptied:  # a resend may have marked records before our place
-            flight.restart()
+        if flight.lanes.emptied:  # a resend may have marked records before our place
+            flight.lanes.restart()
 
     def _harvest(self, flight: _Flight) -> None:
         """Note what was confirmed or rejected since the last look, and raise the first failure that ends the connection."""
@@ -120,8 +125,8 @@ class Forwarder:
             done, flight.done = flight.done, []
             rejected, flight.rejected = flight.rejected, []
             await self._buffer.settle(self._output, done, rejected)
-            flight.open.difference_update(done)
-            flight.open.difference_update(key for key, _ in rejected)
+            flight.lanes.open.difference_update(done)
+            flight.lanes.open.difference_update(key for key, _ in rejected)
 
     async def _settle_rest(self, flight: _Flight) -> None:
         """On the way out: settle what was confirmed, so that it is not sent twice without need."""
@@ -133,39 +138,21 @@ class Forwarder:
 class _Flight:
     """The records handed to one sink and not settled yet."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, lanes: Lanes) -> None:
         self._sink = sink
+        self.lanes = lanes
         self.tasks: dict[asyncio.Task[None], tuple[Record, float]] = {}
-        self.open: set[RecordKey] = set()
-        self.ahead: deque[Record] = deque()
-        self.after_event: RecordKey | None = None
-        self.after_telemetry: RecordKey | None = None
         self.done: list[RecordKey] = []
         self.rejected: list[tuple[RecordKey, str]] = []
         self.settling: asyncio.Task[None] | None = None
 
-    @property
-    def emptied(self) -> bool:
-        """Whether nothing is in flight or read ahead."""
-        return not self.tasks and not self.ahead
-
-    def restart(self) -> None:
-        """Forget the place reached in the buffer; what is in flight is not sent twice."""
-        self.ahead.clear()
-        self.after_event = self.after_telemetry = None
-
     def send(self, record: Record) -> None:
         """Hand one record over; tasks start in the order they are made, so the sink sees the buffer's order."""
-        self.open.add(record.key)
-        if record.entry.kind == "E":
-            self.after_event = record.key
-        else:
-            self.after_telemetry = record.key
         self.tasks[asyncio.create_task(self._sink.publish(record))] = (record, time.monotonic())
 
-    async def some_done(self) -> None:
-        """Wait until at least one record in flight is confirmed or failed."""
-        await asyncio.wait(self.tasks, return_when=asyncio.FIRST_COMPLETED)
+    async def some_done(self, seconds: float | None) -> None:
+        """Wait until at least one record in flight is confirmed or failed, at most ``seconds``."""
+        await asyncio.wait(self.tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
 
     def harvest(self, delivered: Delivered) -> BaseException | None:
         """Move what finished since the last call to ``done`` and ``rejected``; return the first failure of another kind."""
@@ -173,6 +160,7 @@ class _Flight:
         now = time.monotonic()
         for task in [task for task in self.tasks if task.done()]:
             record, since = self.tasks.pop(task)
+            self.lanes.landed(record)
             if task.cancelled():
                 continue
             error = task.exception()
