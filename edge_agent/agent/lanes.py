@@ -22,11 +22,11 @@ Peek = Callable[[RecordKey | None, int, Kind], Awaitable[Sequence[Record]]]
 
 
 class Pace:
-    """Lets ``rate`` records a second pass, in machine time; the first fiftieth of a second at once."""
+    """Lets ``rate`` records a second pass, in machine time; a twentieth of a second's worth at once."""
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
-        self._most = max(1.0, rate / 50)
+        self._most = max(2.0, rate / 20)  # two: what is left over at one look counts at the next
         self._tokens = self._most
         self._at = 0.0
 

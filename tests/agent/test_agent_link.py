@@ -179,3 +179,43 @@ async def test_cancelling_closes_the_connection():
         await until(lambda: len(peer.opened) == 2)
     assert peer.closed == 2
     assert not others()
+
+
+@asynccontextmanager
+async def _ending(*errors: DisconnectedError) -> AsyncIterator[tuple[list[float], list[dict[str, object]], Peer]]:
+    """Use connections that end with ``errors``, one after the other; note how long was waited before each next one."""
+    peer = Peer()
+    left = list(errors)
+    times: list[float] = []
+    clock = asyncio.get_running_loop().time
+
+    async def use(_: object) -> None:
+        times.append(clock())
+        if left:
+            raise left.pop(0)
+        await asyncio.Event().wait()
+
+    with capture_logs() as logs:
+        task = asyncio.create_task(keep_open(Link("broker", "mqtt"), peer.open, use, peer.lost, peer.delays))
+        await until(lambda: len(times) == len(errors) + 1)
+        yield times, logs, peer
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_a_planned_end_is_no_loss():
+    """A connection that was given up for a better one is opened again at once; nobody hears of a loss."""
+    planned = DisconnectedError("certificates were replaced")
+    planned.planned, planned.retry_after = True, 0.0
+    async with _ending(planned) as (_, logs, peer):
+        assert [(line["event"], line["log_level"]) for line in logs] == [("link.up", "info"), ("link.renewed", "info")]
+        assert (peer.losses, peer.waits) == ([], [])
+
+
+async def test_an_error_that_knows_better_says_how_long_to_wait():
+    """A pause in the error takes the place of the ordinary back-off."""
+    taken = DisconnectedError("session taken over")
+    taken.retry_after = 0.15
+    async with _ending(taken) as (times, _, peer):
+        assert times[1] - times[0] >= 0.15
+        assert peer.waits == []
