@@ -162,8 +162,8 @@ BUGS = (
     Bug(
         "a record is settled before its PUBACK",
         "edge_agent/agent/forward.py",
-        "        self.open.add(record.key)\n",
-        "        self.open.add(record.key)\n        self.done.append(record.key)\n",
+        "] = (record, time.monotonic())\n",
+        "] = (record, time.monotonic())\n        self.done.append(record.key)\n",
         (
             f"{_SCRIPT}[broker lost before a record arrived]",
             f"{_FORWARD}::test_a_lost_sink_is_followed_by_the_unacknowledged_in_order",
@@ -179,8 +179,8 @@ BUGS = (
     Bug(
         "one more than the window is in flight",
         "edge_agent/agent/forward.py",
-        "while len(flight.tasks) < window:",
-        "while len(flight.tasks) <= window:",
+        "await self._fill(flight, sink.window)",
+        "await self._fill(flight, sink.window + 1)",
         (f"{_FORWARD}::test_the_window_is_filled_and_never_exceeded",),
     ),
     Bug(
