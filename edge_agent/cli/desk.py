@@ -39,11 +39,9 @@ def resend(directory: Path | None, store: Path | None, wish: ResendWish) -> None
     when = "" if running else " when the agent runs again"
     print(f"{answer.stream} {answer.from_seq} to {answer.to_seq}: {many(answer.resent, 'record')} will be sent again{when}")
     if answer.waiting:
-        print(f"  {many(answer.waiting, 'number')} wait for their first delivery anyway")
+        print(f"  waiting for the first delivery anyway: {many(answer.waiting, 'number')}")
     if answer.not_kept:
-        print(
-            f"  {many(answer.not_kept, 'number')} are no longer kept: past buffer.resend_window, or a quarter of buffer.max_bytes"
-        )
+        print(f"  no longer kept (buffer.resend_window, or a quarter of buffer.max_bytes): {many(answer.not_kept, 'number')}")
 
 
 def dead_letters(directory: Path | None, store: Path | None, *, as_json: bool) -> None:

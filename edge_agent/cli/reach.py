@@ -81,7 +81,7 @@ async def _opened(stack: AsyncExitStack, path: Path, config: AgentConfig | None,
     if config is not None and own_config:
         settings, prefix = config.agent.buffer, config.agent.events.type_prefix
     else:
-        settings, prefix = BufferConfig.model_construct(**{**BufferConfig(path=path).model_dump(), **_AS_IT_IS}), "edgeagent"
+        settings, prefix = BufferConfig(path=path).model_copy(update=_AS_IT_IS), "edgeagent"
     try:
         buffer = await stack.enter_async_context(open_buffer(settings, prefix=prefix, as_found=True))
     except ConfigError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlencode
@@ -47,10 +47,8 @@ class RemoteDesk:
 
     def probe(self) -> None:
         """Raise NoAgentError when nobody listens, EdgeAgentError when the socket is not for us."""
-        connection = _Connection(self.path)
-        with _words(self.path):
+        with _words(self.path), closing(_Connection(self.path)) as connection:
             connection.connect()
-        connection.close()
 
     async def status(self) -> Status:
         """Return what the agent says of itself."""
@@ -85,15 +83,12 @@ class RemoteDesk:
 
     @contextmanager
     def _answer(self, method: str, path: str, body: object = None) -> Iterator[http.client.HTTPResponse]:
-        connection = _Connection(self.path)
-        try:
+        with closing(_Connection(self.path)) as connection:
             connection.request(method, path, None if body is None else msgspec.json.encode(body))
-            answer = connection.getresponse()
-            if answer.status >= 400:
-                raise EdgeAgentError(_reason(answer))
-            yield answer
-        finally:
-            connection.close()
+            with connection.getresponse() as answer:
+                if answer.status >= 400:
+                    raise EdgeAgentError(_reason(answer))
+                yield answer
 
 
 def _reason(answer: http.client.HTTPResponse) -> str:
