@@ -1,4 +1,4 @@
-"""What a broker may do wrong, by name. ``NAME[:ARGUMENT][,every=N][,times=N][,topic=FILTER]``.
+"""What a broker may do wrong, by name. ``NAME[:ARGUMENT][,every=N][,times=N][,topic=FILTER][,holding=TEXT]``.
 
 | name | argument | what happens |
 |---|---|---|
@@ -17,13 +17,16 @@
 | take_over | ms, 0 | so long after CONNACK another client takes the session: DISCONNECT 0x8E |
 | refuse | | connections are reset and refused |
 
-``every=N``: only each N-th time; ``times=N``: only N times, then it is over; ``topic=FILTER``: only for topics that match.
+``every=N``: only each N-th time; ``times=N``: only N times, then it is over; ``topic=FILTER``: only for topics that match;
+``holding=TEXT``: only for messages whose payload has TEXT in it (no comma), the same ones each time they come.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from simulators.mqtt_wire import Message
 
 _ARGUMENT = {
     "never_ack": None, "drop_ack": None, "ack_twice": None, "ack_wrong_id": None, "no_connack": None, "refuse": None,
@@ -43,6 +46,7 @@ class Fault:
     every: int = 1
     times: int | None = None
     topic: str = "#"
+    holding: str = ""
     met: int = 0
     done: int = 0
 
@@ -50,7 +54,8 @@ class Fault:
         """Write it as it is given."""
         argument = "" if _ARGUMENT[self.name] is None else f":{self.argument}"
         limits = f",every={self.every}" * (self.every > 1) + (f",times={self.times}" if self.times else "")
-        return f"{self.name}{argument}{limits}" + f",topic={self.topic}" * (self.topic != "#")
+        which = f",topic={self.topic}" * (self.topic != "#") + f",holding={self.holding}" * bool(self.holding)
+        return f"{self.name}{argument}{limits}{which}"
 
 
 def parse(text: str) -> Fault:
@@ -72,14 +77,14 @@ def parse(text: str) -> Fault:
 
 
 def _limit(fault: Fault, key: str, given: str) -> None:
-    if key == "topic":
-        fault.topic = given
+    if key in {"topic", "holding"}:
+        setattr(fault, key, given)
     elif key == "every":
         fault.every = max(1, int(given))
     elif key == "times":
         fault.times = int(given)
     else:
-        raise ValueError(f"no option {key!r}; there are every, times and topic")
+        raise ValueError(f"no option {key!r}; there are every, times, topic and holding")
 
 
 class Faults:
@@ -114,10 +119,10 @@ class Faults:
         fault = self.on.get(name)
         return None if fault is None else fault.argument
 
-    def strikes(self, name: str, topic: str = "") -> Fault | None:
+    def strikes(self, name: str, message: Message | None = None) -> Fault | None:
         """Meet an occasion for a fault: return it when it strikes this time."""
         fault = self.on.get(name)
-        if fault is None or (topic and not matches(fault.topic, topic)):
+        if fault is None or (message and not (matches(fault.topic, message.topic) and fault.holding.encode() in message.payload)):
             return None
         fault.met += 1
         if fault.met % fault.every:

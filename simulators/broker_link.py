@@ -183,7 +183,7 @@ class Link:
             self._open.add(mid)
             if len(self._open) > self._window:
                 raise MalformedError(f"{len(self._open)} messages unacknowledged", 0x93)
-        refused = self._faults.strikes("reason_code", message.topic) if message.qos else None
+        refused = self._faults.strikes("reason_code", message) if message.qos else None
         code = refused.argument if refused else 0
         about: dict[str, Any] = {"client": self.client, "link": self.number, "mid": mid, "dup": dup, "code": code}
         self._broker.publish(message, self.client, lambda: self._answer(message, mid, code), about)
@@ -194,18 +194,18 @@ class Link:
             return
         if code and self.version != V5:
             self.reset()
-        elif self._faults.strikes("never_ack", message.topic) or self._faults.strikes("drop_ack", message.topic):
+        elif self._faults.strikes("never_ack", message) or self._faults.strikes("drop_ack", message):
             return
-        elif fault := self._faults.strikes("garbage", message.topic):
+        elif fault := self._faults.strikes("garbage", message):
             noise = random.Random(fault.argument).randbytes(16)
             self._later(lambda: self._writer.write(noise))
-        elif fault := self._faults.strikes("ack_reordered", message.topic):
+        elif fault := self._faults.strikes("ack_reordered", message):
             self._hold(mid, code, fault.argument)
-        elif self._faults.strikes("ack_wrong_id", message.topic):
+        elif self._faults.strikes("ack_wrong_id", message):
             self._later(lambda: self._acknowledge(mid ^ 0x5555, code))
         else:
             self._later(lambda: self._acknowledge(mid, code))
-            if self._faults.strikes("ack_twice", message.topic):
+            if self._faults.strikes("ack_twice", message):
                 self._later(lambda: self._acknowledge(mid, code))
 
     def _later(self, act: Callable[[], object]) -> None:

@@ -40,6 +40,7 @@ async def acknowledgements(bench, count, *faults, topic="a"):
         ("ack_reordered:9", [(3, 0), (2, 0), (1, 0)]),
         ("reason_code:0x97,every=2", [(1, 0), (2, 0x97), (3, 0)]),
         ("reason_code:0x87,topic=b/#", [(1, 0), (2, 0), (3, 0)]),
+        ("reason_code:0x99,holding=2", [(1, 0), (2, 0x99), (3, 0)]),
         ("slow:20", [(1, 0), (2, 0), (3, 0)]),
         ("slow:500", []),
     ],
@@ -132,7 +133,7 @@ def test_a_fault_that_makes_no_sense_is_refused(text):
 
 def test_a_fault_is_written_as_it_is_given():
     """What the control socket lists can be given again."""
-    for text in ("never_ack", "slow:30", "reason_code:151,every=3,times=2,topic=a/#"):
+    for text in ("never_ack", "slow:30", "reason_code:151,every=3,times=2,topic=a/#,holding=x"):
         assert str(parse(text)) == text
 
 
