@@ -12,8 +12,8 @@ from edge_agent.agent.backoff import delays
 
 @pytest.mark.parametrize("seed", range(20))
 def test_delays_double_to_the_longest_and_lie_in_the_upper_half(seed):
-    """Each wait is between half and all of its bound: 0.1 s, 0.2 s ... 5 s, and 5 s for ever after."""
-    bounds = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]
+    """Each wait is between half and all of its bound: 0.1 s, 0.2 s ... 4 s, and 4 s for ever after."""
+    bounds = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 4.0, 4.0, 4.0]
     waits = list(islice(delays(Random(seed)), len(bounds)))
     assert all(bound / 2 <= wait <= bound for wait, bound in zip(waits, bounds, strict=True))
 
