@@ -84,6 +84,7 @@ class FakeBroker:
     versions: tuple[int, ...] = (4, 5)
     wrong_version: bytes | None = b""
     suback: int = 1
+    on_subscribe: bytes = b""
     answers_pings: bool = True
     tls: ssl.SSLContext | None = None
     connects: list[Connect] = field(default_factory=list)
@@ -202,7 +203,7 @@ class FakeBroker:
         self.subscriptions += topics
         codes = bytes([self.suback] * len(topics))
         head = struct.pack("!H", mid) + (b"\0" if version == 5 else b"")
-        writer.write(bytes([0x90, len(head) + len(codes)]) + head + codes)
+        writer.write(bytes([0x90, len(head) + len(codes)]) + head + codes + self.on_subscribe)
 
 
 class _Reader:
