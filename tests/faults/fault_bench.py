@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from simulators.check import Verdict, judge
 from simulators.check_records import arrivals, read_store
@@ -124,6 +124,19 @@ class Bench:
         """Return the agent's log."""
         return [json.loads(line) for line in self.agent.log.read_text().splitlines() if line.startswith("{") and line.endswith("}")]
 
+    def downs(self) -> list[str]:
+        """Return why the link to the broker was lost or could not be opened, each time."""
+        return [
+            line["reason"] for line in self.log() if line["event"] in {"link.down", "link.still_down"} and line["kind"] == "mqtt"
+        ]
+
+    def rss(self) -> int:
+        """Return the resident memory of the agent in bytes."""
+        for line in Path(f"/proc/{self.agent.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+        raise AssertionError("no VmRSS")
+
     async def fresh(self, within: float = RECOVERY, count: int = 3) -> float:
         """Wait until changes that the device shows from now on have arrived; returns how long that took, and fails when it is longer."""
         begin = time.monotonic()
@@ -144,7 +157,7 @@ class Bench:
         assert await self.agent.end() == 0, self.agent.log.read_text()[-3000:]
         verdict = self.judge()
         for line in verdict.lines():
-            print(line)
+            print(line)  # noqa: T201 - the verdict is part of the report
         assert verdict.problems == []
         assert sum(each.still_buffered for each in verdict.sources) == 0
         return verdict
@@ -204,14 +217,3 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-class Clock:
-    """Measures a time for the report."""
-
-    def __enter__(self) -> Self:
-        self.begin = time.monotonic()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds = time.monotonic() - self.begin
