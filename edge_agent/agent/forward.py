@@ -22,6 +22,9 @@ from edge_agent.ports import Buffer, Sink
 _NAP = 0.02
 """Machine seconds between two looks for something new while a paced backlog waits and nothing is in flight."""
 
+_RETRY = 0.5
+"""Machine seconds before a store that could not be read is asked again."""
+
 
 class Delivered:
     """What the forwarder has achieved, for status and for the watchdog: counts, and machine times in seconds."""
@@ -64,11 +67,13 @@ class Forwarder:
         flight = _Flight(sink, await self._lanes())
         try:
             while True:
-                await self._fill(flight, sink.window)
+                readable = await self._fill_if_readable(flight, sink.window)
                 if flight.tasks:
                     await flight.some_done(flight.lanes.pause)
                     self._harvest(flight)
                     self._settle_soon(flight)
+                elif not readable:
+                    await asyncio.sleep(_RETRY)
                 elif flight.lanes.pause is not None:
                     await asyncio.sleep(min(flight.lanes.pause, _NAP))
                 else:
@@ -85,6 +90,14 @@ class Forwarder:
             with contextlib.suppress(StorageError):  # no pace then; the buffer has told the log that it is in trouble
                 heads = {stream: last for stream, (_, last, _) in (await self._buffer.heads()).items()}
         return Lanes(partial(self._buffer.peek, self._output), self._drain_rate, self._buffer.epoch, heads)
+
+    async def _fill_if_readable(self, flight: _Flight, window: int) -> bool:
+        try:
+            await self._fill(flight, window)
+        except StorageError as error:  # the buffer mends itself; what is in flight goes on
+            self._log.error("forward.not_readable", reason=str(error))
+            return False
+        return True
 
     async def _fill(self, flight: _Flight, window: int) -> None:
         if self._again:
@@ -124,7 +137,12 @@ class Forwarder:
         while flight.done or flight.rejected:
             done, flight.done = flight.done, []
             rejected, flight.rejected = flight.rejected, []
-            await self._buffer.settle(self._output, done, rejected)
+            try:
+                await self._buffer.settle(self._output, done, rejected)
+            except StorageError as error:  # settled with the next confirmation, or sent again after a restart: never lost
+                self._log.error("settle.not_stored", reason=str(error), records=len(done) + len(rejected))
+                flight.done[:0], flight.rejected[:0] = done, rejected
+                return
             flight.lanes.open.difference_update(done)
             flight.lanes.open.difference_update(key for key, _ in rejected)
 

@@ -46,15 +46,19 @@ class Handover:
 
     async def _some(self) -> None:
         done, _ = await asyncio.wait(self._flight, return_when=asyncio.FIRST_COMPLETED)
+        failure: BaseException | None = None
         for task in done:
             key = self._flight.pop(task)
-            try:
-                task.result()
-            except RejectedError as error:
-                self.refused.append((record_id(key), str(error)))
-            else:
+            error = task.exception()
+            if error is None:
                 self.sent += 1
                 self._told(1)
+            elif isinstance(error, RejectedError):
+                self.refused.append((record_id(key), str(error)))
+            else:
+                failure = error
+        if failure is not None:
+            raise failure
 
 
 def broker_of(config: MqttConfig, envelope: Envelope) -> AbstractAsyncContextManager[Sink]:

@@ -118,12 +118,15 @@ class Lanes:
     async def next(self, window: int, now: float) -> Record | None:
         """Return the next record to send into a ``window`` that has a place, None when there is none or it has to wait."""
         self.pause = None
-        await self._look(now)
-        lane = self._turn(window, now)
-        if lane is None:
-            return None
+        lane = self._events
+        if not self._only_events(now):
+            await self._look(now)
+            turn = self._turn(window, now)
+            if turn is None:
+                return None
+            lane = turn
         record = lane.ahead.popleft()
-        if self._is_backlog(record):
+        if self._paces and self._is_backlog(record):
             self._paces[record.entry.kind].passed()
         lane.flying += 1
         self.open.add(record.key)
@@ -137,6 +140,16 @@ class Lanes:
         if record.resent:
             return self._again[record.entry.kind == "T"]
         return self._events if record.entry.kind == "E" else self._telemetry
+
+    def _only_events(self, now: float) -> bool:
+        """Tell the ordinary case cheaply: events at hand, and nothing that could come between them."""
+        telemetry, (again_e, again_t) = self._telemetry, self._again
+        return bool(
+            self._events.ahead
+            and not self._paces
+            and not (telemetry.ahead or again_e.awake or again_t.awake or again_e.ahead or again_t.ahead)
+            and now - telemetry.looked < _GLANCE
+        )
 
     async def _look(self, now: float) -> None:
         for lane, again in zip((self._events, self._telemetry), self._again, strict=True):

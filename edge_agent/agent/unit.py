@@ -27,6 +27,9 @@ _LONG_AWAY = 86_400 * NS
 
 _RETRY = 0.5
 
+_LOOK_AGAIN = 2.0
+"""Machine seconds after which the clock is asked again, however far away the next tick is: it may have been set back."""
+
 
 class Unit:
     """Runs the fold of one work unit."""
@@ -103,7 +106,7 @@ class Unit:
         waking = asyncio.create_task(self._wake.wait())
         ticking = asyncio.create_task(_until(self._clock, self._next_tick))
         try:
-            await asyncio.wait((waking, ticking), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((waking, ticking), timeout=_LOOK_AGAIN, return_when=asyncio.FIRST_COMPLETED)
         finally:
             waking.cancel()
             ticking.cancel()
@@ -112,8 +115,8 @@ class Unit:
         """Return the ticks that have come due: each declared boundary, and the newest whole second (one is enough after a pause)."""
         ticks: list[Tick] = []
         newest = now // NS * NS
-        if now - self._next_tick > _LONG_AWAY:
-            self._next_tick = newest
+        if abs(now - self._next_tick) > _LONG_AWAY or self._next_tick - now > 2 * NS:
+            self._next_tick = newest  # the clock was set: seconds that never were are not caught up, and old ones not waited for
         while self._next_tick <= now:
             boundary = self._fold.next_boundary(self._next_tick - 1)
             second = max(self._next_tick, newest)  # a boundary may lie behind the newest second

@@ -12,7 +12,7 @@ from agent_bench import FakeSink, others, stored, turns, until
 from structlog.testing import capture_logs
 
 from edge_agent.agent.forward import Delivered, Forwarder, drained
-from edge_agent.model.errors import DisconnectedError
+from edge_agent.model.errors import DisconnectedError, StorageError
 from edge_agent.model.stream import Entry
 from edge_agent.ports import Buffer
 
@@ -263,3 +263,25 @@ async def test_drained_means_that_nothing_waits(buffer):
         sink.confirm(2)
         assert await drained(buffer, 5) is True
     assert await stored(buffer) == []
+
+
+@pytest.mark.parametrize("trouble", ["settle", "peek"])
+async def test_a_store_in_trouble_does_not_end_the_forwarding(buffer, monkeypatch, trouble):
+    """A settlement or a look that fails is told to the log and made again; nothing is lost and nothing ends."""
+    working, failures = getattr(buffer, trouble), iter([True, True])
+
+    async def failing(*arguments):
+        if next(failures, False):
+            raise StorageError("disk I/O error")
+        return await working(*arguments)
+
+    monkeypatch.setattr(buffer, trouble, failing)
+    monkeypatch.setattr("edge_agent.agent.forward._RETRY", 0.01)
+    await fill(buffer, 1, 6)
+    with capture_logs() as logs:
+        async with forwarding(buffer, FakeSink(window=2, by_itself=True)) as work:
+            await until(lambda: work.delivered.sent >= 6)
+            await fill(buffer, 7, 7)
+            await settled(buffer)
+            assert not work.task.done()
+    assert {"settle.not_stored", "forward.not_readable"} & {line["event"] for line in logs}

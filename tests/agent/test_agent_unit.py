@@ -330,6 +330,19 @@ async def test_a_gateway_that_learns_the_year_does_not_tick_through_decades(buff
     assert len(ticks_of(grid)) < 30_000
 
 
+async def test_a_clock_that_is_set_back_does_not_stop_time_from_passing(buffer, monkeypatch):
+    """Hours back on the wall clock: the unit ticks on in the new time at once."""
+    monkeypatch.setattr(unit_module, "_LOOK_AGAIN", 0.01)
+    clock, grid = ManualClock(0), Grid(60)
+    async with running(buffer, clock, folding=grid):
+        clock.advance(2)
+        await until(lambda: ticks_of(grid))
+        clock._now -= 7_200_000_000_000
+        await until(lambda: ticks_of(grid)[-1] < 0)
+        clock.advance(1)
+        await until(lambda: ticks_of(grid)[-1] == -7197.0)
+
+
 async def test_close_folds_what_waits_and_a_final_tick(buffer):
     """At the stop nothing that was delivered is left behind, and intervals close with a final tick."""
     clock, watched = ManualClock(0.5), WatchedFold()
