@@ -1,0 +1,64 @@
+"""What the documents show works: configuration examples load, commands exist, links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from edge_agent.cli import app
+from edge_agent.config.load import load
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("systemd/*.md")])
+_FILE = re.compile(r"```yaml\n# (devices|units)/(\S+)\n(.*?)```", re.DOTALL)
+_COMMAND = re.compile(r"edge-agent ([a-z][a-z-]*)(?= |`|$)")
+_TARGET = re.compile(r"make ([a-z][a-z-]*)")
+_LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#]+)")
+
+AGENT = """\
+version: 1
+agent: gw1
+site: [acme, plant1]
+mqtt: {broker: "mqtt://127.0.0.1", allow_insecure: true}
+buffer: {path: ./buffer}
+"""
+
+
+@pytest.mark.parametrize("document", DOCS, ids=lambda document: document.name)
+def test_the_configuration_examples_of_a_document_load(document: Path, tmp_path: Path) -> None:
+    """Device and unit files that a document shows are a valid configuration together."""
+    examples = _FILE.findall(document.read_text(encoding="utf-8"))
+    (tmp_path / "agent.yaml").write_text(AGENT, encoding="utf-8")
+    for folder, name, text in examples:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / name).write_text(text, encoding="utf-8")
+    config = load(tmp_path)
+    assert len(config.devices) + len(config.units) == len(examples)
+
+
+@pytest.mark.parametrize("document", DOCS, ids=lambda document: document.name)
+def test_the_commands_of_a_document_exist(document: Path) -> None:
+    """Every `edge-agent VERB` in code and every `make TARGET` can be run."""
+    text = "\n".join(re.findall(r"```.*?```|`[^`]+`", document.read_text(encoding="utf-8"), re.DOTALL))
+    known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    known |= {group.name for group in app.registered_groups}
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(_COMMAND.findall(text)) - known == set()
+    assert set(_TARGET.findall(text)) - targets == set()
+
+
+@pytest.mark.parametrize("document", DOCS, ids=lambda document: document.name)
+def test_the_links_of_a_document_lead_somewhere(document: Path) -> None:
+    """A relative link names a file that exists."""
+    missing = [link for link in _LINK.findall(document.read_text(encoding="utf-8")) if not (document.parent / link).exists()]
+    assert missing == []
+
+
+def test_help_names_every_verb() -> None:
+    """The list of commands is what a new user sees first."""
+    shown = CliRunner().invoke(app, ["--help"]).output
+    for verb in ("run", "check", "schema", "demo"):
+        assert f"  {verb}" in shown
