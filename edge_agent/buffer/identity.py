@@ -10,11 +10,14 @@ from pathlib import Path
 
 import msgspec
 
-from edge_agent.model.errors import ConfigError
+from edge_agent.model.errors import ConfigError, StorageError
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 DATABASE = "buffer.db"
 """The file name of the store; the write-ahead log stands beside it with ``-wal``."""
+_VISITOR = " visitor"
+_PATIENCE = 10.0
+"""Machine seconds that an agent waits for a command to end."""
 
 
 def new_epoch() -> str:
@@ -41,26 +44,47 @@ class Damage(msgspec.Struct, frozen=True):
 class Lock:
     """The right to use a buffer directory: ``flock`` on a file in it, released by the kernel when the process ends, however it ends."""
 
-    def __init__(self, directory: Path) -> None:
-        """Make the directory (mode 0700) and take the lock. Raises ConfigError when that is impossible or another agent has it."""
+    def __init__(self, directory: Path, *, visitor: bool = False) -> None:
+        """Make the directory (mode 0700) and take the lock. Raises ConfigError when that is impossible or another agent has it.
+
+        A ``visitor`` is a command that will give it back: an agent waits some seconds for it, then raises StorageError, so that systemd
+        tries again.
+        """
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise ConfigError(f"buffer.path: cannot use {directory}: {error.strerror}") from error
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            pid = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            self._take(directory, 0.0 if visitor else _PATIENCE)
+        except BaseException:
             os.close(self._fd)
-            raise ConfigError(
-                f"buffer.path: another agent (process {pid}) is using {directory}; stop it or choose another path"
-            ) from error
+            raise
         try:
             os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+            os.pwrite(self._fd, f"{os.getpid()}{_VISITOR if visitor else ''}\n".encode(), 0)
         except OSError:
             pass  # a full or read-only disk takes the courtesy of the number away, not the lock
+
+    def _take(self, directory: Path, patience: float) -> None:
+        end = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                holder = os.pread(self._fd, 64, 0).decode("ascii", "replace").strip() or "unknown"
+                pid = holder.removesuffix(_VISITOR)
+                if pid == holder:
+                    raise ConfigError(
+                        f"buffer.path: another agent (process {pid}) is using {directory}; stop it or choose another path"
+                    ) from error
+                if time.monotonic() >= end:
+                    raise StorageError(
+                        f"`edge-agent buffer` (process {pid}) is using {directory}; wait for its end, or end it"
+                    ) from error
+                time.sleep(0.05)
+            else:
+                return
 
     def release(self) -> None:
         """Give the directory back."""

@@ -211,7 +211,7 @@ class SqliteBuffer:
             with contextlib.ExitStack() as stack:
                 if self._as_found and not (self._config.path / DATABASE).is_file():
                     raise StorageError(f"there is no store in {self._config.path}")  # noqa: TRY301 - told like every other refusal
-                lock = Lock(self._config.path)
+                lock = Lock(self._config.path, visitor=self._as_found)
                 stack.callback(lock.release)
                 outbox = Outbox(self._config, self._clock(), prefix=self._prefix, vfs=self._vfs, as_found=self._as_found)
                 self._post([(self._opened, outbox)])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 from pathlib import Path
 
 import apsw
@@ -148,3 +150,34 @@ async def test_as_found_opens_a_whole_store(tmp_path):
     async with open_buffer(config(tmp_path), as_found=True) as buffer:
         assert (buffer.epoch, buffer.fresh) == (epoch, False)
         assert [record.key.seq for record in (await buffer.waiting("E", 0, 10)).records] == [1]
+
+
+async def test_an_agent_waits_for_a_command_to_end(tmp_path):
+    """A short look at the store does not keep the agent from starting."""
+    async with open_buffer(config(tmp_path)) as buffer:
+        await buffer.append([event(1)], None)
+
+    async def start() -> str:
+        async with open_buffer(config(tmp_path)) as buffer:
+            return buffer.epoch
+
+    async with open_buffer(config(tmp_path), as_found=True) as visited:
+        starting = asyncio.create_task(start())
+        await asyncio.sleep(0.2)
+        assert not starting.done()
+        epoch = visited.epoch
+    assert await starting == epoch
+
+
+async def test_a_command_that_stays_does_not_stop_the_service_for_good(tmp_path, monkeypatch):
+    """After its patience the agent ends with an error that lets systemd try again, not with the code of a wrong configuration."""
+    monkeypatch.setattr("edge_agent.buffer.identity._PATIENCE", 0.1)
+    async with open_buffer(config(tmp_path)) as buffer:
+        await buffer.append([event(1)], None)
+    async with open_buffer(config(tmp_path), as_found=True):
+        with pytest.raises(StorageError, match=rf"`edge-agent buffer` \(process {os.getpid()}\) is using"):
+            async with open_buffer(config(tmp_path)):
+                pass
+        with pytest.raises(StorageError, match="wait for its end, or end it"):
+            async with open_buffer(config(tmp_path), as_found=True):
+                pass
