@@ -22,9 +22,10 @@ from edge_agent.buffer.config import BufferConfig
 from edge_agent.buffer.identity import DATABASE, Damage, Lock
 from edge_agent.buffer.numbering import Group
 from edge_agent.buffer.outbox import Outbox
+from edge_agent.buffer.visitors import Visitors
 from edge_agent.model.errors import EdgeAgentError, StorageError
 from edge_agent.model.stream import Checkpoint, Custody, Entry, Kind, Record, RecordKey
-from edge_agent.ports import BufferStats, DeadLetter, Page, StreamLevel
+from edge_agent.ports import BufferStats
 
 T = TypeVar("T")
 _TURN = 1000
@@ -42,7 +43,7 @@ Request = _Call | Group | None
 """None = close."""
 
 
-class SqliteBuffer:
+class SqliteBuffer(Visitors):
     """`ports.Buffer` over a SQLite store. Made by `open_buffer` only."""
 
     def __init__(self, config: BufferConfig, clock: Callable[[], float], prefix: str, vfs: str | None, as_found: bool) -> None:
@@ -124,32 +125,6 @@ class SqliteBuffer:
     async def stats(self) -> BufferStats:
         """Return figures for status and health."""
         return await self._ask(lambda outbox, _: outbox.stats())
-
-    # -- for people ------------------------------------------------------------------------------------------------
-
-    async def levels(self) -> Sequence[StreamLevel]:
-        """Return how far the streams of every epoch are."""
-        return await self._ask(lambda outbox, _: outbox.levels())
-
-    async def waiting(self, kind: Kind, after: int, limit: int) -> Page:
-        """Return undelivered records from behind position ``after`` without handing them out."""
-        return await self._ask(lambda outbox, _: outbox.waiting(kind, after, limit))
-
-    async def kept(self, stream: str, epoch: str, first: int, last: int, limit: int) -> Page:
-        """Return records of a stream that are still there, in order."""
-        return await self._ask(lambda outbox, _: outbox.kept(stream, epoch, first, last, limit))
-
-    async def dead_letter_count(self) -> int:
-        """Return how many dead letters there are."""
-        return await self._ask(lambda outbox, _: outbox.committer.store.letters())
-
-    async def dead_letters(self, after: int, limit: int) -> Sequence[DeadLetter]:
-        """Return dead letters behind number ``after``."""
-        return await self._ask(lambda outbox, _: outbox.dead_letters(after, limit))
-
-    async def retry(self, numbers: Sequence[int]) -> Sequence[tuple[int, RecordKey]]:
-        """Append what dead letters say as new records and drop the letters."""
-        return await self._ask(lambda outbox, now: outbox.retry(numbers, now))
 
     def _check_output(self, output: str) -> None:
         """One output has custody of the records; a second one would need a cursor of its own."""

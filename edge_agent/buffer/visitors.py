@@ -1,0 +1,43 @@
+"""What people ask of the buffer on disk (`ports.Archive`), each question answered by the writer thread in its turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from edge_agent.buffer.outbox import Outbox
+from edge_agent.model.stream import Kind, RecordKey
+from edge_agent.ports import DeadLetter, Page, StreamLevel
+
+T = TypeVar("T")
+
+
+class Visitors:
+    """The part of the buffer that is for people; whoever inherits it brings the way to the thread."""
+
+    async def _ask(self, function: Callable[[Outbox, float], T]) -> T:
+        raise NotImplementedError
+
+    async def levels(self) -> Sequence[StreamLevel]:
+        """Return how far the streams of every epoch are."""
+        return await self._ask(lambda outbox, _: outbox.levels())
+
+    async def waiting(self, kind: Kind, after: int, limit: int) -> Page:
+        """Return undelivered records from behind position ``after`` without handing them out."""
+        return await self._ask(lambda outbox, _: outbox.waiting(kind, after, limit))
+
+    async def kept(self, stream: str, epoch: str, first: int, last: int, limit: int) -> Page:
+        """Return records of a stream that are still there, in order."""
+        return await self._ask(lambda outbox, _: outbox.kept(stream, epoch, first, last, limit))
+
+    async def dead_letter_count(self) -> int:
+        """Return how many dead letters there are."""
+        return await self._ask(lambda outbox, _: outbox.committer.store.letters())
+
+    async def dead_letters(self, after: int, limit: int) -> Sequence[DeadLetter]:
+        """Return dead letters behind number ``after``."""
+        return await self._ask(lambda outbox, _: outbox.dead_letters(after, limit))
+
+    async def retry(self, numbers: Sequence[int]) -> Sequence[tuple[int, RecordKey]]:
+        """Append what dead letters say as new records and drop the letters."""
+        return await self._ask(lambda outbox, now: outbox.retry(numbers, now))
