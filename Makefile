@@ -15,3 +15,6 @@ setup:   ## .venv with everything for development
 	@$(PYTHON) dev.py setup
 lock:    ## resolve the lock files anew
 	@$(PYTHON) dev.py lock
+.PHONY: faults
+faults:  ## the fault bench, minutes of it; ARGS="-k f34"
+	@$(PYTHON) dev.py test tests/faults -m faults -s $(ARGS)

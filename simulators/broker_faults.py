@@ -8,6 +8,7 @@
 | ack_wrong_id | | the PUBACK names another packet identifier (the right one never comes) |
 | ack_reordered | count, 4 | PUBACKs are held until so many wait (or 50 ms) and sent backwards |
 | reason_code | 0x80..0xFF | the PUBACK refuses with this code; MQTT 3.1.1 has none: the connection is closed |
+| disconnect | 0x80..0xFF | the PUBLISH is answered by DISCONNECT with this code, and is not taken |
 | slow | ms | every PUBACK comes this much later |
 | garbage | seed, 1 | random bytes instead of a PUBACK |
 | no_connack | | CONNECT is never answered |
@@ -31,10 +32,10 @@ from simulators.mqtt_wire import Message
 _ARGUMENT = {
     "never_ack": None, "drop_ack": None, "ack_twice": None, "ack_wrong_id": None, "no_connack": None, "refuse": None,
     "ack_reordered": 4, "garbage": 1, "take_over": 0,
-    "reason_code": ..., "slow": ..., "connack": ..., "receive_maximum": ..., "maximum_packet": ..., "disconnect_after": ...,
+    "reason_code": ..., "disconnect": ..., "slow": ..., "connack": ..., "receive_maximum": ..., "maximum_packet": ..., "disconnect_after": ...,
 }  # fmt: skip
 """None: takes no argument; a number: the default; ``...``: has to be given."""
-_CODES = {"reason_code", "connack"}
+_CODES = {"reason_code", "connack", "disconnect"}
 
 
 @dataclass

@@ -1,8 +1,8 @@
 """What a broker was sent, one JSON object a line, on the disk before it is acknowledged.
 
-``{"at": 12.5, "what": "publish", "client": "gw1", "link": 3, "topic": "...", "mid": 7, "qos": 1, "retain": false, "dup": false, "code": 0, "user":
+``{"at": 12.5, "what": "publish", "client": "gw1", "link": 3, "topic": "...", "mid": 7, "qos": 1, "retain": false, "dup": false, "code": 0, "size": 24, "user":
 [["id", "..."]], "payload": "..."}``; ``at`` is CLOCK_MONOTONIC in seconds, ``link`` counts connections, ``code`` is the reason code that was
-meant for it (0x80 and above: refused), a payload that is no UTF-8 stands as ``payload64``. A line that a killed broker left torn was
+meant for it (0x80 and above: refused), ``size`` the bytes of the packet, a payload that is no UTF-8 stands as ``payload64``. A line that a killed broker left torn was
 never acknowledged, and is cut off by the next one.
 """
 

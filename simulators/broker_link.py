@@ -185,7 +185,10 @@ class Link:
                 raise MalformedError(f"{len(self._open)} messages unacknowledged", 0x93)
         refused = self._faults.strikes("reason_code", message) if message.qos else None
         code = refused.argument if refused else 0
+        if fault := self._faults.strikes("disconnect", message):
+            raise MalformedError("fault", fault.argument)
         about: dict[str, Any] = {"client": self.client, "link": self.number, "mid": mid, "dup": dup, "code": code}
+        about["size"] = 1 + len(mqtt_write.varint(len(body))) + len(body)
         self._broker.publish(message, self.client, lambda: self._answer(message, mid, code), about)
 
     def _answer(self, message: Message, mid: int, code: int) -> None:

@@ -21,7 +21,7 @@ _REFUSED = 0x80
 
 @dataclass(frozen=True)
 class Arrival:
-    """One numbered event as the broker got it; ``code`` >= 0x80: the broker did not take it. ``flaw`` says what is wrong with its bytes."""
+    """One numbered event as the broker got it; ``code`` >= 0x80: the broker did not take it. ``size`` = bytes of the packet, ``flaw`` says what is wrong."""
 
     at: float
     link: int
@@ -32,6 +32,7 @@ class Arrival:
     type: str
     data: dict[str, Any]
     payload: bytes
+    size: int
     asked: bool
     flaw: str | None = None
 
@@ -88,8 +89,20 @@ def _arrival(entry: Entry) -> Arrival:
         flaw = "user properties differ from the event"
     elif event["specversion"] != "1.0" or str(data["seq"]) not in event["id"] or data["epoch"] not in event["id"]:
         flaw = f"id {event['id']}"
-    about = (entry["at"], entry["link"], entry["code"])
-    return Arrival(*about, stream, data["epoch"], int(data["seq"]), event["type"], data, payload, "resend" in user, flaw)
+    return Arrival(
+        at=entry["at"],
+        link=entry["link"],
+        code=entry["code"],
+        stream=stream,
+        epoch=data["epoch"],
+        seq=int(data["seq"]),
+        type=event["type"],
+        data=data,
+        payload=payload,
+        size=entry["size"],
+        asked="resend" in user,
+        flaw=flaw,
+    )
 
 
 def read_store(folder: Path) -> StoreView:

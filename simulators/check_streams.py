@@ -110,10 +110,11 @@ def _damage(came: Iterable[Arrival], held: Iterable[Held]) -> list[str]:
 def _disorder(came: Iterable[Arrival]) -> list[int]:
     """Return the numbers that a consumer never gets in their turn: it drops ``seq <= high``, takes ``high + 1`` and ignores what is ahead of it.
 
-    A number that was refused for good does not come any more: the consumer goes on behind it, and its loss record comes later.
+    A number that was refused for good, by the broker or by the agent that knows the broker's limits, does not come any more: the consumer goes
+    on behind it, and its loss record comes later.
     """
     high = 0
-    refused: set[int] = set()
+    refused = {each.seq for each in came if cover(each) and each.data["reason"] == "rejected"}
     ahead: set[int] = set()
     for event in came:
         if not event.taken:

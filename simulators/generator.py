@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import signal
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,9 +28,9 @@ _APART = 1_000_000
 class Generator:
     """Counters that count until they are stopped."""
 
-    def __init__(self, counters: int, rate: float, ledger: Ledger) -> None:
+    def __init__(self, names: Sequence[str], rate: float, ledger: Ledger) -> None:
         self.clock = Clock(datetime.now(UTC), 1.0, time.monotonic_ns())
-        self.names = [f"c{index}" for index in range(counters)]
+        self.names = tuple(names)
         self.port = 0
         self._rate = rate
         self._ledger = ledger
@@ -74,7 +75,7 @@ class Generator:
 async def serve(options: argparse.Namespace) -> None:
     """Run the device until cancelled."""
     with Ledger(options.ledger) as ledger:
-        generator = Generator(options.counters, options.rate, ledger)
+        generator = Generator([f"c{index}" for index in range(options.counters)], options.rate, ledger)
         await generator.listen(options.host, options.port)
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, generator.stop_counting)
         ready(f"tcp://{options.host}:{generator.port}")

@@ -8,12 +8,12 @@ import json
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from simulators.check import Verdict, judge
-from simulators.check_records import arrivals, read_store
+from simulators.check_records import Arrival, arrivals, read_store
 from simulators.control import ask
 from simulators.faults import Link
 from simulators.generator import Generator
@@ -27,9 +27,8 @@ DETECTION = 15.0
 WINDOW = 20
 
 
-def config(folder: Path, device: int, broker: int, counters: int, **mqtt: Any) -> dict[str, Any]:
+def config(folder: Path, device: int, broker: int, names: Sequence[str], **mqtt: Any) -> dict[str, Any]:
     """Return an agent's configuration with times that are short enough for a test."""
-    names = [f"c{index}" for index in range(counters)]
     about = {"keepalive": "2s", "ack_timeout": "1s", "connect_timeout": "1s", "window": WINDOW, "allow_insecure": True}
     return {
         "version": 1,
@@ -102,19 +101,29 @@ class Bench:
     def __init__(self, folder: Path, generator: Generator, link: Link, broker: Process, agent: Process) -> None:
         self.folder, self.generator, self.link, self.broker, self.agent = folder, generator, link, broker, agent
         self.reasons: set[str] = set()
+        self._read = 0
+        self._entries: list[dict[str, Any]] = []
+        self._events: list[Arrival] = []
 
     async def fault(self, request: str) -> str:
         """Ask something of the broker's control socket."""
         return await ask(self.folder / "control", request)
 
     def ledger(self) -> list[dict[str, Any]]:
-        """Return the broker's ledger so far."""
-        path = self.folder / "broker.jsonl"
-        return read_ledger(path) if path.exists() else []
+        """Return the broker's ledger so far; only what is new is read."""
+        with (self.folder / "broker.jsonl").open("rb") as file:
+            file.seek(self._read)
+            whole = file.read().rpartition(b"\n")[0]
+        self._read += len(whole) + bool(whole)
+        new = [json.loads(line) for line in whole.splitlines()]
+        self._entries += new
+        self._events += arrivals(new)[0]
+        return self._entries
 
-    def events(self, *, taken: bool = True) -> list[Any]:
+    def events(self, *, taken: bool = True) -> list[Arrival]:
         """Return the numbered events that arrived so far."""
-        return [each for each in arrivals(self.ledger())[0] if each.taken or not taken]
+        self.ledger()
+        return [each for each in self._events if each.taken or not taken]
 
     def connects(self) -> list[dict[str, Any]]:
         """Return the agent's connections so far."""
@@ -179,34 +188,33 @@ async def until(condition: Callable[[], bool], seconds: float) -> None:
 
 @contextlib.asynccontextmanager
 async def bench(
-    folder: Path, *faults: str, counters: int = 3, rate: float = 20.0, how: str = "close", proxied: bool = True, **mqtt: Any
+    folder: Path, *, counters: int = 3, names: Sequence[str] = (), rate: float = 20.0, seed: int = 1, **mqtt: Any
 ) -> AsyncIterator[Bench]:
-    """Start everything, the agent last; wait until its first counts have arrived unless there are faults from the start."""
+    """Start everything, the agent last, and wait until its first counts have arrived. ``mqtt`` = settings of the agent."""
     async with contextlib.AsyncExitStack() as stack:
         ledger = stack.enter_context(Ledger(folder / "generator.jsonl"))
-        generator = Generator(counters, rate, ledger)
+        names = names or [f"c{index}" for index in range(counters)]
+        print(f"seed {seed}")  # noqa: T201 - part of the report
+        generator = Generator(names, rate, ledger)
         await generator.listen("127.0.0.1", 0)
         stack.push_async_callback(generator.close)
         port = free_port()
         about = ("--port", str(port), "--ledger", str(folder / "broker.jsonl"), "--control", str(folder / "control"))
-        broker = Process(
-            "simulators.broker", folder / "broker.log", *about, *(word for text in faults for word in ("--fault", text))
-        )
+        broker = Process("simulators.broker", folder / "broker.log", *about)
         stack.push_async_callback(broker.kill)
         await broker.start()
         await until(lambda: b"ready" in broker.log.read_bytes(), 10)
-        link = Link("127.0.0.1", 0, ("127.0.0.1", port), how)
+        link = Link("127.0.0.1", 0, ("127.0.0.1", port), seed=seed)
         await link.listen()
         stack.push_async_callback(link.close)
         file = folder / "agent.yaml"
-        file.write_text(json.dumps(config(folder, generator.port, link.port if proxied else port, counters, **mqtt)))
+        file.write_text(json.dumps(config(folder, generator.port, link.port, names, **mqtt)))
         log = ("--log-format", "json", "--log-level", "debug")
         agent = Process("edge_agent", folder / "agent.log", "run", "-c", str(file), *log)
         stack.push_async_callback(agent.kill)
         await agent.start()
         made = Bench(folder, generator, link, broker, agent)
-        if not faults:
-            await made.fresh(15)
+        await made.fresh(15, count=1)
         yield made
 
 

@@ -120,18 +120,20 @@ async def test_f35_a_refusal_for_now(tmp_path: Path, code: int) -> None:
         assert sum(each.declared_lost for each in verdict.streams) == 0
 
 
-@pytest.mark.parametrize("code", [0x90, 0x95, 0x99])
+@pytest.mark.parametrize("code", [0x90, 0x99])
 async def test_f35_a_refusal_for_good(tmp_path: Path, code: int) -> None:
-    """Some counts are refused each time they come: each becomes a declared loss with its totals, and nobody waits behind it for long."""
+    """One count is refused each time it comes (3.4.2.1; 0x95 is no code of a PUBACK): it becomes a declared loss with its totals, and what is behind it goes on."""
     async with bench(tmp_path) as made:
         made.reasons.add("rejected")
-        bad = max(made.generator.told.values()) + 10
-        await made.fault(f'fault reason_code:{code},holding="raw":"{bad // 10}')
-        await until(lambda: len({each.seq for each in made.events(taken=False) if each.code == code}) >= 2, 10)
+        await made.fault(f'fault reason_code:{code},holding="counter":"c0"')
+        await until(lambda: any(each.code == code for each in made.events(taken=False)), 5)
+        bad = next(each for each in made.events(taken=False) if each.code == code)
+        await made.fault(f'fault reason_code:{code},holding="raw":"{bad.data["raw"]}"')
+        await until(lambda: any(each.data.get("reason") == "rejected" for each in made.events()), 5)
         await made.fresh()
         verdict = await made.finish()
-        assert sum(each.declared_lost for each in verdict.streams) >= 2
-        assert sum(each.declared_lost for each in verdict.sources) >= 2
+        assert sum(each.declared_lost for each in verdict.streams) == 1
+        assert sum(each.declared_lost for each in verdict.sources) == bad.data["delta"]
 
 
 # -- refused connections -----------------------------------------------------------------------------------------------
@@ -225,7 +227,7 @@ async def test_f40_a_peer_that_lost_its_power(tmp_path: Path) -> None:
         await made.finish()
 
 
-@pytest.mark.parametrize("line", ["stall=0.05", "delay=2", "rate=4000"])
+@pytest.mark.parametrize("line", ["stall=0.05", "delay=2", "rate=2500"])
 async def test_f41_a_bad_line_makes_no_disconnect_loop(tmp_path: Path, line: str) -> None:
     """Losses, two seconds each way, or a thin line on which a full window takes longer than ack_timeout: the connection holds."""
     async with bench(tmp_path, ack_timeout="5s", connect_timeout="5s", keepalive="15s") as made:
@@ -245,28 +247,45 @@ async def test_f43_a_backlog_after_an_outage(tmp_path: Path) -> None:
     async with bench(tmp_path, counters=12, rate=20.0) as made:
         before = made.rss()
         await made.fault("fault refuse")
+        since = time.monotonic()
         await asyncio.sleep(6)
-        count = len(made.events())
-        begin = time.monotonic()
+        count, away = len(made.events()), time.monotonic() - since
         await made.fault("clear")
         await made.fresh()
-        took, drained = time.monotonic() - begin, len(made.events()) - count
+        came = made.events()[count:]
+        backlog = [each for each in came if each.at <= came[0].at + RECOVERY][: round(away * len(came) / (came[-1].at - since))]
+        rate, live = len(backlog) / (backlog[-1].at - backlog[0].at), len(came) / (came[-1].at - since)
         print(  # noqa: T201 - part of the report
-            f"backlog: {drained} events in {took:.2f} s, {drained / took:.0f}/s, RSS +{(made.rss() - before) / 2**20:.1f} MiB"
+            f"backlog: {len(backlog)} events at {rate:.0f}/s, live {live:.0f}/s, RSS +{(made.rss() - before) / 2**20:.1f} MiB"
         )
-        assert drained / took >= 5 * drained / (6 + took)
+        assert rate >= 5 * live
         assert made.rss() - before < 16 * 2**20
         await made.finish()
 
 
 async def test_f44_an_event_that_is_larger_than_the_broker_takes(tmp_path: Path) -> None:
-    """Nothing that is too large is sent; it is declared lost, and what is behind it goes on."""
+    """The counts of one counter are too large for the broker: none is sent, each is declared lost, and all others go on."""
+    async with bench(tmp_path, names=("c0", "c" * 64)) as made:
+        made.reasons.add("rejected")
+        sizes = {each.data["counter"]: each.size for each in made.events() if each.type.endswith("production.count.v1")}
+        await made.fault(f"fault maximum_packet:{sum(sizes.values()) // 2}")
+        await made.fault("drop")
+        await made.fresh(count=1)
+        verdict = await made.finish()
+        short, long = verdict.sources
+        assert short.declared_lost == 0 < long.declared_lost
+        assert not [entry for entry in made.ledger() if entry["what"] == "disconnect" and "packet of" in entry["why"]]
+
+
+@pytest.mark.xfail(
+    reason="a DISCONNECT names no message: the agent sends the same one again for ever, and all others wait behind it"
+)
+async def test_f44_a_message_for_which_the_broker_hangs_up(tmp_path: Path) -> None:
+    """One count ends the connection by DISCONNECT 0x95 each time it comes: it is set aside after a few tries, and all others go on."""
     async with bench(tmp_path) as made:
         made.reasons.add("rejected")
-        await made.fault("fault maximum_packet:1300")
-        await made.fault("drop")
-        await detected(made, "closed")
-        await restart(made)  # its first events say more than the others: they are larger
-        verdict = await made.finish()
-        assert sum(each.declared_lost for each in verdict.streams) >= 1
-        assert not [entry for entry in made.ledger() if entry["what"] == "disconnect" and "packet of" in entry["why"]]
+        bad = max(made.generator.told.values()) + 20
+        await made.fault(f'fault disconnect:0x95,holding="raw":"{bad // 10}')
+        await detected(made, "0x95")
+        await made.fresh(3 * RECOVERY)
+        await made.finish()

@@ -86,6 +86,12 @@ async def test_connections_go_wrong_as_asked(tmp_path):
         bench.broker.faults.begin("take_over,times=1")
         client = await bench.client("gw1")
         assert await client.next() == (wire.DISCONNECT, b"\x8e\0")
+        bench.broker.faults.begin("disconnect:0x95,holding=big")
+        client = await bench.client("gw1")
+        client.publish("a", b"small")
+        assert await client.puback() == (1, 0)
+        client.publish("a", b"big")
+        assert await client.next() == (wire.DISCONNECT, b"\x95\0")
         bench.broker.faults.begin("garbage:7,times=1")
         client = await bench.client("gw1")
         client.publish("a", b"x")
@@ -93,7 +99,7 @@ async def test_connections_go_wrong_as_asked(tmp_path):
         assert len(set(noise)) > 4
         await bench.client("gw1")
     codes = [entry["code"] for entry in read_ledger(bench.path) if entry["what"] == "connect"]
-    assert codes == [None, 0x87, 0x87, 0, 0, 0]
+    assert codes == [None, 0x87, 0x87, 0, 0, 0, 0]
 
 
 async def test_its_limits_are_announced_and_enforced(tmp_path):
