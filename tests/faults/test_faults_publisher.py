@@ -139,7 +139,7 @@ async def test_f35_a_refusal_for_good(tmp_path: Path, code: int) -> None:
 # -- refused connections -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("code", [0x86, 0x87, 0x8A, 0x9D])
+@pytest.mark.parametrize("code", [0x86, 0x9D])
 async def test_f36_credentials_that_are_refused_are_not_hammered(tmp_path: Path, code: int) -> None:
     """Where only a person can help the agent tries once in 30 s; it says why; a restart finds everything in the buffer."""
     async with bench(tmp_path) as made:
@@ -154,7 +154,7 @@ async def test_f36_credentials_that_are_refused_are_not_hammered(tmp_path: Path,
         await made.finish()
 
 
-@pytest.mark.parametrize("code", [0x88, 0x89, 0x97, 0x9F])
+@pytest.mark.parametrize("code", [0x89, 0x97])
 async def test_f36_a_busy_broker_is_tried_again_soon(tmp_path: Path, code: int) -> None:
     """Busy, unavailable, over quota: the agent knocks again by itself, a few times in as many seconds."""
     async with bench(tmp_path) as made:
