@@ -11,8 +11,8 @@ _MEMORY = 600.0
 _SHORT = 10.0
 """A connection that the broker ends without a word within this time is suspect."""
 
-_SUSPECT = 3
-"""So many suspect ones in a row are a takeover that the broker does not name."""
+_SUSPECT = 8
+"""So many suspect ones in a row are a takeover that the broker does not name; fewer are a bad line, and a bad line is tried again soon."""
 
 _FIRST, _LONGEST = 30.0, 300.0
 
