@@ -107,9 +107,9 @@ class MemoryBuffer:
 
     def _rise(self, stream: str) -> None:
         level = self._level.get(stream, 0)
-        while (place := self._places.get(RecordKey(stream, self._epoch, level + 1))) is not None and self._records[
-            place
-        ].state == "delivered":
+        while (place := self._places.get(RecordKey(stream, self._epoch, level + 1))) is not None:
+            if self._records[place].state == "waiting":  # one that is asked for again was delivered before
+                break
             level += 1
         self._level[stream] = level
 

@@ -92,6 +92,15 @@ async def test_levels_tell_how_far_each_stream_is(buffer):
     assert (capper.last, capper.delivered, capper.oldest) == (1, 1, None)
 
 
+async def test_a_record_asked_for_again_was_delivered(buffer):
+    """A hole that is filled while later records wait for their resend is closed up to the last one that was ever delivered."""
+    await buffer.append([count(n) for n in range(1, 5)], None)
+    await buffer.settle(OUT, [RecordKey("filler", buffer.epoch, n) for n in (1, 3, 4)], [])
+    assert await buffer.resend(OUT, "filler", buffer.epoch, 3, 4) == 2
+    await buffer.settle(OUT, [RecordKey("filler", buffer.epoch, 2)], [])
+    assert (await buffer.heads())["filler"] == (1, 4, 4)
+
+
 async def test_dead_letters_tell_what_was_refused_and_why(buffer):
     """A refused record is kept as it was, with its name and the reason; pages go on behind a number."""
     await buffer.append([count(n) for n in range(1, 5)], None)
