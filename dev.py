@@ -101,7 +101,18 @@ def setup(which: str) -> None:
     subprocess.run(
         [*pip, "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", str(LOCKS[which])], check=True
     )
+    link_source()
     stamp(which).write_text(wanted(which))
+
+
+def link_source() -> None:
+    """Let the venv run the sources of this folder: ``import edge_agent`` from anywhere, and .venv/bin/edge-agent."""
+    ask = [str(PYTHON), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    packages = Path(subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip())
+    (packages / "edge-agent-sources.pth").write_text(f"{ROOT}\n")
+    command = PYTHON.parent / "edge-agent"
+    command.write_text(f"#!{PYTHON}\nfrom edge_agent.cli import main\n\nmain()\n")
+    command.chmod(0o755)
 
 
 def stamp(which: str) -> Path:
@@ -111,7 +122,7 @@ def stamp(which: str) -> Path:
 
 def wanted(which: str) -> str:
     """What that note must say."""
-    return hashlib.sha256(LOCKS[which].read_bytes() + sys.version.encode()).hexdigest()
+    return hashlib.sha256(LOCKS[which].read_bytes() + sys.version.encode() + str(ROOT).encode()).hexdigest()
 
 
 def make_venv() -> list[str]:
