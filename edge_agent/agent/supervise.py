@@ -34,6 +34,9 @@ from edge_agent.publish.memory import Memory
 GRACE = 10.0
 """Machine seconds that undelivered records get at shutdown."""
 
+_DEVICE_LONGEST = 0.5
+"""Longest machine seconds between two tries at a device: it stands on the same line, and every second without it is a second unseen."""
+
 _CLOSE = 5.0
 _STEP = 500_000_000
 
@@ -123,7 +126,7 @@ class Agent:
         collector, endpoint = parts.collectors[index], parts.endpoints[index]
         link = Link(endpoint.name, "device")
         self._links.append(link)
-        await keep_open(link, endpoint.open, collector.run, collector.lost, self._delays)
+        await keep_open(link, endpoint.open, collector.run, collector.lost, self._device_delays)
 
     async def _publish(self, parts: Parts) -> None:
         settings = self._config.agent
@@ -148,6 +151,9 @@ class Agent:
             await parts.announcer.farewell(sink)
 
         await keep_open(self._out, open_, use, lost, self._delays)
+
+    def _device_delays(self) -> Iterator[float]:
+        return delays(self._random, longest=_DEVICE_LONGEST)
 
     def _delays(self) -> Iterator[float]:
         return delays(self._random)

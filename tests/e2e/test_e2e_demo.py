@@ -79,7 +79,7 @@ def test_the_line_with_faults_ends_with_the_same_truth(tmp_path: Path) -> None:
 @pytest.mark.timeout(120)
 def test_another_scenario_plays_to_its_own_truth(tmp_path: Path) -> None:
     """A scenario with other wraps, resets and lengths needs no change of any program."""
-    code, report, printed = play(tmp_path, "--speed", "20", "--scenario", "simulators/scenarios/short.yaml", seconds=110)
+    code, report, printed = play(tmp_path, "--speed", "10", "--scenario", "tests/e2e/scenarios/pouches.yaml", seconds=110)
     assert differing(report) == [], printed
     assert code == 0, printed
 
@@ -109,7 +109,7 @@ def mosquitto(tmp_path: Path) -> Iterator[str]:
 def test_the_line_plays_over_mosquitto(tmp_path: Path, mosquitto: str) -> None:
     """The same agent and MOM side agree over a broker of another make."""
     code, report, printed = play(
-        tmp_path, "--speed", "20", "--scenario", "simulators/scenarios/short.yaml", "--broker", mosquitto, seconds=110
+        tmp_path, "--speed", "10", "--scenario", "tests/e2e/scenarios/pouches.yaml", "--broker", mosquitto, seconds=110
     )
     assert differing(report) == [], printed
     assert code == 0, printed

@@ -14,6 +14,7 @@ from typing import Any
 
 from edge_agent.agent.clock import CLOCK_FILE
 from edge_agent.cli.demo.broker import broker_command
+from edge_agent.cli.demo.fitting import fitted
 from edge_agent.config.source import read
 from edge_agent.model.errors import ConfigError, EdgeAgentError
 
@@ -120,6 +121,10 @@ class Stage:
         if source.problems or not isinstance(source.data, dict):
             raise ConfigError("\n".join(map(str, source.problems)) or f"{scenario}: no scenario")
         self.script: dict[str, Any] = source.data
+        try:
+            self.config = fitted(root / "config", folder / "config", self.script)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"{scenario}: no configuration fits this scenario: {error}") from error
         self.clock_file = folder / "clock.json"
         self.report_file = folder / "report.json"
         self.environment = os.environ | {"PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"}
@@ -166,7 +171,7 @@ class Stage:
             self._spawn("plc_link", self._proxy()),
         )
         # Last: a device that does not answer yet would be a declared gap, and rightly so.
-        await self._spawn("agent", ["-m", "edge_agent", "run", "-c", str(self.root / "config")], ready=False)
+        await self._spawn("agent", ["-m", "edge_agent", "run", "-c", str(self.config)], ready=False)
 
     @property
     def broker(self) -> str:
