@@ -43,7 +43,9 @@ async def test_a_resend_takes_half_the_window_and_live_goes_on(buffer):
         assert [record.resent for record in sink.seen[100:]] == [True] * 4
         await fill(buffer, 101, 103)
         sink.confirm(1)
-        await until(lambda: ("filler", 103) in sink.flying)
+        await until(
+            lambda: {("filler", 5), ("filler", 103)} <= sink.flying.keys()
+        )  # in which order the two lanes move is not promised
         assert sorted(seq for _, seq in sink.flying) == [2, 3, 4, 5, 101, 102, 103]
         sink.by_itself = True
         sink.confirm(2, 3, 4, 5, 101, 102, 103)
