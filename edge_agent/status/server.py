@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import socket
@@ -75,6 +76,16 @@ async def serving(app: ASGIApp, path: Path) -> AsyncIterator[None]:
         if _inode(path) == inode:
             path.unlink(missing_ok=True)  # noqa: ASYNC240 - a name in memory or in a directory that was just looked at
         await server.shutdown(sockets=[listener])
+        await _hang_up(server)
+
+
+async def _hang_up(server: uvicorn.Server) -> None:
+    """Close what was accepted while the server went away: such a connection is known to the loop some turns later."""
+    for _ in range(5):
+        for connection in list(server.server_state.connections):
+            if (transport := getattr(connection, "transport", None)) is not None:
+                transport.abort()
+        await asyncio.sleep(0)
 
 
 def _inode(path: Path) -> int | None:
