@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from fault_links import linked, tls_front
+from tally import Tally
 
 from simulators.check import Verdict, judge
 from simulators.check_records import Arrival, arrivals, read_store
@@ -27,14 +31,14 @@ DETECTION = 15.0
 WINDOW = 20
 
 
-def config(folder: Path, device: int, broker: int, names: Sequence[str], **mqtt: Any) -> dict[str, Any]:
+def config(folder: Path, device: int, port: int, names: Sequence[str], **mqtt: Any) -> dict[str, Any]:
     """Return an agent's configuration with times that are short enough for a test."""
     about = {"keepalive": "2s", "ack_timeout": "1s", "connect_timeout": "1s", "window": WINDOW, "allow_insecure": True}
     return {
         "version": 1,
         "agent": "gw1",
         "site": ["acme", "plant1"],
-        "mqtt": {"broker": f"mqtt://127.0.0.1:{broker}", **about, **mqtt},
+        "mqtt": {"broker": f"mqtt://127.0.0.1:{port}", **about, **mqtt},
         "buffer": {"path": str(folder / "buffer"), "min_free": 0},
         "devices": [
             {
@@ -62,17 +66,24 @@ def config(folder: Path, device: int, broker: int, names: Sequence[str], **mqtt:
 
 
 class Process:
-    """A program of ours with its output in a file."""
+    """A program of ours with its output in a file; ``root`` = the sources it runs, ``more`` = its environment beside ours."""
 
-    def __init__(self, name: str, log: Path, *arguments: str) -> None:
-        self.name, self.log, self._arguments = name, log, arguments
+    def __init__(self, name: str, log: Path, *arguments: str, root: Path = ROOT, **more: str) -> None:
+        self.name, self.log, self._arguments, self._root, self._more = name, log, arguments, root, more
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
         """Start it; output is appended."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", self.name, *self._arguments, cwd=ROOT, stdout=log, stderr=log
+                sys.executable,
+                "-m",
+                self.name,
+                *self._arguments,
+                cwd=self._root,
+                env=os.environ | self._more,
+                stdout=log,
+                stderr=log,
             )
 
     async def end(self, number: int = signal.SIGTERM) -> int:
@@ -103,6 +114,9 @@ class Bench:
         self.reasons = {
             "sampling_overrun"
         }  # other programs on this machine may delay a poll of 50 ms: that is said, and no count is lost
+        self.tally = Tally("run", link.up.seed)
+        self.kills = 0
+        self.device: Link | None = None
         self._read = 0
         self._entries: list[dict[str, Any]] = []
         self._events: list[Arrival] = []
@@ -148,17 +162,32 @@ class Bench:
                 return int(line.split()[1]) * 1024
         raise AssertionError("no VmRSS")
 
-    async def fresh(self, within: float = RECOVERY, count: int = 3) -> float:
-        """Wait until changes that the device shows from now on have arrived; returns how long that took, and fails when it is longer."""
+    async def kill_agent(self) -> None:
+        """SIGKILL; what a consumer sees of it is told by the agent at its next start."""
+        self.kills += 1
+        self.reasons.add("agent_down")
+        await self.agent.kill()
+
+    async def fresh(self, within: float = RECOVERY, count: int = 3, *, healed: bool = True) -> float:
+        """Wait until changes that the device shows from now on have arrived; returns how long that took, and fails when it is longer.
+
+        ``healed`` = a fault has just ended, so this time is a recovery; not so where the agent waits longer on purpose, or where nothing was wrong.
+        """
         begin = time.monotonic()
         high = max(self.generator.told.values(), default=0) % 1_000_000
+        self.ledger()
+        place = len(self._events)
 
         def arrived() -> bool:
-            last = [int(each.data["raw"]) % 1_000_000 for each in self.events() if each.type.endswith("production.count.v1")]
-            return sum(value > high for value in last) >= count
+            self.ledger()
+            new = [each for each in self._events[place:] if each.taken and each.type.endswith("production.count.v1")]
+            return sum(int(each.data["raw"]) % 1_000_000 > high for each in new) >= count
 
         await until(arrived, within)
-        return time.monotonic() - begin
+        took = time.monotonic() - begin
+        if healed:
+            self.tally.recovery = max(self.tally.recovery, took)
+        return took
 
     async def finish(self) -> Verdict:
         """Let the counters stand, wait until everything has arrived, end the agent in order, and judge."""
@@ -167,6 +196,8 @@ class Bench:
         await asyncio.sleep(0.3)
         assert await self.agent.end() == 0, self.agent.log.read_text()[-3000:]
         verdict = self.judge()
+        self.tally.judged(verdict)
+        note(self.tally)
         for line in verdict.lines():
             print(line)  # noqa: T201 - the verdict is part of the report
         assert verdict.problems == []
@@ -177,7 +208,14 @@ class Bench:
         """Let the checker judge the run."""
         produced = read_ledger(self.folder / "generator.jsonl")
         store = read_store(self.folder / "buffer")
-        return judge(self.ledger(), store, produced, window=WINDOW, reasons=frozenset(self.reasons))
+        return judge(self.ledger(), store, produced, window=WINDOW, restarts=self.kills, reasons=frozenset(self.reasons))
+
+
+def note(tally: Tally) -> None:
+    """Add a run to the file in which the runner of the whole bench collects them, if it runs us."""
+    if (file := os.environ.get("FAULT_BENCH_TALLIES")) is not None:
+        with Path(file).open("a", encoding="utf-8") as out:
+            out.write(json.dumps(tally.as_json()) + "\n")
 
 
 async def until(condition: Callable[[], bool], seconds: float) -> None:
@@ -190,9 +228,21 @@ async def until(condition: Callable[[], bool], seconds: float) -> None:
 
 @contextlib.asynccontextmanager
 async def bench(
-    folder: Path, *, counters: int = 3, names: Sequence[str] = (), rate: float = 20.0, seed: int = 1, **mqtt: Any
+    folder: Path,
+    *,
+    counters: int = 3,
+    names: Sequence[str] = (),
+    rate: float = 20.0,
+    seed: int = 1,
+    root: Path = ROOT,
+    far: bool = False,
+    tls: bool = False,
+    **mqtt: Any,
 ) -> AsyncIterator[Bench]:
-    """Start everything, the agent last, and wait until its first counts have arrived. ``mqtt`` = settings of the agent."""
+    """Start everything, the agent last, and wait until its first counts have arrived. ``mqtt`` = settings of the agent.
+
+    ``root`` = the sources that the agent runs; ``far``: a link that can be spoiled stands before the device too; ``tls``: the link to the broker carries TLS.
+    """
     async with contextlib.AsyncExitStack() as stack:
         ledger = stack.enter_context(Ledger(folder / "generator.jsonl"))
         names = names or [f"c{index}" for index in range(counters)]
@@ -206,17 +256,23 @@ async def bench(
         stack.push_async_callback(broker.kill)
         await broker.start()
         await until(lambda: b"ready" in broker.log.read_bytes(), 10)
-        link = Link("127.0.0.1", 0, ("127.0.0.1", port), seed=seed)
-        await link.listen()
-        stack.push_async_callback(link.close)
+        if tls:
+            front = await stack.enter_async_context(tls_front(folder, port))
+            mqtt |= {"tls": {"ca": str(folder / "ca.pem")}}
+            port = front
+        link = await stack.enter_async_context(linked(port, seed))
+        device = await stack.enter_async_context(linked(generator.port, seed + 2)) if far else None
         file = folder / "agent.yaml"
-        file.write_text(json.dumps(config(folder, generator.port, link.port, names, **mqtt)))
+        mqtt = {"broker": f"{'mqtts' if tls else 'mqtt'}://127.0.0.1:{link.port}", **mqtt}
+        file.write_text(json.dumps(config(folder, device.port if device else generator.port, link.port, names, **mqtt)))
         log = ("--log-format", "json", "--log-level", "debug")
-        agent = Process("edge_agent", folder / "agent.log", "run", "-c", str(file), *log)
+        agent = Process("edge_agent", folder / "agent.log", "run", "-c", str(file), *log, root=root)
         stack.push_async_callback(agent.kill)
         await agent.start()
         made = Bench(folder, generator, link, broker, agent)
-        await made.fresh(15, count=1)
+        made.device = device
+        made.tally.stage = os.environ.get("PYTEST_CURRENT_TEST", "run").partition(" ")[0]
+        await made.fresh(15, count=1, healed=False)
         yield made
 
 
