@@ -27,6 +27,7 @@ from edge_agent.publish.liveness import Liveness, Traffic
 from edge_agent.publish.pump import Pump, StrangeAnswerError
 from edge_agent.publish.reasons import OtherVersionError, RefusedError, RenewedError, outcome, remedy, words
 from edge_agent.publish.route import Wire, raw
+from edge_agent.publish.suspects import AT_ONCE, MEANT, Named, Suspects
 from edge_agent.publish.tries import Tries
 from edge_agent.publish.websocket import WebSocketError
 from edge_agent.publish.window import Window
@@ -51,6 +52,7 @@ class Connection:
         version: MQTTProtocolVersion,
         commands: Mapping[str, Command],
         tries: Tries,
+        suspects: Suspects | None = None,
     ) -> None:
         self.version = version
         self.where = broker.where
@@ -60,10 +62,13 @@ class Connection:
         self.without_word = False
         """Whether the broker just closed an accepted connection."""
         loop = self._loop = asyncio.get_running_loop()
+        self.granted = config.window
+        """How many may be in flight; while the agent looks for the message that the broker hangs up for, fewer are."""
         self.window = Window(config.window, loop)
         self.commands = Commands(commands)
         self._client = client
         self._tries = tries
+        self._suspects = suspects or Suspects(tries)
         self._ack_timeout, self._keepalive = config.ack_timeout / 1e9, config.keepalive / 1e9
         self._accepted: asyncio.Future[Properties | None] = loop.create_future()
         self._subscribed: asyncio.Future[list[ReasonCode]] = loop.create_future()
@@ -91,7 +96,8 @@ class Connection:
         granted = await self._accepted
         if getattr(granted, "MaximumQoS", 1) == 0:
             raise RefusedError(f"{self.where} takes QoS 0 only, which confirms nothing; use a broker that takes QoS 1", code=0x9B)
-        self.window.size = min(self.window.size, getattr(granted, "ReceiveMaximum", 65_535))
+        self.granted = min(self.granted, getattr(granted, "ReceiveMaximum", 65_535))
+        self.window.size = 1 if self._suspects.careful else self.granted
         self.largest = min(self.largest, getattr(granted, "MaximumPacketSize", self.largest))
         self.retains = bool(getattr(granted, "RetainAvailable", 1))
 
@@ -100,6 +106,9 @@ class Connection:
 
         Raises RejectedError for what can never be sent, DisconnectedError when the connection ends before the acknowledgement.
         """
+        message = Named(topic, name or topic, len(payload) + len(properties))
+        if self._suspects.condemned(message):
+            raise RejectedError(f"{self.where} hangs up whenever this message on {topic} comes")
         await self.window.take()
         try:
             info = self._client.publish(topic, payload, 1, retain, Packed(properties) if properties else None)
@@ -107,7 +116,7 @@ class Connection:
             self.window.give_back()
             raise RejectedError(f"{topic}: {error}") from error
         self._spoke = self._loop.time()
-        answer = self.window.sent(info.mid, (topic, name or topic))
+        answer = self.window.sent(info.mid, message)
         if info.rc != 0:
             self._end(DisconnectedError(f"{self.where}: the connection was lost while sending"))
         return await answer
@@ -207,7 +216,9 @@ class Connection:
             self._end(DisconnectedError(f"the connection to {self.where} was closed"))
         elif flags.is_disconnect_packet_from_server:
             detail = getattr(properties, "ReasonString", "")
-            self._end(RefusedError(f"{self.where} ended the connection: {words(code, detail)}{remedy(code)}", code=code))
+            self._end(
+                self._hung_up(RefusedError(f"{self.where} ended the connection: {words(code, detail)}{remedy(code)}", code=code))
+            )
         elif code == _PROTOCOL_ERROR:
             self._end(DisconnectedError(f"{self.where} broke the MQTT protocol; is it an MQTT broker?"))
         elif not self._accepted.done():
@@ -217,17 +228,28 @@ class Connection:
             self.without_word = True
             self._end(DisconnectedError(f"{self.where} closed the connection"))
 
+    def _hung_up(self, error: RefusedError) -> RefusedError:
+        """Look for the message that the broker means, if it means one."""
+        if error.code in MEANT and self._suspects.hung_up(self.window.flight(), self.granted):
+            error.retry_after = AT_ONCE
+        return error
+
     def _on_publish(self, _client: Client, _data: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
-        code = reason.value
+        code = self._client.strange.pop(mid, reason.value)
         verdict = outcome(code)
-        topic, name = self.window.name(mid)
-        if verdict == "again" or (verdict == "never" and not self._tries.refused(name, topic)):
+        message = self.window.name(mid)
+        if verdict == "again" or (verdict == "never" and not self._tries.refused(message.name, message.topic)):
             # Acknowledgements of later messages must not count: the next connection starts again at this one, in order.
-            self._end(RefusedError(f"{self.where} refused a message for now: {words(code)}{remedy(code)}", code=code))
-        else:
-            if verdict != "never":
-                self._tries.accepted(topic)
-            self.window.acknowledge(mid, code)
+            error = RefusedError(f"{self.where} refused a message for now: {words(code)}{remedy(code)}", code=code)
+            if verdict == "never" and self._suspects.refused():
+                error.retry_after = AT_ONCE
+            self._end(error)
+            return
+        if verdict != "never":
+            self._tries.accepted(message.topic)
+            if self._suspects.accepted(message) and self.window.size < self.granted:
+                self.window.resize(self.granted)
+        self.window.acknowledge(mid, code)
 
     def _on_subscribe(self, _client: Client, _data: Any, _mid: int, reasons: list[ReasonCode], _properties: Any) -> None:
         if not self._subscribed.done():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from edge_agent.publish.config import MqttConfig
 from edge_agent.publish.names import Names
 from edge_agent.publish.order import Order
+from edge_agent.publish.suspects import Suspects
 from edge_agent.publish.takeover import Takeovers
 from edge_agent.publish.tries import Tries
 
@@ -36,5 +37,6 @@ class Memory:
         self.order = Order(len(config.brokers))
         self.takeovers = Takeovers()
         self.tries = Tries(config.reject_after)
+        self.suspects = Suspects(self.tries)
         self.broker = config.brokers[0].url
         """The address of the latest connection or try."""

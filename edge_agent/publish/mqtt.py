@@ -41,7 +41,7 @@ class MqttSink:
     @property
     def window(self) -> int:
         """How many messages may be in flight at once: the configured number or the broker's Receive Maximum."""
-        return self._connection.window.size
+        return self._connection.granted
 
     async def publish(self, record: Record) -> None:
         """Send one record and return on its successful acknowledgement, see `Sink`.
@@ -207,7 +207,7 @@ async def _dial(
         async with asyncio.timeout(seconds):
             await dial(client, lambda: open_wire(broker, config.tls, memory.names, seconds), config.keepalive / 1e9, version)
             commands = {topics.command(name): name for name in config.commands}
-            connection = Connection(client, broker, config, version, commands, memory.tries)
+            connection = Connection(client, broker, config, version, commands, memory.tries, memory.suspects)
             await connection.accepted()
             return connection
     except BaseException as error:

@@ -10,12 +10,16 @@ from collections import deque
 from typing import Any
 
 from edge_agent.model.errors import DisconnectedError
+from edge_agent.publish.suspects import Named
+
+NOBODY = Named("", "")
+"""Not in flight."""
 
 
 class _Sent:
     __slots__ = ("answer", "name", "since")
 
-    def __init__(self, answer: asyncio.Future[int], since: float, name: tuple[str, str]) -> None:
+    def __init__(self, answer: asyncio.Future[int], since: float, name: Named) -> None:
         self.answer = answer
         self.since = since
         self.name = name
@@ -74,10 +78,10 @@ class Window:
         """Let nobody in any more: who waits for a place waits for the end."""
         self._shut = True
 
-    def sent(self, mid: int, name: tuple[str, str] = ("", "")) -> asyncio.Future[int]:
+    def sent(self, mid: int, name: Named = NOBODY) -> asyncio.Future[int]:
         """Note that message ``mid`` left on the taken place; the future gets the reason code of its acknowledgement.
 
-        ``name`` = topic, and what is the same at every try of this message. Cancelling the future does not free the place: the receiver still has the message.
+        ``name`` is the same at every try of this message. Cancelling the future does not free the place: the receiver still has the message.
         """
         answer: asyncio.Future[int] = self._loop.create_future()
         self._sent[mid] = _Sent(answer, self._loop.time(), name)
@@ -97,10 +101,21 @@ class Window:
         if not self._sent and self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
 
-    def name(self, mid: int) -> tuple[str, str]:
-        """Return the topic and the name of message ``mid``, empty when it is not in flight."""
+    def name(self, mid: int) -> Named:
+        """Return the name of message ``mid``, `NOBODY` when it is not in flight."""
         sent = self._sent.get(mid)
-        return ("", "") if sent is None else sent.name
+        return NOBODY if sent is None else sent.name
+
+    def flight(self) -> list[Named]:
+        """Return the names of what is in flight, oldest first."""
+        return [sent.name for sent in self._sent.values()]
+
+    def resize(self, size: int) -> None:
+        """Allow ``size`` in flight from now on, and let in who waits for that."""
+        self.size = size
+        while self._taken < size and self._queue and not self._shut:
+            self._taken += 1
+            self.give_back()
 
     def oldest(self, since: float = 0.0) -> float:
         """Return how many seconds the oldest message in flight has been waiting, 0.0 when there is none.
