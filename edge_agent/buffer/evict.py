@@ -14,6 +14,7 @@ import msgspec
 
 from edge_agent.buffer.config import BufferConfig
 from edge_agent.buffer.loss import Loss
+from edge_agent.buffer.numbering import MAX_BODY
 from edge_agent.buffer.schema import PAGE
 from edge_agent.buffer.store import Place, Store, Stored
 from edge_agent.model.stream import Kind
@@ -37,6 +38,11 @@ class Room:
         # The log may outgrow its limit by one transaction; a transaction is bounded in bytes by the same figure.
         self.batch_bytes = self.wal_pages * PAGE
         self.quota = (config.max_bytes - self._reserve_size - 3 * self.wal_pages * PAGE) // PAGE
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest body that is taken: a quarter of the file at most."""
+        return min(MAX_BODY, self.quota * PAGE // 4)
 
     def limit(self, pages: int) -> int:
         """Return to how many pages a file of ``pages`` may grow now."""

@@ -22,6 +22,15 @@ Row = tuple[int, int, int, str, str, int, int, str | None, str | None, int, int 
 """The columns of table ``record`` in order: id, stream, seq, kind, type, time, recorded, correlation, causation, samples, loss_from, crc, body."""
 
 
+class Unfit(msgspec.Struct, frozen=True):
+    """What can be kept of an event that could not be stored: a dead letter, under the number of event ``index`` of its group."""
+
+    index: int
+    entry: Entry
+    reason: str
+    detail: str
+
+
 class Group(msgspec.Struct):
     """What one `append` asked for; shares its transaction with others. ``token`` is given back with the answer.
 
@@ -33,10 +42,11 @@ class Group(msgspec.Struct):
     token: object = None
     sums: Sequence[int] = ()
     letters: Sequence[int] = ()
+    unfit: Sequence[Unfit] = ()
 
-    def prepare(self) -> None:
-        """Check every member, so that this group alone fails for what is wrong in it. Raises TypeError, ValueError."""
-        self.sums = [_prepared(entry) for entry in self.events]
+    def prepare(self, largest: int = MAX_BODY) -> None:
+        """Check every member, so that this group alone fails for what is wrong in it; ``largest`` = bytes of a body. Raises TypeError, ValueError."""
+        self.sums = [check(entry, largest) for entry in self.events]
         for checkpoint in self.checkpoints:
             _check_int(checkpoint.last_seen)
             for name in (checkpoint.owner, *checkpoint.states):
@@ -70,11 +80,12 @@ class Batch(msgspec.Struct):
     after: Numbers
     changed: dict[str, StreamHead]
     size: int
+    unfit: list[tuple[int, Unfit]]
 
     def renumber(self, numbers: Numbers) -> None:
         """Give new numbers: the store in which the old ones were meant to be is gone."""
         new = number(numbers, self.groups)
-        self.epoch, self.rows, self.after, self.changed = new.epoch, new.rows, new.after, new.changed
+        self.epoch, self.rows, self.after, self.changed, self.unfit = new.epoch, new.rows, new.after, new.changed, new.unfit
 
     def checkpoints(self, owner: str) -> list[Checkpoint]:
         """Return the checkpoints of one owner."""
@@ -85,8 +96,10 @@ def number(numbers: Numbers, groups: list[Group]) -> Batch:
     """Give numbers to the events of ``groups``, in order; ``numbers`` itself stays as it is."""
     streams: dict[str, StreamHead] = {}
     rows: list[Row] = []
+    unfit: list[tuple[int, Unfit]] = []
     record, stream_id, size = numbers.next_record, numbers.next_stream, 0
     for group in groups:
+        begin = len(rows)
         for entry, prepared in zip(group.events, group.sums, strict=True):
             known = streams.get(entry.stream) or numbers.streams.get(entry.stream)
             if known is None:
@@ -96,8 +109,9 @@ def number(numbers: Numbers, groups: list[Group]) -> Batch:
             rows.append(row(record, known.id, seq, numbers.epoch, entry, None, prepared))
             record += 1
             size += len(entry.body) + 256
+        unfit += [(rows[begin + each.index][2], each) for each in group.unfit]
     after = Numbers(numbers.epoch, {**numbers.streams, **streams}, record, stream_id)
-    return Batch(groups, numbers.epoch, rows, after, streams, size)
+    return Batch(groups, numbers.epoch, rows, after, streams, size, unfit)
 
 
 def row(identity: int, stream: int, seq: int, epoch: str, entry: Entry, first: int | None, prepared: int | None = None) -> Row:
@@ -121,16 +135,18 @@ def row(identity: int, stream: int, seq: int, epoch: str, entry: Entry, first: i
 
 def checksum(epoch: str, seq: int, first: int | None, entry: Entry, prepared: int | None = None) -> int:
     """Return the CRC-32 (ISO 3309) of everything a row says, its place in the stream included: a row in the wrong place is damage."""
-    start = _prepared(entry) if prepared is None else prepared
+    start = check(entry) if prepared is None else prepared
     return crc32(entry.body, crc32(f"{epoch}/{seq}/{first}".encode(), start))
 
 
-def _prepared(entry: Entry) -> int:
-    """Check the members of an entry and return the part of its checksum that needs no number."""
+def check(entry: Entry, largest: int = MAX_BODY) -> int:
+    """Check the members of an entry and return the part of its checksum that needs no number. Raises TypeError, ValueError."""
     if entry.kind not in {"E", "T"}:
         raise ValueError(f"{entry.kind!r} is not a kind of record")
-    if type(entry.body) is not bytes or len(entry.body) > MAX_BODY:
-        raise ValueError(f"the body of a {entry.type} event is not bytes, or larger than {MAX_BODY} bytes")
+    if type(entry.body) is not bytes:
+        raise TypeError(f"the body of a {entry.type} event is not bytes")
+    if len(entry.body) > largest:
+        raise ValueError(f"the body of a {entry.type} event has {len(entry.body)} bytes, more than {largest}")
     _check_int(entry.time, entry.recorded, entry.samples)
     texts = f"{entry.stream}\0{entry.kind}\0{entry.type}\0{entry.correlation}\0{entry.causation}"
     return crc32(f"{texts}\0{entry.time}/{entry.recorded}/{entry.samples}".encode())

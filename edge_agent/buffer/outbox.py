@@ -18,6 +18,7 @@ from edge_agent.buffer.commit import Committer
 from edge_agent.buffer.config import BufferConfig
 from edge_agent.buffer.numbering import Batch, Group
 from edge_agent.buffer.ring import Ring
+from edge_agent.buffer.unfit import mended
 from edge_agent.model.errors import StorageError
 from edge_agent.model.stream import Custody, Kind, Record, RecordKey
 from edge_agent.ports import BufferStats, DeadLetter, Page, StreamLevel
@@ -71,7 +72,7 @@ class Outbox:
     def add(self, group: Group, now: float) -> None:
         """Take an append; its answer comes with one of the next commits."""
         try:
-            group.prepare()
+            group = self._fit(group)
         except (TypeError, ValueError) as error:  # UnicodeEncodeError is a ValueError; the one who asked is told
             self.answers.append((group.token, StorageError(f"not a record: {error}")))
             return
@@ -79,6 +80,18 @@ class Outbox:
         self._events += len(group.events)
         if self._since is None:
             self._since = now
+
+    def _fit(self, group: Group) -> Group:
+        """Return the group with its checksums, and with a declared loss for each event that no row can hold. Raises TypeError, ValueError."""
+        largest = self.committer.room.largest
+        try:
+            group.prepare(largest)
+        except (TypeError, ValueError):
+            group = mended(group, largest, self._prefix)
+            group.prepare(largest)
+            for each in group.unfit:
+                self._log.error("buffer.unfit", stream=each.entry.stream, event_type=each.entry.type, reason=each.detail)
+        return group
 
     def due(self, now: float) -> float:
         """Return in how many seconds `work` has something to do (0: now)."""

@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 from zlib import crc32
 
 from edge_agent.buffer.database import Database
-from edge_agent.buffer.numbering import Batch, Numbers, Row, StreamHead, checkpoints, checksum, row
+from edge_agent.buffer.numbering import Batch, Numbers, Row, StreamHead, Unfit, checkpoints, checksum, row
 from edge_agent.model.stream import Entry, Kind, Record, RecordKey
 
 COLUMNS = "id, stream, seq, kind, type, time, recorded, correlation, causation, samples, loss_from, crc, body"
@@ -82,6 +82,8 @@ class Store(Database):
             self._name(identity, batch.epoch, name)
         if batch.rows:
             self.insert_rows(batch.rows)
+        for seq, unfit in batch.unfit:
+            self._set_unfit_aside(batch.epoch, seq, unfit)
         letters = [(number,) for group in batch.groups for number in group.letters]
         self.db.executemany("DELETE FROM dead_letter WHERE id = ?", letters)
         for checkpoint in checkpoints(batch.groups):
@@ -185,9 +187,17 @@ class Store(Database):
             (*columns[4:], place.id),
         )
 
+    def _set_unfit_aside(self, epoch: str, seq: int, unfit: Unfit) -> None:
+        """Keep what is left of an event that could not be stored; once, however often its batch is written."""
+        stream = unfit.entry.stream
+        if not self.db.execute("SELECT 1 FROM dead_letter WHERE (epoch, stream, seq) = (?, ?, ?)", (epoch, stream, seq)).get:
+            self._letter(RecordKey(stream, epoch, seq), unfit.entry, unfit.reason, unfit.detail)
+
     def set_aside(self, stored: Stored, reason: str, detail: str) -> None:
         """Keep a record that cannot be delivered as a dead letter."""
-        key, entry = stored.record.key, stored.record.entry
+        self._letter(stored.record.key, stored.record.entry, reason, detail)
+
+    def _letter(self, key: RecordKey, entry: Entry, reason: str, detail: str) -> None:
         self.db.execute(
             "INSERT INTO dead_letter (epoch, stream, seq, kind, type, time, recorded, correlation, causation, samples, reason, detail, body) "
             "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
