@@ -74,7 +74,7 @@ class Journal:
         self._log.critical("store.damaged", set_aside=damage.set_aside, error=damage.error, saved=damage.saved)
         now = self._clock.now()
         await self.write(ProductionEvent(type="agent.fault", time=now, data=data))
-        if damage.saved is None:
+        if damage.saved is None or damage.cut:
             gap = {"reason": "corruption", "interval": [None, iso(now)], "tags": ["*"], "lost": "unknown", "recovered": {}}
             await self.write(ProductionEvent(type="collection.gap", time=now, data=gap | {"seq_from": None, "seq_to": None}))
 

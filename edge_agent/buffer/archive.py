@@ -33,7 +33,7 @@ def kept(store: Store, stream: str, epoch: str, first: int, last: int, limit: in
     identity = store.stream_id(stream, epoch)
     if identity is None:
         return Page([], last, end=True)
-    rows = [store.stored(resent=False, columns=columns) for columns in store.db.execute(_KEPT, (identity, first, limit))]
+    rows = [store.stored(resent=False, columns=columns) for columns in store.rows(_KEPT, (identity, first, limit))]
     inside = [stored for stored in rows if stored.place.first <= last]
     end = len(rows) < limit or len(inside) < len(rows)
     return Page([_sound(stored, prefix) for stored in inside], inside[-1].place.seq if inside else last, end=end)

@@ -15,7 +15,7 @@ from edge_agent.buffer.delivery import Delivery
 from edge_agent.buffer.evict import Evicted, Room, make_room
 from edge_agent.buffer.identity import Damage
 from edge_agent.buffer.numbering import Batch, Group, Numbers, number
-from edge_agent.buffer.opening import Opened, open_store
+from edge_agent.buffer.opening import DAMAGED, DamagedError, Opened, open_store, replace_store
 from edge_agent.buffer.store import Store
 from edge_agent.model.errors import EdgeAgentError, StorageError
 
@@ -61,7 +61,28 @@ class Committer:
     # -- opening and closing ---------------------------------------------------------------------------------------
 
     def _open(self) -> Opened:
-        opened = open_store(self._config.path, self.room.wal_pages, self._vfs, self._prefix, as_found=self._as_found)
+        path, pages = self._config.path, self.room.wal_pages
+        opened = open_store(path, pages, self._vfs, self._prefix, as_found=self._as_found)
+        try:
+            self._read(opened)
+        except BaseException as error:
+            self._give_up_handle()
+            if not isinstance(error, DAMAGED) or self._as_found or self._vfs is not None or opened.damage is not None:
+                raise
+            opened = replace_store(path, pages, self._prefix, DamagedError(error, cut=opened.store.log_doubtful))
+            self._read(opened)
+        return opened
+
+    def distrust(self, error: Exception) -> None:
+        """Put the open store aside, for a page of it is damaged, and go on with what can be saved. Raises StorageError, apsw.Error, OSError."""
+        cut = self.store.log_doubtful
+        self._give_up_handle()
+        if self._vfs is not None or self._as_found:
+            raise error
+        self._read(replace_store(self._config.path, self.room.wal_pages, self._prefix, DamagedError(error, cut=cut)))
+
+    def _read(self, opened: Opened) -> None:
+        """Take over a store that was opened: its numbers, how far the streams are delivered, what waits."""
         store = self._store = opened.store
         numbers = store.numbers(opened.epoch)
         if numbers.epoch == self._numbers.epoch:  # rows are called by rising names as long as the process lives
@@ -75,7 +96,6 @@ class Committer:
         self.counts = store.counts()
         self.damage = opened.damage or self.damage
         self._limit(store)
-        return opened
 
     def close(self, now: float) -> None:
         """Note that the store was closed in order, and close it."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import apsw
 
+from edge_agent.buffer.log import read_log
 from edge_agent.buffer.schema import open_database
 
 
@@ -18,7 +19,14 @@ class Database:
     def __init__(self, path: Path, wal_pages: int, vfs: str | None) -> None:
         """Open the file, creating its tables. Raises ConfigError, apsw.Error."""
         self.path = path
+        log = read_log(path)
         self.db = open_database(path, wal_pages, vfs)
+        try:
+            self.commits_behind_log = log.behind(self._frames()) if log.commits else 0
+        except BaseException:
+            self.close(failed=True)
+            raise
+        self.log_doubtful = self.commits_behind_log > 0 or log.ragged
         self._inode = path.stat().st_ino if vfs is None else None
 
     def close(self, *, failed: bool = False) -> None:
@@ -51,6 +59,11 @@ class Database:
             self.db.set_progress_handler(None)
         if finding != "ok":
             raise apsw.CorruptError(str(finding))
+
+    def _frames(self) -> int:
+        """Return how many frames of the log SQLite took for whole."""
+        frames, _ = self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        return frames
 
     def checkpoint(self) -> None:
         """Move the log into the database and sync it: what a failed sync left only in the page cache is written anew. Raises apsw.Error."""

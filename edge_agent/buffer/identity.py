@@ -31,7 +31,7 @@ class Damage(msgspec.Struct, frozen=True):
 
     ``saved`` is the number of undelivered records that moved into the new store, ``lost`` the ranges (stream, first, last) that a
     `collection.gap{corruption}` in the old epoch's streams declares there. Both are None when not even the list of streams could be
-    read: then nobody knows what waited, and the agent has to say so.
+    read: then nobody knows what waited, and the agent has to say so. So it has when the log was ``cut``: then nobody knows how the streams ended.
     """
 
     set_aside: str
@@ -39,6 +39,7 @@ class Damage(msgspec.Struct, frozen=True):
     error: str
     saved: int | None = None
     lost: tuple[tuple[str, int, int], ...] | None = None
+    cut: bool = False
 
 
 class Lock:

@@ -12,7 +12,7 @@ from zlib import crc32
 
 import msgspec
 
-from edge_agent.model.stream import Checkpoint, Entry
+from edge_agent.model.stream import Checkpoint, Entry, Kind
 
 _INT64 = 1 << 63
 MAX_BODY = 16 << 20
@@ -137,6 +137,14 @@ def checksum(epoch: str, seq: int, first: int | None, entry: Entry, prepared: in
     """Return the CRC-32 (ISO 3309) of everything a row says, its place in the stream included: a row in the wrong place is damage."""
     start = check(entry) if prepared is None else prepared
     return crc32(entry.body, crc32(f"{epoch}/{seq}/{first}".encode(), start))
+
+
+def readable(entry: Entry) -> Entry:
+    """Return a damaged entry with members of the right types: what it said is lost, its loss record still has to be made."""
+    kind: Kind = entry.kind if entry.kind in {"E", "T"} else "T" if entry.stream.endswith("/telemetry") else "E"
+    time, recorded, samples = (each if type(each) is int else 0 for each in (entry.time, entry.recorded, entry.samples))
+    body = entry.body if type(entry.body) is bytes else b"{}"
+    return Entry(entry.stream, kind, entry.type if type(entry.type) is str else "", time, recorded, body, samples=samples)
 
 
 def check(entry: Entry, largest: int = MAX_BODY) -> int:

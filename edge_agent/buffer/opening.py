@@ -17,9 +17,18 @@ from edge_agent.buffer.salvage import salvage
 from edge_agent.buffer.store import Store
 from edge_agent.model.errors import StorageError
 
-DAMAGED = (apsw.CorruptError, apsw.NotADBError)
-"""What SQLite raises when the file itself is wrong, not the disk under it."""
+DAMAGED = (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError)
+"""What is raised when the file itself is wrong, not the disk under it: text that is no UTF-8 is never written."""
 _CHECK_SECONDS = 5.0
+
+
+class DamagedError(apsw.CorruptError):
+    """A store that was open and turned out to be damaged; ``cut``: the end of its log may be missing besides."""
+
+    def __init__(self, cause: Exception, *, cut: bool) -> None:
+        """Say what ``cause`` says."""
+        super().__init__(str(cause) or type(cause).__name__)
+        self.cut = cut
 
 
 class Opened(msgspec.Struct):
@@ -48,7 +57,7 @@ def open_store(directory: Path, wal_pages: int, vfs: str | None, prefix: str, *,
     except DAMAGED as error:
         if vfs is not None:
             raise
-        return _replace(directory, path, wal_pages, prefix, error)
+        return replace_store(directory, wal_pages, prefix, error)
 
 
 def _open_as_found(directory: Path, path: Path, wal_pages: int) -> Opened:
@@ -66,6 +75,8 @@ def _open_as_found(directory: Path, path: Path, wal_pages: int) -> Opened:
 def _open(directory: Path, path: Path, wal_pages: int, vfs: str | None, damage: Damage | None = None) -> Opened:
     store = Store(path, wal_pages, vfs)
     try:
+        if store.commits_behind_log > 1:
+            raise apsw.CorruptError(f"{store.commits_behind_log} commits stand behind a damaged place in the log")  # noqa: TRY301 - handled like SQLite's own findings
         epoch = store.get("epoch")
         fresh = epoch is None
         if epoch is None:
@@ -78,6 +89,9 @@ def _open(directory: Path, path: Path, wal_pages: int, vfs: str | None, damage: 
         if remembered(directory) != epoch:
             remember(directory, epoch)
         return Opened(store, epoch, store.get("previous_epoch"), fresh, int(store.get("age") or 0), damage)
+    except DAMAGED as error:
+        store.close(failed=True)
+        raise DamagedError(error, cut=store.log_doubtful) from error
     except BaseException:
         store.close(failed=True)
         raise
@@ -92,19 +106,18 @@ def _create(store: Store, previous: str | None) -> str:
     return epoch
 
 
-def _replace(directory: Path, path: Path, wal_pages: int, prefix: str, error: apsw.Error) -> Opened:
-    """Put the damaged store aside and go on with a new one."""
+def replace_store(directory: Path, wal_pages: int, prefix: str, error: Exception) -> Opened:
+    """Put the damaged store, which is closed, aside and go on with a new one. Raises StorageError, apsw.Error, OSError."""
+    cut = isinstance(error, DamagedError) and error.cut
     aside = set_aside(directory)
     damage = Damage(str(aside), remembered(directory), str(error) or type(error).__name__)
-    opened = _open(directory, path, wal_pages, None, damage)
+    opened = _open(directory, directory / DATABASE, wal_pages, None, damage)
     try:
         saved = salvage(aside, opened.store, wal_pages, prefix)
-        damage = msgspec.structs.replace(damage, epoch=saved.epoch, saved=saved.records, lost=tuple(saved.lost))
-    except (
-        apsw.Error,
-        OSError,
-        StorageError,
-    ) as failure:  # told below: what cannot be saved is declared by the agent from `damage`
+        damage = msgspec.structs.replace(
+            damage, epoch=saved.epoch, saved=saved.records, lost=tuple(saved.lost), cut=cut or saved.cut
+        )
+    except Exception as failure:  # noqa: BLE001 - garbage may raise anything: the log is told here, and receivers by the agent from `damage`
         structlog.get_logger().warning("buffer.salvage_failed", file=str(aside), error=str(failure))
     opened.damage = damage
     structlog.get_logger().error(

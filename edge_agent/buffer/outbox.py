@@ -17,9 +17,10 @@ from edge_agent.buffer import archive
 from edge_agent.buffer.commit import Committer
 from edge_agent.buffer.config import BufferConfig
 from edge_agent.buffer.numbering import Batch, Group
+from edge_agent.buffer.opening import DAMAGED
 from edge_agent.buffer.ring import Ring
 from edge_agent.buffer.unfit import mended
-from edge_agent.model.errors import StorageError
+from edge_agent.model.errors import EdgeAgentError, StorageError
 from edge_agent.model.stream import Custody, Kind, Record, RecordKey
 from edge_agent.ports import BufferStats, DeadLetter, Page, StreamLevel
 
@@ -153,10 +154,13 @@ class Outbox:
         if (problem := self.committer.write(batch, now)) is None:
             return batch
         self._unconfirmed = batch
+        self._fail(problem, now)
+        return None
+
+    def _fail(self, problem: Exception, now: float) -> None:
         self._trouble = _told(problem)
         self._retry_at = now + _RETRY
         self._log.critical("buffer.degraded", error=self._trouble)
-        return None
 
     # -- while the disk is out of order ----------------------------------------------------------------------------
 
@@ -207,7 +211,19 @@ class Outbox:
         delivery = self.committer.delivery
         if self._trouble and (not self.committer.readable or len(delivery) > _UNWRITTEN):
             return []
-        return delivery.peek(self.committer.store, after, limit, kind)
+        try:
+            return delivery.peek(self.committer.store, after, limit, kind)
+        except DAMAGED as error:
+            self._distrust(error)
+            return []
+
+    def _distrust(self, error: Exception) -> None:
+        """A page of the open store cannot be read: waiting would not mend it."""
+        self._log.error("buffer.page_damaged", error=str(error))
+        try:
+            self.committer.distrust(error)
+        except (apsw.Error, OSError, EdgeAgentError) as failure:  # the trials of `_recover` go on from here
+            self._fail(failure, self._look_at)
 
     def settle(self, delivered: Sequence[RecordKey], rejected: Sequence[tuple[RecordKey, str]]) -> None:
         """Note what became of records; unknown and settled keys are ignored."""

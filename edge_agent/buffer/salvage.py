@@ -29,11 +29,12 @@ _GROWTH = 1 << 30
 
 
 class Saved(msgspec.Struct):
-    """What was saved: the old epoch, the number of records, and the ranges (stream, first, last) that were not."""
+    """What was saved: the old epoch, the number of records, the ranges (stream, first, last) that were not; ``cut``: there may have been more."""
 
     epoch: str
     records: int = 0
     lost: list[tuple[str, int, int]] = []
+    cut: bool = False
 
 
 class _Stream(msgspec.Struct):
@@ -61,7 +62,9 @@ def salvage(path: Path, new: Store, wal_pages: int, prefix: str) -> Saved:
                 identity: _Stream(of, name, level + 1, head, new.add_stream(of, name, head, level))
                 for identity, of, name, head, level in levels
             }
-            return _Copy(new, epoch, streams, prefix).run(old)
+            saved = _Copy(new, epoch, streams, prefix).run(old)
+            saved.cut = old.log_doubtful or not old.streams_complete()
+            return saved
     finally:
         old.close(failed=True)
 
@@ -158,7 +161,7 @@ def _end(old: Store, function: str, tables: tuple[str, ...]) -> int:
 def _rows(old: Store, first: int, last: int) -> list[Stored] | None:
     """Return the records between two rows, None when a page cannot be read."""
     try:
-        return [old.stored(resent=False, columns=columns) for columns in old.db.execute(_RANGE, (first, last))]
+        return [old.stored(resent=False, columns=columns) for columns in old.rows(_RANGE, (first, last))]
     except apsw.Error:  # the caller goes round it, and what is missing is declared
         return None
 

@@ -55,6 +55,7 @@ def open_database(path: Path, wal_pages: int, vfs: str | None = None) -> apsw.Co
         _set_up(connection, wal_pages)
         _migrate(connection, path)
     except BaseException:
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # closing a damaged database would take its log away
         connection.close(True)
         raise
     return connection

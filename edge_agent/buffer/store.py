@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import NamedTuple, cast
 from zlib import crc32
 
+import apsw
+from msgspec import structs
+
 from edge_agent.buffer.database import Database
-from edge_agent.buffer.numbering import Batch, Numbers, Row, StreamHead, Unfit, checkpoints, checksum, row
+from edge_agent.buffer.numbering import Batch, Numbers, Row, StreamHead, Unfit, checkpoints, checksum, readable, row
 from edge_agent.model.stream import Entry, Kind, Record, RecordKey
 
 COLUMNS = "id, stream, seq, kind, type, time, recorded, correlation, causation, samples, loss_from, crc, body"
@@ -17,6 +20,7 @@ _WAITING = (
     f"SELECT w.resent, r.{COLUMNS.replace(', ', ', r.')} FROM waiting w CROSS JOIN record r ON r.id = w.id "  # noqa: S608 - constants
     "WHERE w.kind = ? AND w.id > ? ORDER BY w.id LIMIT ?"
 )
+_TEXTS = ("kind", "type", "correlation", "causation")
 _DELIVERED = "SELECT id, age, EXISTS (SELECT 1 FROM waiting w WHERE w.kind IN ('E', 'T') AND w.id = delivered.id) FROM delivered ORDER BY id LIMIT ?"
 
 
@@ -126,17 +130,30 @@ class Store(Database):
 
     def waiting(self, kind: Kind, after: int, limit: int) -> list[Stored]:
         """Return undelivered records in the order they were appended, from behind row ``after``."""
-        return [
-            self.stored(bool(resent), cast("Row", columns)) for resent, *columns in self.db.execute(_WAITING, (kind, after, limit))
-        ]
+        found = [self.stored(bool(resent), columns) for resent, *columns in self.rows(_WAITING, (kind, after, limit))]
+        return [stored if stored.sound else _of_kind(stored, kind) for stored in found]
+
+    def rows(self, query: str, arguments: Sequence[object]) -> list[tuple[object, ...]]:
+        """Return the rows of a query over records; texts that are no UTF-8 come as bytes, which no checksum takes for sound."""
+        try:
+            return cast("list[tuple[object, ...]]", self.db.execute(query, arguments).fetchall())
+        except UnicodeDecodeError:
+            for name in _TEXTS:
+                query = query.replace(f" r.{name},", f" CAST(r.{name} AS BLOB),").replace(f" {name},", f" CAST({name} AS BLOB),")
+            return cast("list[tuple[object, ...]]", self.db.execute(query, arguments).fetchall())
 
     def stored(self, resent: bool, columns: Sequence[object]) -> Stored:
         """Return the record that the columns of a row make, with its checksum judged."""
         identity, stream, seq, kind, type_, time, recorded, correlation, causation, samples, first, crc, body = cast("Row", columns)
         epoch, name = self.streams.get(stream, ("", ""))
         entry = Entry(name, cast("Kind", kind), type_, time, recorded, body, correlation, causation, samples)
+        try:
+            sound = checksum(epoch, seq, first, entry) == crc
+        except (TypeError, ValueError):  # what a flipped bit makes of a column
+            sound = False
+        if not sound:
+            entry = readable(entry)
         place = Place(identity, entry.kind, stream, seq, seq if first is None else first)
-        sound = checksum(epoch, seq, first, entry) == crc
         return Stored(place, Record(RecordKey(name, epoch, seq), entry, resent), sound, first is not None)
 
     def find(self, key: RecordKey) -> tuple[int, Kind, bool, int] | None:
@@ -265,6 +282,15 @@ class Store(Database):
             self._name(identity, epoch, name)
         return levels
 
+    def streams_complete(self) -> bool:
+        """Whether the list of streams and its index tell of equally many: a damaged page of one may have taken streams away."""
+        try:
+            by_index = self.db.execute("SELECT count(*) FROM stream INDEXED BY sqlite_autoindex_stream_1 WHERE epoch > ''").get
+        except apsw.Error:
+            return False
+        by_table = self.db.execute("SELECT count(*) FROM stream NOT INDEXED").get
+        return bool(by_index == by_table == len(self.streams))
+
     def delivered_above(self, stream: int, seq: int) -> list[tuple[int, int]]:
         """Return (first, last number) of the delivered records close above ``seq``."""
         rows = self.db.execute(
@@ -273,6 +299,12 @@ class Store(Database):
             (stream, seq),
         )
         return [cast("tuple[int, int]", found) for found in rows]
+
+
+def _of_kind(stored: Stored, kind: Kind) -> Stored:
+    """Return a damaged row as one of the kind under which it waits."""
+    place, record = stored.place._replace(kind=kind), stored.record
+    return stored._replace(place=place, record=Record(record.key, structs.replace(record.entry, kind=kind), record.resent))
 
 
 def _state_crc(owner: str, rule: str, value: bytes) -> int:
