@@ -262,6 +262,10 @@ class Sink(Protocol):
         """Send a retained or unnumbered message and wait for its acknowledgement."""
         ...
 
+    async def retained(self, topics: Sequence[str]) -> Mapping[str, bytes]:
+        """Return what the receiver keeps on ``topics``, by topic; those with nothing, or that may not be read, are left out."""
+        ...
+
     async def request(self) -> Request:
         """Wait for the next command from outside. Raises DisconnectedError when the link is gone."""
         ...

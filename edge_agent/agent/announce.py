@@ -14,7 +14,10 @@ import msgspec
 import structlog
 
 from edge_agent import __version__
+from edge_agent.agent.base import Bases
 from edge_agent.agent.collect import Collector
+from edge_agent.agent.envelope import agent_stream
+from edge_agent.agent.origin import Resume
 from edge_agent.agent.unit import Unit
 from edge_agent.events import snapshot
 from edge_agent.model.equipment import EquipmentPath
@@ -54,6 +57,13 @@ class Announcer:
         self._session = session
         self._log = structlog.get_logger()
         self.meta: Callable[[Unit], bytes] = lambda _: b"{}"
+        self._runs: tuple[str, ...] = ()
+        self._bases = Bases(clock)
+
+    def go_on(self, runs: tuple[str, ...], resumes: Mapping[str, Resume]) -> None:
+        """From now on checkpoints name ``runs``; ``resumes`` are what units stood on in the last ones, until there is newer."""
+        self._runs = runs
+        self._bases.go_on(resumes)
 
     def status(self, word: str) -> Document:
         """Return the agent's status (``online`` or ``offline``): devices, readiness, buffer. The will is the same document, written at connect."""
@@ -102,6 +112,7 @@ class Announcer:
         for path, unit in self._units.items():
             await self.send(sink, Document(self._topics.meta(path), self.meta(unit)))
         await self._states(sink)
+        await self.checkpoints(sink)
 
     async def farewell(self, sink: Sink) -> None:
         """Say goodbye: last states and checkpoints, then status offline, so that nobody waits for the will."""
@@ -115,6 +126,7 @@ class Announcer:
         status = self.status("online")
         while True:
             await self._change(min(1.0, _REFRESH))
+            await self._rebase()
             if any(unit.changed.is_set() for unit in self._units.values()):
                 await self._states(sink, changed_only=True)
             current = self.status("online")
@@ -157,10 +169,25 @@ class Announcer:
             )
             await self.send(sink, Document(self._topics.state(path), payload, expiry=_EXPIRY))
 
+    async def _rebase(self) -> None:
+        """Move the bases of the checkpoints up to what was delivered by now."""
+        for unit in self._units.values():
+            self._bases.propose(unit.name, unit.mark())
+        if (heads := await self._heads()) is not None:
+            for unit in self._units.values():
+                _, last, published = heads.get(unit.name, (1, 0, 0))
+                self._bases.delivered(unit.name, self._buffer.epoch, last, published)
+
     async def checkpoints(self, sink: Sink) -> None:
         """Announce per event stream what was made and what was sent, with running totals."""
+        await self._rebase()
         if (heads := await self._heads()) is None:
             return
+        agent = agent_stream(self._topics.agent)
+        first, last, published = heads.get(agent, (1, 0, 0))
+        own = {"stream": agent, "time": iso(self._clock.now()), "epoch": self._buffer.epoch, "first_seq": first, "last_seq": last}
+        own |= {"published_seq": published, "runs": self._runs}
+        await self.send(sink, Document(self._topics.checkpoint(agent), msgspec.json.encode(own)))
         for unit in self._units.values():
             first, last, published = heads.get(unit.name, (1, 0, 0))
             payload = snapshot.checkpoint_document(
@@ -172,6 +199,7 @@ class Announcer:
                 last_seq=last,
                 published_seq=published,
                 watermark=unit.watermark,
+                more={"runs": self._runs, "resume": self._bases.packed(unit.name)},
             )
             await self.send(sink, Document(self._topics.checkpoint(unit.name), payload))
 

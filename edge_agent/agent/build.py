@@ -13,7 +13,9 @@ from edge_agent.agent.collect import Collector, Deliver
 from edge_agent.agent.envelope import agent_stream, streams_of
 from edge_agent.agent.forward import Delivered, Forwarder
 from edge_agent.agent.journal import Journal
+from edge_agent.agent.succeed import Origin
 from edge_agent.agent.unit import Unit
+from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.config.schema import AgentConfig
 from edge_agent.drivers import catalog as drivers
 from edge_agent.events import catalog as events
@@ -85,6 +87,14 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
         topics=topics,
         streams=streams_of(config),
     )
+
+
+def origin_of(config: AgentConfig, buffer: SqliteBuffer, clock: PlantClock) -> Origin:
+    """Return who decides whether the store is the one that the broker knows."""
+    settings = config.agent
+    topics = Topics(settings.mqtt.root, tuple(settings.site), settings.agent)
+    streams = [*(unit.unit for unit in config.units), agent_stream(settings.agent)]
+    return Origin(buffer, clock, topics, streams, prefix=settings.events.type_prefix, cfg=config.fingerprint)
 
 
 def _tags(config: AgentConfig) -> dict[str, Tag]:

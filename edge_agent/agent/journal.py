@@ -36,9 +36,10 @@ class Journal:
         self._down_since: dict[str, int] = {}
         self._log = structlog.get_logger().bind(stream=stream)
 
-    async def started(self) -> None:
-        """Say that the agent runs, with the epoch of its store and when it was last seen alive."""
+    async def started(self, *, anew: bool = False) -> None:
+        """Say that the agent runs, with the epoch before (``anew``: this start has begun one) and when it was last seen alive."""
         _, last_seen = await self._buffer.states(self._stream)
+        anew = anew or self._buffer.fresh or last_seen is None
         now = self._clock.now()
         await self.write(
             ProductionEvent(
@@ -47,7 +48,7 @@ class Journal:
                 data={
                     "version": __version__,
                     "host": platform.node(),
-                    "prev_epoch": self._buffer.previous_epoch if self._buffer.fresh else self._buffer.epoch,
+                    "prev_epoch": self._buffer.previous_epoch if anew else self._buffer.epoch,
                     "resumed": not self._buffer.fresh,
                     "reason": "boot" if last_seen is None else await self._why(),
                     "last_seen_at": None if last_seen is None else iso(last_seen),

@@ -11,19 +11,20 @@ import contextlib
 import random
 import signal
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
 import msgspec
 import structlog
 
 from edge_agent.agent.backoff import delays
-from edge_agent.agent.build import Parts, build
+from edge_agent.agent.build import Parts, build, origin_of
 from edge_agent.agent.clock import WallClock
 from edge_agent.agent.forward import drained
 from edge_agent.agent.link import Link, keep_open
 from edge_agent.agent.look import local_api
 from edge_agent.agent.notify import notify, watchdog_seconds
+from edge_agent.agent.succeed import Origin
 from edge_agent.buffer.sqlite import open_buffer
 from edge_agent.config.schema import AgentConfig
 from edge_agent.model.errors import DisconnectedError, StorageError
@@ -67,22 +68,36 @@ class Agent:
     async def run(self, stop: asyncio.Event) -> None:
         """Run until ``stop`` is set, then shut down in order. Raises ConfigError or StorageError when the buffer cannot be opened."""
         async with open_buffer(self._config.agent.buffer, prefix=self._config.agent.events.type_prefix) as buffer:
-            parts = build(self._config, buffer, self._clock)
-            async with await local_api(self._config, parts, buffer, self._clock, self._links):
+            parts, origin = build(self._config, buffer, self._clock), origin_of(self._config, buffer, self._clock)
+            async with (
+                await local_api(self._config, parts, buffer, self._clock, self._links),
+                self._publishing(parts, origin) as out,
+            ):
+                await origin.first_look()
                 for unit in parts.units:
                     await unit.open()
-                await parts.journal.started()
+                await parts.journal.started(anew=origin.begun)
                 if buffer.damage is not None:
                     await parts.journal.store_damaged(buffer.damage)
+                origin.units_open.set()
                 notify("READY=1", "STATUS=running")
                 self._log.info("agent.started", agent=self._config.agent.agent, epoch=buffer.epoch, units=len(parts.units))
-                await self._supervise(parts, stop)
+                await self._supervise(parts, stop, out)
         self._log.info("agent.stopped")
 
-    async def _supervise(self, parts: Parts, stop: asyncio.Event) -> None:
+    @contextlib.asynccontextmanager
+    async def _publishing(self, parts: Parts, origin: Origin) -> AsyncIterator[asyncio.Task[None]]:
+        """Run the publisher: the broker is asked before the units open, and nothing is sent before they are."""
+        out = asyncio.create_task(self._publish(parts, origin), name="publisher")
+        try:
+            yield out
+        finally:
+            out.cancel()
+            await asyncio.wait([out])
+
+    async def _supervise(self, parts: Parts, stop: asyncio.Event, out: asyncio.Task[None]) -> None:
         units = [asyncio.create_task(unit.run(), name=f"unit {unit.name}") for unit in parts.units]
         links = [asyncio.create_task(self._link(parts, index), name=f"link {index}") for index in range(len(parts.collectors))]
-        out = asyncio.create_task(self._publish(parts), name="publisher")
         others = [asyncio.create_task(work, name=name) for name, work in self._housekeeping(parts)]
         stopping = asyncio.create_task(stop.wait(), name="stop")
         everything = [*units, *links, out, *others, stopping]
@@ -128,11 +143,11 @@ class Agent:
         self._links.append(link)
         await keep_open(link, endpoint.open, collector.run, collector.lost, self._device_delays)
 
-    async def _publish(self, parts: Parts) -> None:
+    async def _publish(self, parts: Parts, origin: Origin) -> None:
         settings = self._config.agent
 
         async def lost(_: DisconnectedError) -> None:
-            return  # records stay in the buffer; the link has told the log
+            origin.no_broker()  # records stay in the buffer; the link has told the log
 
         def open_() -> contextlib.AbstractAsyncContextManager[Sink]:
             return mqtt.connect(
@@ -145,6 +160,9 @@ class Agent:
             )
 
         async def use(sink: Sink) -> None:
+            await origin.ask(sink)
+            await origin.units_open.wait()
+            parts.announcer.go_on(await origin.runs(), origin.resumes)
             await parts.announcer.birth(sink)
             finish = asyncio.create_task(self._finish.wait())
             await _first_of(parts.forwarder.run(sink), parts.announcer.run(sink), self._requests(parts, sink), finish)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import structlog
 
@@ -57,6 +58,10 @@ class Unit:
     def picture(self) -> Picture:
         """The unit as the last commit left it."""
         return self._state.picture
+
+    def mark(self) -> Callable[[], dict[str, bytes]]:
+        """Return a way to get the stored form of every rule's state as the last commit left it, also later."""
+        return partial(self._fold.stored, self._state)
 
     async def open(self) -> None:
         """Load the stored state; after an absence of the agent its first input is that absence."""

@@ -13,7 +13,8 @@ import structlog
 from edge_agent.buffer.config import BufferConfig
 from edge_agent.buffer.delivery import Delivery
 from edge_agent.buffer.evict import Evicted, Room, make_room
-from edge_agent.buffer.identity import Damage
+from edge_agent.buffer.identity import Damage, new_epoch, remember
+from edge_agent.buffer.lineage import Lineage, Succession, begin, machine_of, succeed
 from edge_agent.buffer.numbering import Batch, Group, Numbers, number
 from edge_agent.buffer.opening import DAMAGED, DamagedError, Opened, open_store, replace_store
 from edge_agent.buffer.store import Store
@@ -37,6 +38,8 @@ class Committer:
         self._store: Store | None = None
         self._numbers = Numbers("", {}, 1, 1)
         self._age, self._aged_at = 0, now
+        self.lineage = Lineage()
+        self._machine = machine_of(config.machine_id)
         opened = self._open()
         self.fresh, self.previous_epoch = opened.fresh, opened.previous
         self.news = self.counts["E"] + self.counts["T"] > 0
@@ -96,6 +99,8 @@ class Committer:
         self.counts = store.counts()
         self.damage = opened.damage or self.damage
         self._limit(store)
+        if not self._as_found and self.lineage.epoch != opened.epoch:  # a visitor gives no numbers, and leaves no trace
+            self.lineage = begin(store, opened.epoch, self._machine)
 
     def close(self, now: float) -> None:
         """Note that the store was closed in order, and close it."""
@@ -181,6 +186,30 @@ class Committer:
         self.news = self.delivery.written() or bool(batch.rows) or bool(evicted.losses) or self.news
         self._tell(evicted)
         self._count(store, batch, change, evicted, again=again)
+
+    def succeed(self, plan: Succession, now: float) -> None:
+        """Begin a new epoch, in one transaction with its first events and states. Raises StorageError, apsw.Error, OSError."""
+        store, old, new = self.store, self.epoch, new_epoch()
+        group = Group(plan.events, plan.checkpoints)
+        group.prepare()
+        try:
+            with store.transaction():
+                self.delivery.write(store, self._age_at(now), self._prefix)
+                lineage = succeed(store, self.lineage, plan, old, new, self._machine)
+                batch = number(store.numbers(new), [group])
+                store.insert(batch)
+        except BaseException:
+            self._give_up_handle()  # what it remembers of streams is not what is on the disk
+            raise
+        self.lineage, self._numbers, self.fresh, self.previous_epoch = lineage, batch.after, False, plan.previous
+        self.delivery = Delivery()
+        self.delivery.load(store, new)
+        self.counts, self.news = store.counts(), True
+        self.commits += 1
+        try:
+            remember(self._config.path, new)
+        except OSError as error:  # the next start writes it from the store
+            self._log.warning("buffer.identity_not_written", error=str(error))
 
     def _count(self, store: Store, batch: Batch, change: dict[str, int], evicted: Evicted, *, again: bool) -> None:
         if again:  # some rows may have been there

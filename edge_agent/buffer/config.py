@@ -72,3 +72,8 @@ class BufferConfig(BaseModel):
         default=7 * 86_400_000_000_000,
         description="Running time for which delivered records are kept to be sent again; at most a quarter of max_bytes.",
     )
+    machine_id: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Which machine the store belongs to, for containers; left out = EDGE_AGENT_MACHINE_ID, else /etc/machine-id.",
+    )

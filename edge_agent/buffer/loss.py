@@ -132,6 +132,12 @@ def _totals(entry: Entry) -> tuple[dict[str, Any], dict[str, Any]]:
     return {count.counter: round(count.total - count.delta, 9)}, {count.counter: count.total}
 
 
+def moved(entry: Entry, first: int, last: int) -> Entry:
+    """Return a loss record that covers the numbers ``first`` to ``last`` of another epoch instead of those it names."""
+    data: dict[str, Any] = msgspec.json.decode(entry.body)
+    return msgspec.structs.replace(entry, body=msgspec.json.encode(data | {"seq_from": first, "seq_to": last}))
+
+
 def loss_of(entries: Iterable[tuple[int | None, Entry]], reason: LossReason, detail: str | None = None) -> Loss:
     """Return the loss that covers ``entries`` (number, record) of one stream, at least one, in order."""
     loss: Loss | None = None

@@ -16,6 +16,7 @@ import structlog
 from edge_agent.buffer import archive
 from edge_agent.buffer.commit import Committer
 from edge_agent.buffer.config import BufferConfig
+from edge_agent.buffer.lineage import Succession
 from edge_agent.buffer.numbering import Batch, Group
 from edge_agent.buffer.opening import DAMAGED
 from edge_agent.buffer.ring import Ring
@@ -161,6 +162,17 @@ class Outbox:
         self._trouble = _told(problem)
         self._retry_at = now + _RETRY
         self._log.critical("buffer.degraded", error=self._trouble)
+
+    def succeed(self, plan: Succession, now: float) -> None:
+        """Begin a new epoch. Raises StorageError: then the old one goes on."""
+        while self._groups and not self._trouble:  # what was appended before belongs to the old epoch
+            self._commit(now)
+        if self._trouble:
+            raise StorageError(f"no new epoch can begin: {self._trouble}")
+        try:
+            self.committer.succeed(plan, now)
+        except (apsw.Error, OSError) as error:
+            raise StorageError(f"no new epoch can begin: {_told(error)}") from error
 
     # -- while the disk is out of order ----------------------------------------------------------------------------
 

@@ -1,10 +1,14 @@
-"""What people ask of the buffer on disk (`ports.Archive`), each question answered by the writer thread in its turn."""
+"""What is asked of the buffer on disk besides the delivery, each question answered by the writer thread in its turn.
+
+That is what people ask (`ports.Archive`), and where the store comes from.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from edge_agent.buffer.lineage import Lineage, Succession
 from edge_agent.buffer.outbox import Outbox
 from edge_agent.model.stream import Kind, RecordKey
 from edge_agent.ports import DeadLetter, Page, StreamLevel
@@ -41,3 +45,11 @@ class Visitors:
     async def retry(self, numbers: Sequence[int]) -> Sequence[tuple[int, RecordKey]]:
         """Append what dead letters say as new records and drop the letters."""
         return await self._ask(lambda outbox, now: outbox.retry(numbers, now))
+
+    async def lineage(self) -> Lineage:
+        """Return the runs of this store."""
+        return await self._ask(lambda outbox, _: outbox.committer.lineage)
+
+    async def succeed(self, plan: Succession) -> None:
+        """Begin a new epoch: everything appended from now on is numbered in it. Raises StorageError: then the old one goes on."""
+        await self._ask(lambda outbox, now: outbox.succeed(plan, now))

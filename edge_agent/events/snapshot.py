@@ -34,10 +34,12 @@ def checkpoint_document(
     last_seq: int,
     published_seq: int,
     watermark: int | None = None,
+    more: Mapping[str, object] | None = None,
 ) -> bytes:
     """Return the retained checkpoint of a unit's stream, the proof of completeness (events.md 1.3).
 
-    Per counter it carries raw value, modulus and boot evidence, so that a blank gateway can take the stream over. ``watermark`` (UTC
+    Per counter it carries raw value, modulus and boot evidence, for people and other programs; ``more`` are members by which a blank
+    gateway can take the stream over. ``watermark`` (UTC
     ns, `Fold.watermark`) = nothing with an earlier time will follow unless flagged late; ``digest`` is the SHA-256 (16 hex digits)
     over totals and open things, to compare pictures without reading them.
     """
@@ -73,6 +75,7 @@ def checkpoint_document(
         **proof,
         "counters": json_value(counters),
         "digest": sha256(msgspec.json.encode(proof, order="sorted")).hexdigest()[:16],
+        **(more or {}),
     }
     return msgspec.json.encode(document)
 

@@ -110,10 +110,11 @@ def hang_up(client: Client) -> None:
         sock.close()
 
 
-def subscribe(client: Client, topics: Sequence[str], version: MQTTProtocolVersion) -> None:
-    """Ask for ``topics`` at QoS 1, and for no retained leftovers where the version can say so."""
+def subscribe(client: Client, topics: Sequence[str], version: MQTTProtocolVersion, *, retained: bool = False) -> None:
+    """Ask for ``topics`` at QoS 1, and for no retained leftovers (unless they are what is wanted) where the version can say so."""
     if version is V5:
-        options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+        handling = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE if retained else SubscribeOptions.RETAIN_DO_NOT_SEND
+        options = SubscribeOptions(qos=1, retainHandling=handling)
         client.subscribe([(topic, options) for topic in topics])
     else:
         client.subscribe([(topic, 1) for topic in topics])
@@ -135,7 +136,7 @@ def _connect_properties() -> Properties:
     properties = _properties(PacketTypes.CONNECT)
     properties.SessionExpiryInterval = _SESSION_EXPIRY
     properties.ReceiveMaximum = _RECEIVE_MAXIMUM
-    properties.MaximumPacketSize = 4 * LARGEST
+    properties.MaximumPacketSize = 16 * LARGEST
     properties.RequestProblemInformation = 1
     return properties
 

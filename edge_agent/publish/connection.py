@@ -23,6 +23,7 @@ from edge_agent.publish.address import Broker
 from edge_agent.publish.client import V5, Engine, Packed, hang_up, say_goodbye, subscribe
 from edge_agent.publish.commands import Commands
 from edge_agent.publish.config import Command, MqttConfig
+from edge_agent.publish.kept import Kept
 from edge_agent.publish.liveness import Liveness, Traffic
 from edge_agent.publish.pump import Pump, StrangeAnswerError
 from edge_agent.publish.reasons import OtherVersionError, RefusedError, RenewedError, outcome, remedy, words
@@ -74,6 +75,7 @@ class Connection:
         self._subscribed: asyncio.Future[list[ReasonCode]] = loop.create_future()
         self._ended: asyncio.Future[None] = loop.create_future()
         self._closing = False
+        self._kept: Kept | None = None
         wire = cast("Wire", client.socket())
         self._traffic, self._liveness = Traffic(raw(wire)), Liveness(loop.time())
         self._spoke = self._pinged = loop.time()
@@ -121,14 +123,32 @@ class Connection:
             self._end(DisconnectedError(f"{self.where}: the connection was lost while sending"))
         return await answer
 
-    async def subscribe(self, topics: Sequence[str]) -> list[int]:
-        """Subscribe once and return the reason code of each topic. Raises DisconnectedError without an answer in time."""
-        subscribe(self._client, topics, self.version)
+    async def subscribe(self, topics: Sequence[str], *, retained: bool = False) -> list[int]:
+        """Subscribe and return the reason code of each topic; one after another. Raises DisconnectedError without an answer in time."""
+        if self.failure is not None:
+            raise self.failure
+        if self._subscribed.done():
+            self._subscribed = self._loop.create_future()
+        subscribe(self._client, topics, self.version, retained=retained)
         try:
             async with asyncio.timeout(self._ack_timeout):
                 return [code.value for code in await self._subscribed]
         except TimeoutError as error:
-            raise DisconnectedError(f"{self.where} does not answer the subscription to the command topics") from error
+            raise DisconnectedError(f"{self.where} does not answer a subscription") from error
+
+    async def retained(self, topics: Sequence[str]) -> tuple[dict[str, bytes], dict[str, int]]:
+        """Return what the broker keeps on ``topics``, and the reason codes of those that may not be read; nothing is subscribed afterwards.
+
+        MQTT does not say when all of it has come: whatever is missing is waited for until nothing has come for a second.
+        """
+        self._kept = Kept(topics)
+        codes = await self.subscribe(topics, retained=True)
+        refused = {topic: code for topic, code in zip(topics, codes, strict=False) if code >= 0x80}
+        await self._kept.complete(refused)
+        if self.failure is not None:
+            raise self.failure
+        self._client.unsubscribe(list(topics))
+        return self._kept.found, refused
 
     async def renew(self, reason: str) -> None:
         """End the connection between two messages: nothing new leaves, and what is in flight is answered first.
@@ -173,6 +193,8 @@ class Connection:
                 future.exception()  # read here: nobody may be waiting for it
         self.window.fail(error)
         self.commands.fail(error)
+        if self._kept is not None:
+            self._kept.give_up()
 
     # -- what the clock and the library tell; nothing here raises -------------------------------------------------
 
@@ -256,6 +278,8 @@ class Connection:
             self._subscribed.set_result(reasons)
 
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
+        if self._kept is not None and self._kept.arrived(message.topic, bytes(message.payload), retained=message.retain):
+            return
         properties = message.properties
         self.commands.arrived(
             message.topic,

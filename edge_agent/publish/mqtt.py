@@ -62,6 +62,13 @@ class MqttSink:
             properties = packed.publish(head, expiry=document.expiry, correlation=document.correlation)
         await self._send(document.topic, document.payload, properties, retain=document.retain and self._connection.retains)
 
+    async def retained(self, topics: Sequence[str]) -> Mapping[str, bytes]:
+        """Return what the broker keeps on ``topics``; those with nothing, or that may not be read, are left out. Raises DisconnectedError."""
+        found, refused = await self._connection.retained(topics)
+        for topic, code in refused.items():
+            _log.warning("mqtt.not_readable", topic=topic, reason=words(code))
+        return found
+
     async def request(self) -> Request:
         """Wait for the next command from outside. Raises DisconnectedError when the link is gone."""
         return await self._connection.commands.next()

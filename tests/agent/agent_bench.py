@@ -162,6 +162,7 @@ class FakeSink:
         self.documents: list[Document] = []
         self.requests: asyncio.Queue[Request] = asyncio.Queue()
         self.on_announce: Callable[[Document], None] = lambda _: None
+        self.kept: dict[str, bytes] = {}
         self._lost: DisconnectedError | None = None
 
     @property
@@ -184,6 +185,10 @@ class FakeSink:
             await self.flying[place]
         finally:
             del self.flying[place]
+
+    async def retained(self, topics: Sequence[str]) -> dict[str, bytes]:
+        """Return what the test says that the receiver keeps."""
+        return {topic: payload for topic, payload in self.kept.items() if topic in topics}
 
     def confirm(self, *numbers: int, stream: str = "filler") -> None:
         """Confirm records by their seq."""

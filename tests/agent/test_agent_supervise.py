@@ -162,13 +162,13 @@ async def _settled(plant: Plant, seq: int) -> None:
 
 
 async def test_a_rebirth_announces_everything_again(plant):
-    """Status, meta and state are sent again in the order of a birth."""
+    """Status, meta, state and checkpoints are sent again in the order of a birth."""
     async with plant.running():
-        await until(lambda: len(plant.sink.documents) >= 3)
-        topics = [document.topic for document in plant.sink.documents[:3]]
+        await until(lambda: len(plant.sink.documents) >= 5)
+        topics = [document.topic for document in plant.sink.documents[:5]]
         before = len(plant.sink.documents)
         assert await ask(plant, Request("rebirth", b"", "answers/3", b"3")) == {"ok": True}
-        assert [document.topic for document in plant.sink.documents[before:] if document.retain][:3] == topics
+        assert [document.topic for document in plant.sink.documents[before:] if document.retain][:5] == topics
 
 
 async def test_a_request_that_the_disk_refuses_is_answered_not_died_of(plant, monkeypatch):

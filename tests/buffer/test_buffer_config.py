@@ -43,6 +43,7 @@ def test_only_the_path_has_no_default():
     config = BufferConfig.model_validate({"path": "./var/buffer"})
     assert config.model_dump(mode="json") == {
         "path": "var/buffer",
+        "machine_id": None,
         "max_bytes": "2GiB",
         "min_free": "64MiB",
         "commit_interval": "100ms",

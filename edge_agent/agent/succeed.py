@@ -1,0 +1,197 @@
+"""Asks the broker, before anything is sent, whether this store is the one it knows; and begins a new epoch where it is not.
+
+The broker is asked when the agent starts, before its units fold anything, so that they can begin from the checkpoint. Does it not answer
+within `PATIENCE`, collecting goes on; then the verdict comes with the first connection, still before the first event is sent, and what was
+appended meanwhile is given new numbers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+
+from edge_agent.agent import origin
+from edge_agent.agent.origin import Found, Resume, Seen
+from edge_agent.buffer.lineage import Lineage, Succession
+from edge_agent.buffer.sqlite import SqliteBuffer
+from edge_agent.events.encode import encode
+from edge_agent.model.errors import DisconnectedError, StorageError
+from edge_agent.model.event import ProductionEvent
+from edge_agent.model.instant import iso, parse
+from edge_agent.model.stream import Checkpoint, Entry
+from edge_agent.ports import PlantClock, Sink
+from edge_agent.publish.topics import Topics
+
+PATIENCE = 3.0
+"""Machine seconds that a start waits for the broker: that long nothing is collected."""
+
+_TEXT = {
+    "behind": "the broker has seen higher numbers of this epoch: the store was restored from a copy",
+    "forked": "another store has gone on under this epoch: the store was restored from a copy, or cloned",
+    "superseded": "the broker has seen a younger epoch: the store was restored from a copy",
+    "moved": "the store belonged to another machine: it may have been cloned",
+    "adopted": "another gateway takes the stream over",
+}
+
+
+class Origin:
+    """Decides once in the life of an agent."""
+
+    def __init__(
+        self, buffer: SqliteBuffer, clock: PlantClock, topics: Topics, streams: Sequence[str], *, prefix: str, cfg: str
+    ) -> None:
+        """Judge the store of ``buffer`` by the checkpoints of ``streams`` (the units', and last the agent's own)."""
+        self._buffer = buffer
+        self._clock = clock
+        self._topics = {topics.checkpoint(stream): stream for stream in streams}
+        self._prefix, self._cfg = prefix, cfg
+        self._log = structlog.get_logger()
+        self.begun = False
+        self._looked = asyncio.Event()
+        self._late = False
+        self.units_open = asyncio.Event()
+        self.decided = False
+        self.resumes: dict[str, Resume] = {}
+        """What the units stood on when the checkpoints were written, by stream; the base of the next ones."""
+
+    async def first_look(self) -> None:
+        """Wait for the verdict, for a while; a store of another machine gets its new epoch in any case. Raises StorageError."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._looked.wait(), PATIENCE)
+        if not self.begun and (await self._buffer.lineage()).moved:
+            await self._begin("moved", Found(""), ())
+        self._late = True
+
+    async def runs(self) -> tuple[str, ...]:
+        """Return the tokens that the checkpoints of this store name. Raises DisconnectedError while it cannot be asked."""
+        try:
+            return (await self._buffer.lineage()).tokens
+        except StorageError as error:
+            raise DisconnectedError(f"the store cannot be read: {error}") from error
+
+    def no_broker(self) -> None:
+        """The broker cannot be asked now."""
+        self._looked.set()
+
+    async def ask(self, sink: Sink) -> None:
+        """Read the checkpoints and decide, the first time. Raises DisconnectedError also when the store cannot begin an epoch now."""
+        if self.decided:
+            return
+        seen = read_all(await sink.retained(tuple(self._topics)), self._topics)
+        try:
+            lineage = await self._buffer.lineage()
+            found = origin.judge(lineage, self._buffer.epoch, seen)
+            if (found.cause or lineage.moved) and not self.begun:
+                await self._begin(found.cause or "moved", found, seen)
+            elif not found.cause:
+                self.resumes = {one.stream: one.resume for one in seen if one.resume and one.epoch == self._buffer.epoch}
+        except StorageError as error:
+            raise DisconnectedError(f"nothing is sent before the store is in order: {error}") from error
+        self._log.debug("origin.decided", cause=found.cause, checkpoints=len(seen), late=self._late)
+        self.decided = True
+        self._looked.set()
+
+    async def _begin(self, cause: str, found: Found, seen: Sequence[Seen]) -> None:
+        self.begun = True
+        states = [] if self._late else await self._newer(seen)
+        last = origin.newest(seen)
+        before = self._buffer.epoch
+        events = gaps(
+            cause, self._topics.values(), seen, found.fork, self._clock.now(), epoch=before, prefix=self._prefix, cfg=self._cfg
+        )
+        lineage: Lineage = await self._buffer.lineage()
+        plan = Succession(
+            last.epoch if last is not None and found.cause else before,
+            events,
+            states,
+            found.fork,
+            origin.foreign(lineage, seen),
+        )
+        try:
+            await self._buffer.succeed(plan)
+        except StorageError:
+            self.begun = False
+            raise
+        taken = {checkpoint.owner for checkpoint in states}
+        self.resumes = {
+            one.stream: msgspec.structs.replace(one.resume, seq=0) for one in seen if one.resume and one.stream in taken
+        }
+        self._log.warning("store.new_epoch", cause=_TEXT[cause], epoch=self._buffer.epoch, previous=plan.previous, fork=found.fork)
+
+    async def _newer(self, seen: Iterable[Seen]) -> list[Checkpoint]:
+        """Return the states of checkpoints that are younger than what the store holds."""
+        newer: list[Checkpoint] = []
+        for checkpoint in states_of(seen):
+            _, known = await self._buffer.states(checkpoint.owner)
+            if known is None or known < checkpoint.last_seen:
+                newer.append(checkpoint)
+        return newer
+
+
+def read_all(payloads: Mapping[str, bytes], streams: Mapping[str, str]) -> list[Seen]:
+    """Return the checkpoints in ``payloads`` (topic -> bytes); ``streams`` names whose each is. What is none is told to the log."""
+    found: list[Seen] = []
+    for topic, payload in payloads.items():
+        try:
+            seen = origin.read(payload)
+        except ValueError as error:
+            structlog.get_logger().warning("origin.no_checkpoint", topic=topic, reason=str(error))
+            continue
+        if seen.stream == streams.get(topic):
+            found.append(seen)
+    return found
+
+
+def states_of(seen: Iterable[Seen]) -> list[Checkpoint]:
+    """Return the rule states in checkpoints, as the store keeps them; what cannot be read is told to the log."""
+    found: list[Checkpoint] = []
+    for one in seen:
+        if one.resume is None:
+            continue
+        try:
+            found.append(Checkpoint(one.stream, one.resume.unpack(), parse(one.resume.time)))
+        except ValueError as error:
+            structlog.get_logger().warning("origin.no_states", stream=one.stream, reason=str(error))
+    return found
+
+
+def gaps(
+    cause: str,
+    streams: Iterable[str],
+    seen: Iterable[Seen],
+    fork: Mapping[str, int] | None,
+    now: int,
+    *,
+    epoch: str,
+    prefix: str,
+    cfg: str,
+) -> list[Entry]:
+    """Return the ``collection.gap{store_rolled_back}`` of every stream: which numbers are in doubt, and the totals of the checkpoint."""
+    by_stream = {one.stream: one for one in seen}
+    entries: list[Entry] = []
+    for stream in streams:
+        one = by_stream.get(stream)
+        since = now if one is None else min(parse(one.time), now)
+        kept = None if fork is None else fork.get(stream, 0)
+        data: dict[str, Any] = {
+            "reason": "store_rolled_back",
+            "device": None,
+            "interval": [iso(since), iso(now)],
+            "tags": ["*"],
+            "lost": "unknown",
+            "recovered": {},
+            "seq_from": None,
+            "seq_to": None,
+            "cause": _TEXT[cause],
+            "prev_epoch": epoch if one is None else one.epoch,
+            "doubt": None if one is None else origin.doubt(one, kept),
+            "totals_at_from": {} if one is None else one.totals,
+        }
+        event = ProductionEvent(type="collection.gap", time=now, data=data, interval=(since, now))
+        entries.append(encode(event, stream=stream, prefix=prefix, recorded=now, cfg=cfg))
+    return entries

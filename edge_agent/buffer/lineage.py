@@ -1,0 +1,178 @@
+"""Where a store comes from: which machine it belongs to, and the runs of the agent that gave numbers in it.
+
+Every start of an agent writes a *run* into its store: a random token, with the epoch and the heads found. The tokens stand in the
+retained checkpoints too. So a store that was restored from a copy, or cloned, is recognised: the checkpoints name a run that this store never
+saw. What both have in common ends where the first run begins that the checkpoints do not name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from edge_agent.buffer.loss import moved
+from edge_agent.buffer.numbering import checksum
+from edge_agent.buffer.store import COLUMNS, Store, Stored
+from edge_agent.model.stream import Checkpoint, Entry
+
+MACHINE = "EDGE_AGENT_MACHINE_ID"
+"""Environment variable that says which machine this is, before the configuration and ``/etc/machine-id``."""
+
+REMEMBERED = 32
+"""Runs that a store and its checkpoints name."""
+
+_SYSTEM = Path("/etc/machine-id")
+_RUNS, _MACHINE = "runs", "machine"
+_FROM = f"SELECT {COLUMNS} FROM record WHERE stream = ? AND seq > ? ORDER BY seq LIMIT ?"  # noqa: S608 - a constant
+_MOVE = "UPDATE record SET stream = ?, seq = ?, loss_from = ?, crc = ?, body = ? WHERE id = ?"
+_CHUNK = 500
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One start of an agent on a store: its token, and the epoch and the last number of each stream that it found."""
+
+    token: str
+    epoch: str
+    heads: dict[str, int]
+
+
+class Lineage(msgspec.Struct, frozen=True):
+    """The runs of a store, oldest first, this one last; ``moved`` = the store belonged to another machine."""
+
+    runs: tuple[Run, ...] = ()
+    moved: bool = False
+
+    @property
+    def epoch(self) -> str | None:
+        """The epoch in which this run gives numbers, None before it has begun."""
+        return self.runs[-1].epoch if self.runs else None
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The names of the runs."""
+        return tuple(run.token for run in self.runs)
+
+
+class Succession(msgspec.Struct, frozen=True):
+    """How a new epoch begins: with ``events``, numbered from 1, and the states of ``checkpoints``.
+
+    ``fork`` are the last numbers of the old epoch that may stay: what this store numbered above them somebody else may have numbered
+    differently, so it gets new numbers in the new epoch. None: all may stay. ``previous`` is the epoch before; ``foreign`` are runs of
+    another store that are known from now on.
+    """
+
+    previous: str
+    events: Sequence[Entry] = ()
+    checkpoints: Sequence[Checkpoint] = ()
+    fork: dict[str, int] | None = None
+    foreign: tuple[Run, ...] = ()
+
+
+def machine_of(configured: str | None) -> str | None:
+    """Return a name of this machine that tells nothing about it; None where it has none (containers without ``/etc/machine-id``).
+
+    The id itself is confidential and must not leave the machine (machine-id(5)).
+    """
+    found = os.environ.get(MACHINE) or configured
+    if not found:
+        try:
+            found = _SYSTEM.read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            return None
+    return hashlib.sha256(f"edge-agent {found}".encode()).hexdigest()[:16] if found else None
+
+
+def begin(store: Store, epoch: str, machine: str | None) -> Lineage:
+    """Write this start into the store and return what is known. The machine is noted once, and anew when a new epoch begins."""
+    known = store.get(_MACHINE)
+    heads = {name: stream.head for name, stream in store.numbers(epoch).streams.items()}
+    runs = (*_read(store)[1 - REMEMBERED :], Run(secrets.token_hex(6), epoch, heads))
+    with store.transaction():
+        _write(store, runs)
+        if known is None and machine is not None:
+            store.put(_MACHINE, machine)
+    return Lineage(runs, moved=None not in (known, machine) and known != machine)
+
+
+def succeed(store: Store, lineage: Lineage, plan: Succession, epoch: str, new: str, machine: str | None) -> Lineage:
+    """Begin epoch ``new`` in the store of ``epoch``; inside a transaction. Return the lineage from now on."""
+    if plan.fork is not None:
+        _renumber(store, epoch, new, plan.fork)
+    runs = (*lineage.runs[:-1], *plan.foreign, Run(lineage.runs[-1].token, new, {}))[-REMEMBERED:]
+    store.put("previous_epoch", plan.previous)
+    store.put("epoch", new)
+    if machine is not None:
+        store.put(_MACHINE, machine)
+    _write(store, runs)
+    return Lineage(runs)
+
+
+def _read(store: Store) -> tuple[Run, ...]:
+    try:
+        return msgspec.json.decode(store.get(_RUNS) or "[]", type=tuple[Run, ...])
+    except msgspec.MsgspecError:  # a row that is no list of runs: as from a program that did not write it
+        return ()
+
+
+def _write(store: Store, runs: tuple[Run, ...]) -> None:
+    store.put(_RUNS, msgspec.json.encode(runs).decode())
+
+
+# -- new numbers ---------------------------------------------------------------------------------------------------
+
+
+def _renumber(store: Store, old: str, new: str, fork: dict[str, int]) -> None:
+    """Give everything above the fork a number in the new epoch, from 1, in the same order; all of it waits for delivery."""
+    for name, (identity, head) in store.numbers(old).streams.items():
+        last = fork.get(name, 0)
+        if head <= last:
+            continue
+        shift = _close(store, identity, old, last)
+        if head > shift:
+            target = store.add_stream(new, name, head - shift, 0)
+            while rows := _above(store, identity, shift):
+                _move(store, rows, target, new, shift)
+        store.db.execute("UPDATE stream SET head = ?, settled = min(settled, ?) WHERE id = ?", (last, last, identity))
+
+
+def _above(store: Store, stream: int, seq: int, limit: int = _CHUNK) -> list[Stored]:
+    return [store.stored(False, columns) for columns in store.db.execute(_FROM, (stream, seq, limit))]
+
+
+def _close(store: Store, stream: int, epoch: str, last: int) -> int:
+    """Return the number that becomes 0. A loss record that reaches over the fork stays, as the last one of the old epoch."""
+    found = _above(store, stream, last, 1)
+    if not found or found[0].place.first > last:
+        return last
+    stored = found[0]
+    _put(store, stored, stream, epoch, last, stored.place.first)
+    _await(store, [stored])
+    return stored.place.seq
+
+
+def _move(store: Store, rows: list[Stored], target: int, epoch: str, shift: int) -> None:
+    for stored in rows:
+        first = stored.place.first - shift if stored.loss else None
+        _put(store, stored, target, epoch, stored.place.seq - shift, first)
+    _await(store, rows)
+
+
+def _put(store: Store, stored: Stored, stream: int, epoch: str, seq: int, first: int | None) -> None:
+    entry = stored.record.entry if first is None else moved(stored.record.entry, first, seq)
+    crc = checksum(epoch, seq, first, entry)
+    if not stored.sound:
+        crc ^= 1  # damage stays damage
+    store.db.execute(_MOVE, (stream, seq, first, crc, entry.body, stored.place.id))
+
+
+def _await(store: Store, rows: list[Stored]) -> None:
+    """Under its new number nobody has it yet."""
+    store.db.executemany("DELETE FROM delivered WHERE id = ?", [(stored.place.id,) for stored in rows])
+    store.db.executemany(
+        "INSERT OR REPLACE INTO waiting VALUES (?, ?, 0)", [(stored.place.kind, stored.place.id) for stored in rows]
+    )
