@@ -84,7 +84,7 @@ def judge(
     for name, epoch in sorted({*heads, *((each.stream, each.epoch) for each in came)}):
         mine = [each for each in came if (each.stream, each.epoch) == (name, epoch)]
         kept = [each for each in held if (each.stream, each.epoch) == (name, epoch)]
-        verdict.streams.append(judge_stream(name, epoch, mine, kept, heads.get((name, epoch))))
+        verdict.streams.append(judge_stream(name, epoch, mine, kept, heads.get((name, epoch)), window))
     for counter, values in shown(produced).items():
         verdict.sources.append(judge_counter(counter, values, came, held))
     senders = {entry["client"] for entry in broker if entry["what"] == "publish"}

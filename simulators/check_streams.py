@@ -14,6 +14,8 @@ from simulators.check_records import Arrival, Held
 
 _FOR_GOOD = {0x90, 0x95, 0x99}
 """Refusals after which the same message is not sent again: a loss record takes its place."""
+_EXACT = {"rejected", "buffer_overflow"}
+"""Reasons of loss records that know exactly what they cover: the store dropped it itself."""
 
 
 @dataclass
@@ -32,16 +34,22 @@ class StreamVerdict:
     invented: list[int] = field(default_factory=list)
     corrupted: list[str] = field(default_factory=list)
     out_of_order: list[int] = field(default_factory=list)
+    declared_too_wide: list[int] = field(default_factory=list)
 
     @property
     def violations(self) -> dict[str, int]:
         """Return how many there are of each kind, those that are none left out."""
-        kinds = ("undeclared_missing", "invented", "corrupted", "out_of_order")
+        kinds = ("undeclared_missing", "invented", "corrupted", "out_of_order", "declared_too_wide")
         return {kind: len(getattr(self, kind)) for kind in kinds if getattr(self, kind)}
 
 
-def judge_stream(stream: str, epoch: str, came: Sequence[Arrival], held: Sequence[Held], head: int | None) -> StreamVerdict:
-    """Judge one stream by its arrivals in order, its records in the store, and the last number given (None: nobody knows)."""
+def judge_stream(
+    stream: str, epoch: str, came: Sequence[Arrival], held: Sequence[Held], head: int | None, window: int = 20
+) -> StreamVerdict:
+    """Judge one stream by its arrivals in order, its records in the store, and the last number given (None: nobody knows).
+
+    ``window`` = what may have been on its way when the store dropped it: so many numbers of a loss record may have been delivered as well.
+    """
     verdict = StreamVerdict(stream, epoch)
     verdict.produced = max((each.seq for each in came), default=0) if head is None else head
     taken = [each for each in came if each.taken]
@@ -60,6 +68,7 @@ def judge_stream(stream: str, epoch: str, came: Sequence[Arrival], held: Sequenc
         else:
             verdict.undeclared_missing.append(number)
     verdict.invented = sorted(number for number in delivered if number > verdict.produced)
+    verdict.declared_too_wide = _too_wide(taken, delivered, window)
     _repetitions(verdict, taken)
     verdict.corrupted += _damage(came, held)
     verdict.out_of_order = _disorder(came)
@@ -78,6 +87,18 @@ def cover(event: Arrival) -> tuple[int, int] | None:
 
 def _held_cover(record: Held) -> tuple[int, int] | None:
     return _range(record.data, record.seq, record.type)
+
+
+def _too_wide(taken: Iterable[Arrival], delivered: set[int], window: int) -> list[int]:
+    """Return the loss records that declare what was delivered: who declares everything lost must not pass."""
+    found = []
+    for event in taken:
+        covered = cover(event)
+        if covered is not None and event.data["reason"] in _EXACT:
+            first, last = covered
+            if sum(number in delivered for number in range(first, last)) > window:
+                found.append(event.seq)
+    return sorted(set(found))
 
 
 def _repetitions(verdict: StreamVerdict, taken: Iterable[Arrival]) -> None:

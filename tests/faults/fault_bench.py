@@ -199,7 +199,7 @@ class Bench:
         self.tally.judged(verdict)
         note(self.tally)
         for line in verdict.lines():
-            print(line)  # noqa: T201 - the verdict is part of the report
+            print(line)
         assert verdict.problems == []
         assert sum(each.still_buffered for each in verdict.sources) == 0
         return verdict
@@ -246,7 +246,7 @@ async def bench(
     async with contextlib.AsyncExitStack() as stack:
         ledger = stack.enter_context(Ledger(folder / "generator.jsonl"))
         names = names or [f"c{index}" for index in range(counters)]
-        print(f"seed {seed}")  # noqa: T201 - part of the report
+        print(f"seed {seed}")
         generator = Generator(names, rate, ledger)
         await generator.listen("127.0.0.1", 0)
         stack.push_async_callback(generator.close)

@@ -255,9 +255,7 @@ async def test_f43_a_backlog_after_an_outage(tmp_path: Path) -> None:
         came = made.events()[count:]
         backlog = [each for each in came if each.at <= came[0].at + RECOVERY][: round(away * len(came) / (came[-1].at - since))]
         rate, live = len(backlog) / (backlog[-1].at - backlog[0].at), len(came) / (came[-1].at - since)
-        print(  # noqa: T201 - part of the report
-            f"backlog: {len(backlog)} events at {rate:.0f}/s, live {live:.0f}/s, RSS +{(made.rss() - before) / 2**20:.1f} MiB"
-        )
+        print(f"backlog: {len(backlog)} events at {rate:.0f}/s, live {live:.0f}/s, RSS +{(made.rss() - before) / 2**20:.1f} MiB")
         assert rate >= 5 * live
         assert made.rss() - before < 16 * 2**20
         await made.finish()
@@ -284,7 +282,7 @@ async def test_f44_a_message_for_which_the_broker_hangs_up(tmp_path: Path) -> No
         bad, tries, begin = max(made.generator.told.values()) + 20, len(made.connects()), time.monotonic()
         await made.fault(f'fault disconnect:0x95,holding="raw":"{bad}"')
         await until(lambda: any(each.data.get("reason") == "rejected" for each in made.events()), RECOVERY)
-        print(f"set aside within {time.monotonic() - begin:.1f} s, {len(made.connects()) - tries} connections")  # noqa: T201 - part of the report
+        print(f"set aside within {time.monotonic() - begin:.1f} s, {len(made.connects()) - tries} connections")
         await made.fresh()
         assert len(made.connects()) - tries <= 5
         verdict = await made.finish()
@@ -300,7 +298,7 @@ async def test_f44_several_messages_for_which_the_broker_hangs_up(tmp_path: Path
         await detected(made, "0x95")
         begin = time.monotonic()
         await until(lambda: any(int(each.data.get("raw", 0)) > 10 * bad + 9 for each in made.events()), 3 * RECOVERY)
-        print(f"{time.monotonic() - begin:.1f} s, {len(made.connects()) - tries} connections")  # noqa: T201 - part of the report
+        print(f"{time.monotonic() - begin:.1f} s, {len(made.connects()) - tries} connections")
         await made.fresh()
         verdict = await made.finish()
         assert sum(each.declared_lost for each in verdict.streams) == 10

@@ -1,0 +1,115 @@
+"""Stages with a whole agent: killed again and again, single faults by chance, and all of them at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+
+from catalog import AGENT, BROKER, DEVICE, FLIPS, NETWORK, Fault
+from fault_bench import RECOVERY, Bench, bench
+from order import Order
+from tally import Tally
+
+LIVENESS = 10.0
+"""Machine seconds in which new data have to arrive after the last of several faults has ended."""
+_AT_ONCE = 5
+_EVERY = 3.0
+"""Machine seconds between two faults of the chaos."""
+_ROUND = 30.0
+"""Machine seconds of chaos after which everything heals and data have to flow."""
+
+
+@contextlib.asynccontextmanager
+async def trial(order: Order, tally: Tally, **options: object):
+    """Run a bench whose findings go into ``tally``; whatever fails is a failure of the stage and not of the program that runs it."""
+    try:
+        async with bench(order.folder, seed=order.seed, **options) as made:
+            made.tally = tally
+            yield made
+            await made.finish()
+    except (AssertionError, OSError, TimeoutError) as error:
+        if not tally.failures:
+            tally.failures.append(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'see the folder'}")
+
+
+async def agent_kills(order: Order) -> Tally:
+    """SIGKILL an agent under load, while it starts as well; the ledgers balance over the whole run."""
+    tally, rng = Tally("agent-kills", order.seed), random.Random(order.seed)
+    async with trial(order, tally) as made:
+        for number in range(1, order.trials + 1):
+            if rng.random() < 0.75:
+                await made.fresh(LIVENESS, count=1)
+                await asyncio.sleep(rng.uniform(0, 0.8))
+            else:
+                await asyncio.sleep(rng.uniform(0, 1.2))  # it dies while it starts
+            await made.kill_agent()
+            tally.injected += 1
+            await made.agent.start()
+            if number % max(1, order.trials // 6) == 0:
+                order.say(f"{number} of {order.trials} kills, {len(made.events())} events, slowest return {tally.recovery:.1f} s")
+        await made.fresh(LIVENESS)
+    return tally
+
+
+async def random_faults(order: Order) -> Tally:
+    """One fault of the broker or the network after the other, which one, when and how long by chance; data flow soon after each."""
+    tally = Tally("random", order.seed)
+    async with trial(order, tally) as made:
+        for number in range(order.first, order.first + order.trials):
+            rng = random.Random(f"{order.seed}/{number}")
+            fault = rng.choice((*BROKER, *NETWORK))
+            await asyncio.sleep(rng.uniform(0, 1))
+            await fault.begin(made, rng)
+            tally.injected += 1
+            await asyncio.sleep(rng.uniform(0.2, 2.5))
+            await fault.end(made, rng)
+            try:
+                took = await made.fresh(RECOVERY + fault.slow)
+            except AssertionError:
+                tally.failures.append(f"{fault.name} (number {number}): no new data within {RECOVERY + fault.slow:.0f} s")
+                raise
+            order.say(f"{number}: {fault.name}, back after {took:.1f} s")
+    return tally
+
+
+async def chaos(order: Order) -> Tally:
+    """Up to five faults at once on broker, network, device and agent for minutes; every half minute everything heals and data flow."""
+    tally = Tally("chaos", order.seed)
+    async with trial(order, tally, tls=True, far=True) as made:
+        made.reasons |= {"comm_loss", "agent_down"}
+        end = time.monotonic() + order.minutes * 60
+        number = 0
+        while time.monotonic() < end:
+            rng = random.Random(f"{order.seed}/{number}")
+            names = await storm(made, rng, min(_ROUND, end - time.monotonic()))
+            tally.injected += len(names)
+            took = await made.fresh(LIVENESS)
+            order.say(f"round {number}: {len(names)} faults, back after {took:.1f} s ({', '.join(sorted(set(names)))})")
+            number += 1
+    return tally
+
+
+async def storm(made: Bench, rng: random.Random, seconds: float) -> list[str]:
+    """Begin a fault every few seconds, each for as long as chance says; return what was done when all have ended."""
+    faults = (*BROKER, *NETWORK, FLIPS, *DEVICE, *AGENT)
+    running: dict[str, asyncio.Task[None]] = {}
+    done: list[str] = []
+
+    async def inject(fault: Fault, lasting: float) -> None:
+        if await fault.begin(made, rng):
+            done.append(fault.name)
+            await asyncio.sleep(lasting)
+            await fault.end(made, rng)
+
+    begin = time.monotonic()
+    while (now := time.monotonic()) - begin < seconds:
+        running = {name: task for name, task in running.items() if not task.done()}
+        free = [fault for fault in faults if fault.touches not in running]
+        if len(running) < _AT_ONCE:
+            fault = rng.choice(free)
+            running[fault.touches] = asyncio.create_task(inject(fault, rng.uniform(0.5, 8)))
+        await asyncio.sleep(min(_EVERY, max(0.0, begin + seconds - now)))
+    await asyncio.gather(*running.values())
+    return done
