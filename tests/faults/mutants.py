@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
 import random
 import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+import stages_buffer
 from fault_bench import Bench, bench, until
-from stages_buffer import kill_failures
 
 from simulators.check import Verdict
 
@@ -26,25 +22,27 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Mutant(NamedTuple):
-    """``right`` stands once in ``source`` and becomes ``wrong``; ``shows`` = one of these words is in what ``by`` finds."""
+    """``right`` stands once in ``source`` and becomes ``wrong``; ``shows`` = one of these words is in what the checker finds."""
 
     name: str
     source: str
     right: str
     wrong: str
     shows: tuple[str, ...]
-    by: Literal["story", "kills", "images"] = "story"
+
+
+class Planted(NamedTuple):
+    """A bug that one of the buffer's benches puts in by itself (``tests/buffer/seeded_bugs.py``) and has to find."""
+
+    name: str
+    bench: str
+    bug: str
+    arguments: tuple[str, ...]
+    shows: tuple[str, ...] = ("lost", "holes", "corrupt", "refusals")
 
 
 MUTANTS = (
-    Mutant(
-        "a promise is given before the commit",
-        "edge_agent/buffer/sqlite.py",
-        "(checkpoint,), future))\n        return await future\n",
-        "(checkpoint,), future))\n        await asyncio.sleep(0)\n        return Custody.DURABLE\n",
-        ("promised",),
-        by="kills",
-    ),
+    Planted("a promise is given before the commit", "kill_bench.py", "ack_before_commit", ("--kills", "8")),
     Mutant(
         "a record is deleted before its PUBACK",
         "edge_agent/agent/forward.py",
@@ -75,9 +73,9 @@ MUTANTS = (
     ),
     Mutant(
         "a declared gap has no bounds",
-        "edge_agent/buffer/loss.py",
-        "        self.first = seq if self.first is None else self.first\n",
-        "        self.first = 1\n",
+        "edge_agent/buffer/delivery.py",
+        "    loss.first = place.first\n",
+        "    loss.first = 1\n",
         ("declared_too_wide",),
     ),
     Mutant(
@@ -102,20 +100,17 @@ MUTANTS = (
         ("out_of_order", "undeclared_missing"),
     ),
     Mutant(
-        "two registers of a counter are swapped",
+        "the value of one register is taken for another's",
         "edge_agent/drivers/modbus/decode.py",
-        'words = range(size) if order in {"ABCD", "BADC"}',
-        'words = range(size) if order not in {"ABCD", "BADC"}',
+        "for slot, field in zip(slots, block.fields, strict=True)",
+        "for slot, field in zip(reversed(slots), block.fields, strict=True)",
         ("invented",),
     ),
-    Mutant(
-        "a commit is not synced",
-        "edge_agent/buffer/schema.py",
-        'SYNCHRONOUS = "FULL"',
-        'SYNCHRONOUS = "NORMAL"',
-        ("lost: promised",),
-        by="images",
-    ),
+    Planted("commits are synced when it suits", "power_bench.py", "synchronous_normal", ("--images", "200")),
+    Planted("commits are never synced", "power_bench.py", "synchronous_off", ("--images", "200")),
+    Planted("rows have no checksum", "power_bench.py", "no_crc", ("--images", "200", "--rotten", "200")),
+    Planted("the store forgets its numbers", "kill_bench.py", "seq_in_ram", ("--kills", "8")),
+    Planted("events and state are two transactions", "power_bench.py", "state_outside", ("--images", "200")),
     Mutant(
         "the state has a commit of its own",
         "edge_agent/agent/unit.py",
@@ -140,38 +135,12 @@ def copy_with(mutant: Mutant | None, folder: Path) -> Path:
     return root
 
 
-def finding(mutant: Mutant | None, folder: Path, seed: int) -> str:
+def finding(bug: Mutant | Planted | None, folder: Path, seed: int) -> str:
     """Run what has to notice the bug and return all it says against the program; empty when it is content."""
+    if isinstance(bug, Planted):
+        return "; ".join(stages_buffer.bench(bug.bench, seed, "--bug", bug.bug, *bug.arguments)["findings"])
     folder.mkdir(parents=True)
-    root = copy_with(mutant, folder)
-    match "story" if mutant is None else mutant.by:
-        case "story":
-            return "; ".join(asyncio.run(story(folder, root, seed)).problems)
-        case "kills":
-            return _kills(folder, root, seed)
-        case _:
-            return _images(root, seed)
-
-
-def _kills(folder: Path, root: Path, seed: int) -> str:
-    call = [sys.executable, str(ROOT / "tests/buffer/kill_bench.py"), str(folder / "store"), "8", str(seed)]
-    done = subprocess.run(
-        call, env=os.environ | {"PYTHONPATH": str(root)}, capture_output=True, text=True, timeout=120, check=False
-    )
-    return "; ".join(kill_failures(json.loads(done.stdout.splitlines()[-1]))) if done.returncode == 0 else ""
-
-
-def _images(root: Path, seed: int) -> str:
-    code = f"import sys; sys.path[:0] = [{str(Path(__file__).parent)!r}]; import stages_buffer as s; print(s.some_images({seed}, 100)[1])"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"PYTHONPATH": str(root)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    return done.stdout.strip().removeprefix("[]") if done.returncode == 0 else ""
+    return "; ".join(asyncio.run(story(folder, copy_with(bug, folder), seed)).problems)
 
 
 async def story(folder: Path, root: Path, seed: int) -> Verdict:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-from mutants import MUTANTS, Mutant, finding
+from mutants import MUTANTS, Mutant, Planted, finding
 from order import Order
 from tally import Tally
 
@@ -13,7 +14,7 @@ from tally import Tally
 def bugs(order: Order) -> Tally:
     """Put in the first so many bugs of the table, two at a time; one that is not caught is a failure, and so is a story that fails without any."""
     tally = Tally("bugs", order.seed)
-    chosen: list[Mutant | None] = [*MUTANTS[order.first : order.first + order.trials], *([None] if order.long else [])]
+    chosen: list[Mutant | Planted | None] = [*MUTANTS[order.first : order.first + order.trials], *([None] if order.long else [])]
     folders = [order.folder / f"bug{number}" for number in range(len(chosen))]
     caught = 0
     with ThreadPoolExecutor(2) as pool:
@@ -27,7 +28,7 @@ def bugs(order: Order) -> Tally:
             )
             if fine:
                 caught += mutant is not None
-                shutil.rmtree(folders[number])
+                shutil.rmtree(folders[number], ignore_errors=True)
             else:
                 tally.failures.append(f"{name} (number {order.first + number}): {said or 'nothing was noticed'}")
     tally.injected = len(chosen) - (None in chosen)
@@ -35,9 +36,9 @@ def bugs(order: Order) -> Tally:
     return tally
 
 
-def tried(mutant: Mutant | None, folder: object, seed: int) -> str:
+def tried(mutant: Mutant | Planted | None, folder: Path, seed: int) -> str:
     """Return what was noticed; a bench that breaks down has noticed nothing."""
     try:
-        return finding(mutant, folder, seed)  # type: ignore[arg-type]
+        return finding(mutant, folder, seed)
     except Exception as error:  # noqa: BLE001 - told as what was said, and no word of a finding is in it
         return f"broke down: {type(error).__name__}: {error}"
