@@ -15,6 +15,8 @@ setup:   ## .venv with everything for development
 	@$(PYTHON) dev.py setup
 lock:    ## resolve the lock files anew
 	@$(PYTHON) dev.py lock
-.PHONY: faults
-faults:  ## the fault bench, minutes of it; ARGS="-k f34"
-	@$(PYTHON) dev.py test tests/faults -m faults -s $(ARGS)
+.PHONY: faults faults-long
+faults:  ## the fault bench, six minutes of it; ARGS="-k f34", ARGS="--only chaos --seed 7"
+	@$(PYTHON) dev.py faults $(ARGS)
+faults-long: ## an hour of it, and RELIABILITY.md; ARGS="--only chaos --minutes 3"
+	@$(PYTHON) dev.py faults --long $(ARGS)

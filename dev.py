@@ -3,6 +3,7 @@
 
     python3 dev.py demo [ARGS]     the demo line, live (see --help for --once, --speed, --faults)
     python3 dev.py test [ARGS]     the whole test suite (arguments go to pytest)
+    python3 dev.py faults [ARGS]   the fault bench, minutes of it; --long: an hour (docs/how-to/faults.md)
     python3 dev.py check           format, lint, types, import floors, generated files
     python3 dev.py setup           only the set-up
     python3 dev.py lock            resolve the lock files anew from pyproject.toml
@@ -27,7 +28,7 @@ LOCKS = {"run": ROOT / "requirements.lock", "dev": ROOT / "requirements-dev.lock
 
 def main(argv: list[str]) -> int:
     """Do one verb; return its exit code."""
-    verbs = {"demo": demo, "test": test, "check": check, "setup": setup_all, "lock": lock}
+    verbs = {"demo": demo, "test": test, "faults": faults, "check": check, "setup": setup_all, "lock": lock}
     if not argv or argv[0] not in verbs:
         print(__doc__)
         return 2
@@ -48,6 +49,12 @@ def test(args: list[str]) -> int:
     setup("dev")
     need_mosquitto()
     return run("-m", "pytest", *args)
+
+
+def faults(args: list[str]) -> int:
+    """Run the fault bench."""
+    setup("dev")
+    return run("tests/faults/run.py", *args)
 
 
 def check(_: list[str]) -> int:
