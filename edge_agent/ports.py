@@ -151,7 +151,10 @@ class Buffer(Protocol):
 
 
 class StreamLevel(msgspec.Struct, frozen=True):
-    """How far one stream is: first number still kept, last given, last delivered without a hole; time (UTC ns) of the oldest undelivered record."""
+    """How far one stream is: first number still kept, last given, last delivered without a hole; time (UTC ns) of the oldest undelivered record.
+
+    ``confirmed`` is up to where the consumer says that it has applied the stream, None where it never said so.
+    """
 
     stream: str
     epoch: str
@@ -159,6 +162,11 @@ class StreamLevel(msgspec.Struct, frozen=True):
     last: int
     delivered: int
     oldest: int | None
+    confirmed: int | None = None
+
+
+Confirmation = Literal["taken", "known", "backwards", "ahead", "unknown"]
+"""What a consumer's watermark is worth: new, said before, less than before, more than was delivered, of a stream or epoch that is not here."""
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -212,6 +220,22 @@ class Archive(Protocol):
 
         Their own numbers stay declared lost, for a receiver has passed them. Letters that are unknown or damaged (``corruption``) are left out.
         """
+        ...
+
+
+class Confirming(Protocol):
+    """A buffer that keeps what a consumer has not confirmed."""
+
+    async def confirm(self, stream: str, epoch: str, seq: int) -> Confirmation:
+        """Take in that the consumer has applied a stream up to ``seq``; only what can be true moves anything. Raises StorageError."""
+        ...
+
+    async def levels(self) -> Sequence[StreamLevel]:
+        """Return how far the streams of every epoch are."""
+        ...
+
+    async def resend(self, output: str, stream: str, epoch: str, first: int, last: int) -> int:
+        """Mark delivered records as waiting again, see `Buffer`."""
         ...
 
 

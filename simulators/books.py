@@ -34,6 +34,8 @@ class Books:
     counts: dict[tuple[str | None, str | None, str | None, str], int] = field(default_factory=lambda: defaultdict(int))
     totals: dict[str, tuple[int, int]] = field(default_factory=dict)
     unassigned: int = 0
+    declared: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """By counter: what declared losses have counted, and nobody has told in detail."""
     states: list[tuple[float, Any, Any, dict[str, Any]]] = field(default_factory=list)
     modes: list[tuple[float, Any, Any]] = field(default_factory=list)
     orders: dict[str, list[float | None]] = field(default_factory=dict)
@@ -76,6 +78,9 @@ class Books:
         self.counts[ctx.get("order"), ctx.get("mode"), ctx.get("shift"), data["disposition"]] += data["delta"]
         if data.get("spans"):
             self.unassigned += data["delta"]
+        if data.get("retry_of") is not None:  # a gap has moved the total on; what was in it is known now
+            self.declared[counter] -= data["delta"]
+            return
         first, last = self.totals.get(counter, (data["total"] - data["delta"], data["total"] - data["delta"]))
         if last + data["delta"] != data["total"]:
             self.disagreeing.append(f"{event['id']}: {counter} {last} + {data['delta']} is not {data['total']}")
@@ -134,6 +139,12 @@ class Books:
 
     def _collection_gap(self, time: float, data: dict[str, Any], _: Event) -> None:
         self.gaps.append((time, data))
+        for counter, total in data.get("totals_at_to", {}).items():
+            before = data["totals_at_from"][counter]
+            first, last = self.totals.get(counter, (before, before))
+            if last == before:
+                self.declared[counter] += total - before
+                self.totals[counter] = (first, total)
 
     def _state_snapshot(self, time: float, data: dict[str, Any], _: Event) -> None:
         self.snapshot = {"time": time, **data}

@@ -22,6 +22,7 @@ class Stream:
     last: int = 0
     parked: dict[int, Event] = field(default_factory=dict)
     ids: set[str] = field(default_factory=set)
+    applied: set[str] = field(default_factory=set)
     epochs: list[str] = field(default_factory=list)
     hole_since: float | None = None
     asked: float = float("-inf")
@@ -36,6 +37,8 @@ class Tally:
     duplicates: int = 0
     parked: int = 0
     declared_missing: int = 0
+    retried: int = 0
+    retried_in_vain: int = 0
     conflicts: list[str] = field(default_factory=list)
 
 
@@ -85,12 +88,39 @@ class Inbox:
                 covering = next((e for e in stream.parked.values() if _covers(e, stream.last + 1)), None)
                 if covering is None:
                     return
-                self.tally.declared_missing += int(covering["data"]["seq"]) - stream.last - 1
-                stream.last = int(covering["data"]["seq"]) - 1
+                stream.last = self._close(stream, int(covering["data"]["seq"]))
                 continue
             stream.last += 1
+            if self._has_it(stream, event):
+                continue
             self.tally.applied += 1
             yield event
+
+    def _close(self, stream: Stream, last: int) -> int:
+        """Step over the missing numbers before the next one that is here, ``last`` at most; return the number stepped to."""
+        there = min(stream.parked)  # what arrived of a range that was dropped later is applied all the same
+        self.tally.declared_missing += min(there, last) - stream.last - 1
+        return min(there, last) - 1
+
+    def _has_it(self, stream: Stream, event: Event) -> bool:
+        """Say whether a dead letter that was sent again (``retry_of``) tells what was applied under its first name.
+
+        The loss record that took its place has the same name, and is not what it said.
+        """
+        original = event["data"].get("retry_of")
+        if original is not None:
+            self.tally.retried += 1
+        if original in stream.applied:
+            self.tally.retried_in_vain += 1
+            return True
+        if not _covers(event, int(event["data"]["seq"])):
+            stream.applied.add(event["id"] if original is None else original)
+        return False
+
+    def watermarks(self) -> Iterator[tuple[str, str, int]]:
+        """Yield (source, epoch, number up to which everything is applied) of every stream."""
+        for source, stream in self.streams.items():
+            yield source, stream.epoch, stream.last
 
     def holes(self, now: float, patience: float = 0.5, again: float = 2.0) -> Iterator[tuple[str, str, int, int]]:
         """Yield (source, epoch, first, last missing) of every hole worth asking for now."""

@@ -18,6 +18,7 @@ import time
 from collections import deque
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
@@ -59,6 +60,7 @@ class Mom:
         self.resends = 0
         self.garbled = 0
         self._command: str | None = None
+        self._confirmed: dict[str, tuple[str, int]] = {}
         self._client = self._make_client()
 
     def _make_client(self) -> mqtt.Client:
@@ -92,9 +94,11 @@ class Mom:
             if time.monotonic() - told >= _PROGRESS:
                 told = time.monotonic()
                 self._ask()
+                self._confirm()
                 print(json.dumps(self._progress()), flush=True)
         while self._take(_QUIET, until_empty=True):
             self._ask()
+        self._confirm()
         self._client.disconnect()
         self._client.loop_stop()
         return self._report()
@@ -158,6 +162,17 @@ class Mom:
             self._client.publish(self._command, json.dumps(body), qos=1)
             self.resends += 1
 
+    def _confirm(self) -> None:
+        """Retain up to where each stream is applied: the agent keeps what is behind that."""
+        if not self.options.confirm or self._command is None or not self.connected:
+            return
+        for source, epoch, last in self.inbox.watermarks():
+            if self._confirmed.get(source) != (epoch, last):
+                self._confirmed[source] = epoch, last
+                stream = quote(unquote(source.split("/", 4)[4]), safe="._- ~")
+                topic = f"{self._command.removesuffix('cmd/resend')}confirmed/{stream}"
+                self._client.publish(topic, json.dumps({"epoch": epoch, "seq": last}), qos=1, retain=True)
+
     def _wait_for_start(self) -> None:
         if self.options.clock is not None:
             self.clock = read_clock(self.options.clock, self.scenario)
@@ -182,6 +197,7 @@ class Mom:
             "lost": self.inbox.missing(),
             "resends": self.resends,
             "gaps": len(self.books.gaps),
+            "retried": self.inbox.tally.retried,
             "p50_ms": round(statistics.median(waits) * 1000, 1) if waits else None,
             "p95_ms": round(waits[int(len(waits) * 0.95)] * 1000, 1) if waits else None,
             "events": list(self.ticker),
@@ -235,6 +251,9 @@ def main() -> int:
     parser.add_argument("--speed", type=float, default=1.0)
     parser.add_argument("--faults", action="store_true", help="the scenario's faults are injected: allow for the gaps they make")
     parser.add_argument("--report", type=Path, metavar="FILE", help="where the comparison is written (default: standard output)")
+    parser.add_argument(
+        "--confirm", action="store_true", help="retain the numbers that are applied, for an agent with buffer.confirm"
+    )
     parser.add_argument(
         "--ledger", type=Path, action="append", default=[], metavar="FILE", help="ledgers of the simulators, checked for writes"
     )

@@ -136,7 +136,7 @@ class BufferDesk:
 def _stream(level: StreamLevel) -> StreamReport:
     waiting = level.last - level.delivered
     oldest = None if level.oldest is None or not waiting else iso(level.oldest)
-    return StreamReport(level.stream, level.epoch, level.first, level.last, level.delivered, waiting, oldest)
+    return StreamReport(level.stream, level.epoch, level.first, level.last, level.delivered, waiting, oldest, level.confirmed)
 
 
 def _letter(letter: DeadLetter) -> LetterReport:

@@ -18,8 +18,9 @@ import msgspec
 import structlog
 
 from edge_agent.agent.backoff import delays
-from edge_agent.agent.build import Parts, build, origin_of
+from edge_agent.agent.build import OUTPUT, Parts, build, origin_of
 from edge_agent.agent.clock import WallClock
+from edge_agent.agent.confirm import Watermarks
 from edge_agent.agent.forward import drained
 from edge_agent.agent.link import Link, keep_open
 from edge_agent.agent.look import local_api
@@ -30,6 +31,7 @@ from edge_agent.config.schema import AgentConfig
 from edge_agent.model.errors import DisconnectedError, StorageError
 from edge_agent.ports import Document, PlantClock, Request, Sink
 from edge_agent.publish import mqtt
+from edge_agent.publish.listening import NOTHING
 from edge_agent.publish.memory import Memory
 
 GRACE = 10.0
@@ -63,12 +65,16 @@ class Agent:
         self.uplink = Memory(config.agent.mqtt)
         self._links = [self._out]
         self._finish = asyncio.Event()
+        self._watermarks: Watermarks | None = None
         self._log = structlog.get_logger()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until ``stop`` is set, then shut down in order. Raises ConfigError or StorageError when the buffer cannot be opened."""
         async with open_buffer(self._config.agent.buffer, prefix=self._config.agent.events.type_prefix) as buffer:
             parts, origin = build(self._config, buffer, self._clock), origin_of(self._config, buffer, self._clock)
+            if (settings := self._config.agent.buffer).confirm:
+                within, again = settings.confirm_within / 1e9, parts.forwarder.start_over
+                self._watermarks = Watermarks(buffer, OUTPUT, parts.topics, parts.streams, within=within, sent_again=again)
             async with (
                 await local_api(self._config, parts, buffer, self._clock, self._links),
                 self._publishing(parts, origin) as out,
@@ -157,6 +163,7 @@ class Agent:
                 will=parts.announcer.will(),
                 type_prefix=settings.events.type_prefix,
                 memory=self.uplink,
+                listening=NOTHING if self._watermarks is None else self._watermarks.listening,
             )
 
         async def use(sink: Sink) -> None:
@@ -165,7 +172,8 @@ class Agent:
             parts.announcer.go_on(await origin.runs(), origin.resumes)
             await parts.announcer.birth(sink)
             finish = asyncio.create_task(self._finish.wait())
-            await _first_of(parts.forwarder.run(sink), parts.announcer.run(sink), self._requests(parts, sink), finish)
+            marks = [] if self._watermarks is None else [self._watermarks.run()]
+            await _first_of(parts.forwarder.run(sink), parts.announcer.run(sink), self._requests(parts, sink), finish, *marks)
             await parts.announcer.farewell(sink)
 
         await keep_open(self._out, open_, use, lost, self._delays)

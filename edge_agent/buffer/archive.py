@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import msgspec
 
+from edge_agent.buffer.confirm import Confirmed
 from edge_agent.buffer.delivery import Delivery
 from edge_agent.buffer.loss import loss_of
 from edge_agent.buffer.store import COLUMNS, Store, Stored
@@ -49,7 +50,7 @@ def _sound(stored: Stored, prefix: str) -> Record:
     return Record(key, loss.entry(prefix), stored.record.resent)
 
 
-def levels(store: Store, delivery: Delivery) -> list[StreamLevel]:
+def levels(store: Store, delivery: Delivery, confirmed: Confirmed | None = None) -> list[StreamLevel]:
     """Return how far the streams of every epoch are: one look into an index for each, never a walk over the records."""
     found: list[StreamLevel] = []
     epochs = sorted({epoch for epoch, _ in store.streams.values()})
@@ -57,7 +58,7 @@ def levels(store: Store, delivery: Delivery) -> list[StreamLevel]:
         for identity, name, first, head, stored in store.levels(epoch):
             level = max(stored, delivery.level(identity, stored))
             oldest = cast("int | None", store.db.execute(_OLDEST, (identity, level)).get)
-            found.append(StreamLevel(name, epoch, first, head, level, oldest))
+            found.append(StreamLevel(name, epoch, first, head, level, oldest, confirmed.level(identity) if confirmed else None))
     return found
 
 

@@ -7,10 +7,13 @@ rows are inserted with the same numbers; those that are there already stay.
 
 from __future__ import annotations
 
+from functools import partial
+
 import apsw
 import structlog
 
 from edge_agent.buffer.config import BufferConfig
+from edge_agent.buffer.confirm import Confirmed
 from edge_agent.buffer.delivery import Delivery
 from edge_agent.buffer.evict import Evicted, Room, make_room
 from edge_agent.buffer.identity import Damage, new_epoch, remember
@@ -32,6 +35,7 @@ class Committer:
         self._log = structlog.get_logger()
         self.room = Room(config.path, config)
         self.delivery = Delivery()
+        self.confirmed = Confirmed() if config.confirm else None
         self.damage: Damage | None = None
         self.commits = 0
         self.last_commit = float("-inf")
@@ -93,9 +97,13 @@ class Committer:
         elif self._numbers.epoch:  # the store of before is gone: what was known of its rows does not hold here
             self.fresh, self.previous_epoch = opened.fresh, opened.previous
             self.delivery = Delivery()
+            if self.confirmed is not None:
+                self.confirmed.forget()
         self._numbers = numbers
         self._age = max(self._age, opened.age)
         self.delivery.load(store, opened.epoch)
+        if self.confirmed is not None:
+            self.confirmed.load(store)
         self.counts = store.counts()
         self.damage = opened.damage or self.damage
         self._limit(store)
@@ -111,6 +119,8 @@ class Committer:
             with store.transaction():
                 store.put("age", str(self._age_at(now)))
                 store.put("clean", "1")
+                if self.confirmed is not None:
+                    self.confirmed.write(store)
         except apsw.Error as error:  # everything accepted is in the log; the next start takes it from there
             self._log.error("buffer.close_failed", error=str(error))
             store.close(failed=True)
@@ -177,10 +187,14 @@ class Committer:
         age = self._age_at(now)
         with store.transaction():
             change = self.delivery.write(store, age, self._prefix)
+            if self.confirmed is not None:
+                self.confirmed.write(store)
             change["delivered"] -= self._purge(store, age)
-            evicted = make_room(store, self._pages, batch.size, self.delivery.floors, self._prefix)
+            evicted = make_room(store, self._pages, batch.size, self.delivery.floors, self._prefix, confirmed=self.confirmed)
             store.insert(batch)
         self.commits += 1
+        if self.confirmed is not None:
+            self.confirmed.written()
         self.last_commit = now
         self._numbers = batch.after
         self.news = self.delivery.written() or bool(batch.rows) or bool(evicted.losses) or self.news
@@ -226,9 +240,10 @@ class Committer:
             return 0
         total = kept + self.counts["E"] + self.counts["T"]
         over = kept * store.pages()[1] // total > self.room.quota // 4
+        purge = store.purge if self.confirmed is None else partial(self.confirmed.purge, store)
         if over:
-            return store.purge(0, min(500 + 2 * len(self.delivery), max(1, kept // 8)), anyway=True)
-        return store.purge(age - self._config.resend_window, 500 + 2 * len(self.delivery))
+            return purge(0, min(500 + 2 * len(self.delivery), max(1, kept // 8)), anyway=True)
+        return purge(age - self._config.resend_window, 500 + 2 * len(self.delivery))
 
     def _force_room(self, need: int) -> bool:
         """The file is at its limit or the disk is full: let the reserve go, drop what may be dropped; return whether that helped."""
@@ -239,7 +254,7 @@ class Committer:
             self._limit(self._store)
             with self._store.transaction():
                 pages = min(self._pages, self._store.pages()[0])
-                evicted = make_room(self._store, pages, need, self.delivery.floors, self._prefix)
+                evicted = make_room(self._store, pages, need, self.delivery.floors, self._prefix, confirmed=self.confirmed)
         except (apsw.Error, OSError) as error:
             self._log.warning("buffer.no_room", error=f"{type(error).__name__}: {error}")
             return False

@@ -68,6 +68,17 @@ class BufferConfig(BaseModel):
         description="Shortest time between two commits under load; when idle a commit is made at once.",
     )
     max_batch: int = Field(default=500, ge=1, le=10_000, strict=True, description="Events after which a commit no longer waits.")
+    confirm: bool = Field(
+        default=False,
+        description="true: delivered events stay until the consumer has confirmed them on its retained topic, resend_window or not; only a full store "
+        "wins, and declares what it drops",
+    )
+    confirm_within: Duration = Field(
+        default=15_000_000_000,
+        ge=100_000_000,
+        description="with confirm, after each connect: how long the consumer's mark may stand still behind what was delivered before that is "
+        "published again",
+    )
     resend_window: Duration = Field(
         default=7 * 86_400_000_000_000,
         description="Running time for which delivered records are kept to be sent again; at most a quarter of max_bytes.",

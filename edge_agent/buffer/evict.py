@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from edge_agent.buffer.config import BufferConfig
+from edge_agent.buffer.confirm import Confirmed
 from edge_agent.buffer.loss import Loss
 from edge_agent.buffer.numbering import MAX_BODY
 from edge_agent.buffer.schema import PAGE
@@ -145,10 +147,19 @@ def _other_loss(stored: Stored) -> bool:
     return stored.loss and b'"reason":"buffer_overflow"' not in stored.record.entry.body
 
 
-def make_room(store: Store, limit: int, need: int, floors: Mapping[Kind, int], prefix: str, *, step: int | None = None) -> Evicted:
+def make_room(
+    store: Store,
+    limit: int,
+    need: int,
+    floors: Mapping[Kind, int],
+    prefix: str,
+    *,
+    step: int | None = None,
+    confirmed: Confirmed | None = None,
+) -> Evicted:
     """Free pages until ``need`` more bytes fit under ``limit`` pages; inside a transaction.
 
-    ``floors`` are the last rows handed to a receiver per kind: what may be on the wire is not dropped. Returns what was dropped;
+    ``confirmed``: what a consumer has not confirmed goes after what is held for nobody, and is declared. ``floors`` are the last rows handed to a receiver per kind: what may be on the wire is not dropped. Returns what was dropped;
     the pages may still be too few when nothing more can go.
     """
     total = Evicted({"E": 0, "T": 0, "delivered": 0}, [])
@@ -157,10 +168,16 @@ def make_room(store: Store, limit: int, need: int, floors: Mapping[Kind, int], p
     step = step or max(64, min(1024, limit // 64)) * PAGE
     if store.pages()[1] <= target:
         return total
-    while store.pages()[1] > target - step // PAGE // 2 and (gone := store.purge(0, 1000, anyway=True)):
+    purge = store.purge if confirmed is None else partial(confirmed.purge, store)
+    while store.pages()[1] > target - step // PAGE // 2 and (gone := purge(0, 1000, anyway=True)):
         total.records["delivered"] += gone
     while store.pages()[1] > target and (gone := store.forget_letters(100)):
         total.letters += gone
+    while confirmed is not None and store.pages()[1] > target and (dropped := confirmed.drop(store, step, prefix)).rows:
+        total.records["delivered"] += dropped.rows
+        total.losses += dropped.losses
+        for kind, count in dropped.waiting.items():
+            total.records[kind] -= count
     kinds: tuple[Kind, ...] = ("T", "E")
     for kind in kinds:
         while store.pages()[1] > target:

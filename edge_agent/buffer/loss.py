@@ -37,6 +37,8 @@ class Loss(msgspec.Struct):
     totals_from: dict[str, Any] = {}
     totals_to: dict[str, Any] = {}
     detail: str | None = None
+    certain: bool = True
+    """False: the receiver may have the records all the same."""
 
     def cover(self, entry: Entry, seq: int | None) -> None:
         """Take one more record in; records come in the order of their stream."""
@@ -62,7 +64,7 @@ class Loss(msgspec.Struct):
             "reason": self.reason,
             "interval": [iso(self.since), iso(self.until)],
             "tags": ["*"],
-            "lost": {"min": self.records, "max": self.records},
+            "lost": {"min": self.records if self.certain else 0, "max": self.records},
             "recovered": {},
             "seq_from": self.first,
             "seq_to": self.last,

@@ -23,7 +23,7 @@ from edge_agent.buffer.ring import Ring
 from edge_agent.buffer.unfit import mended
 from edge_agent.model.errors import EdgeAgentError, StorageError
 from edge_agent.model.stream import Custody, Kind, Record, RecordKey
-from edge_agent.ports import BufferStats, DeadLetter, Page, StreamLevel
+from edge_agent.ports import BufferStats, Confirmation, DeadLetter, Page, StreamLevel
 
 _RETRY = 1.0
 """Seconds of machine time between two trials of a disk that failed, and between two looks at the disk."""
@@ -268,13 +268,19 @@ class Outbox:
             ]
         return done
 
+    def confirm(self, stream: str, epoch: str, seq: int) -> Confirmation:
+        """Take in what a consumer has confirmed; written with one of the next commits. Raises StorageError."""
+        if self.committer.confirmed is None:
+            return "unknown"
+        return self.committer.confirmed.note(self.committer.store, self.committer.delivery, stream, epoch, seq)
+
     def waiting(self, kind: Kind, after: int, limit: int) -> Page:
         """Return undelivered records without handing them out. Raises StorageError."""
         return archive.waiting(self.committer.store, self.committer.delivery, kind, after, limit, self._prefix)
 
     def levels(self) -> list[StreamLevel]:
         """Return how far the streams of every epoch are. Raises StorageError."""
-        return archive.levels(self.committer.store, self.committer.delivery)
+        return archive.levels(self.committer.store, self.committer.delivery, self.committer.confirmed)
 
     def kept(self, stream: str, epoch: str, first: int, last: int, limit: int) -> Page:
         """Return records of a stream that are still there. Raises StorageError."""

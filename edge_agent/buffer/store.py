@@ -60,6 +60,11 @@ class Store(Database):
         """Note a fact about the store."""
         self.db.execute("INSERT INTO store VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (key, value))
 
+    def facts(self, prefix: str) -> list[tuple[str, str]]:
+        """Return the facts whose names begin with ``prefix``."""
+        rows = self.db.execute("SELECT key, value FROM store WHERE substr(key, 1, ?) = ?", (len(prefix), prefix))
+        return [cast("tuple[str, str]", found) for found in rows]
+
     def numbers(self, epoch: str) -> Numbers:
         """Read the heads of all streams of ``epoch``."""
         heads: dict[str, StreamHead] = {}
@@ -245,9 +250,21 @@ class Store(Database):
                 break
             if not again:
                 rows.append((identity,))
+        self.delete(rows)
+        return len(rows)
+
+    def delete(self, rows: Sequence[tuple[int]]) -> None:
+        """Delete delivered records."""
         self.db.executemany("DELETE FROM delivered WHERE id = ?", rows)
         self.db.executemany("DELETE FROM record WHERE id = ?", rows)
-        return len(rows)
+
+    def send_again(self, place: Place) -> None:
+        """Let a delivered record wait again."""
+        self.db.execute("INSERT OR IGNORE INTO waiting VALUES (?, ?, 1)", (place.kind, place.id))
+
+    def settled_level(self, stream: int) -> int:
+        """Return up to where a stream is delivered without a hole, as the disk knows it."""
+        return cast("int", self.db.execute("SELECT settled FROM stream WHERE id = ?", (stream,)).get or 0)
 
     def letters(self) -> int:
         """Return the number of dead letters."""

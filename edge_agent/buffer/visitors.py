@@ -11,7 +11,7 @@ from typing import TypeVar
 from edge_agent.buffer.lineage import Lineage, Succession
 from edge_agent.buffer.outbox import Outbox
 from edge_agent.model.stream import Kind, RecordKey
-from edge_agent.ports import DeadLetter, Page, StreamLevel
+from edge_agent.ports import Confirmation, DeadLetter, Page, StreamLevel
 
 T = TypeVar("T")
 
@@ -25,6 +25,10 @@ class Visitors:
     async def levels(self) -> Sequence[StreamLevel]:
         """Return how far the streams of every epoch are."""
         return await self._ask(lambda outbox, _: outbox.levels())
+
+    async def confirm(self, stream: str, epoch: str, seq: int) -> Confirmation:
+        """Take in that the consumer has applied a stream up to ``seq``, see `ports.Confirming`."""
+        return await self._ask(lambda outbox, _: outbox.confirm(stream, epoch, seq))
 
     async def waiting(self, kind: Kind, after: int, limit: int) -> Page:
         """Return undelivered records from behind position ``after`` without handing them out."""

@@ -69,14 +69,16 @@ def buffer_lines(report: BufferReport, now: float | None = None) -> Iterator[str
         yield f"refused  {many(report.dead_letters, 'dead letter')}: edge-agent buffer dead-letters"
     if not report.healthy:
         yield f"TROUBLE  {plain(report.detail)}"
+    confirming = any(each.confirmed is not None for each in report.streams)
     rows = [
         (
             each.stream if each.epoch == report.epoch else f"{each.stream} ({each.epoch})",
             f"{each.first}-{each.last}",
             str(each.delivered),
+            *(["-" if each.confirmed is None else str(each.confirmed)] * confirming),
             str(each.undelivered),
             each.oldest or "-",
         )
         for each in report.streams
     ]
-    yield from table(("stream", "kept", "delivered", "waiting", "oldest"), rows)
+    yield from table(("stream", "kept", "delivered", *["confirmed"] * confirming, "waiting", "oldest"), rows)

@@ -24,6 +24,7 @@ from edge_agent.publish.client import V5, Engine, Packed, hang_up, say_goodbye, 
 from edge_agent.publish.commands import Commands
 from edge_agent.publish.config import Command, MqttConfig
 from edge_agent.publish.kept import Kept
+from edge_agent.publish.listening import LARGEST, NOTHING, Listening
 from edge_agent.publish.liveness import Liveness, Traffic
 from edge_agent.publish.pump import Pump, StrangeAnswerError
 from edge_agent.publish.reasons import OtherVersionError, RefusedError, RenewedError, outcome, remedy, words
@@ -67,6 +68,8 @@ class Connection:
         """How many may be in flight; while the agent looks for the message that the broker hangs up for, fewer are."""
         self.window = Window(config.window, loop)
         self.commands = Commands(commands)
+        self.listening: Listening = NOTHING
+        """What is heard beside the commands; set before `subscribe`."""
         self._client = client
         self._tries = tries
         self._suspects = suspects or Suspects(tries)
@@ -281,6 +284,10 @@ class Connection:
         if self._kept is not None and self._kept.arrived(message.topic, bytes(message.payload), retained=message.retain):
             return
         properties = message.properties
+        if message.topic not in self.commands.topics and self.listening.filters:
+            if len(message.payload) <= LARGEST:
+                self.listening.heard(message.topic, bytes(message.payload))
+            return
         self.commands.arrived(
             message.topic,
             bytes(message.payload),

@@ -18,6 +18,7 @@ from edge_agent.publish.client import V5, V311, dial, hang_up, make
 from edge_agent.publish.cloudevents import CONTENT_TYPE, Encoder
 from edge_agent.publish.config import MqttConfig
 from edge_agent.publish.connection import Connection
+from edge_agent.publish.listening import NOTHING, Listening
 from edge_agent.publish.memory import Counters, Memory
 from edge_agent.publish.reasons import TAKEN_OVER, OtherVersionError, RefusedError, outcome, remedy, words
 from edge_agent.publish.renewal import Seen, better_broker, files_replaced, seen
@@ -74,12 +75,15 @@ class MqttSink:
         return await self._connection.commands.next()
 
     async def listen(self) -> None:
-        """Subscribe to the command topics; a broker that refuses is logged, and publishing goes on without commands."""
-        topics = list(self._connection.commands.topics)
+        """Subscribe to the command topics and what else is listened to; a broker that refuses is logged, and publishing goes on without."""
+        topics, kept = list(self._connection.commands.topics), self._connection.listening.filters
         codes = await self._connection.subscribe(topics) if topics else []
         for topic, code in zip(topics, codes, strict=False):
             if code >= 0x80:
                 _log.warning("mqtt.no_commands", topic=topic, reason=words(code))
+        for topic, code in zip(kept, await self._connection.subscribe(kept, retained=True) if kept else [], strict=False):
+            if code >= 0x80:
+                _log.warning("mqtt.not_subscribed", topic=topic, reason=words(code))
 
     async def _send(self, topic: str, payload: bytes, properties: bytes, *, retain: bool, name: str = "") -> None:
         size = packed.packet_size(topic, payload, properties)
@@ -105,12 +109,14 @@ async def connect(
     online: Sequence[Document] = (),
     type_prefix: str = "edgeagent",
     memory: Memory | None = None,
+    listening: Listening = NOTHING,
 ) -> AsyncIterator[MqttSink]:
     """Open a connection to the next broker, listen for commands, announce ``online`` in its order (status first), and yield the sink.
 
     Leaving normally sends DISCONNECT without the will: announce offline before. Leaving by an exception leaves the will to the
     broker. Raises DisconnectedError with the reason in words (RefusedError when the broker answered and said no, RenewedError when
-    the connection was given up for a better one). ``memory`` = what was learned on connections before.
+    the connection was given up for a better one). ``memory`` = what was learned on connections before; ``listening`` = what is heard
+    beside the commands.
     """
     memory = memory or Memory(config)
     encoder = Encoder(streams, prefix=type_prefix, schema=config.dataschema, per_type=config.topics == "per_type")
@@ -120,6 +126,7 @@ async def connect(
     opened = clock()
     watch = asyncio.create_task(_renew(connection, config, before, place, memory), name="mqtt-renewal")
     try:
+        connection.listening = listening
         sink = MqttSink(connection, encoder, memory.counters)
         await sink.listen()
         for document in online:

@@ -73,6 +73,10 @@ class Topics(msgspec.Struct, frozen=True):
         """Return where the retained checkpoint of ``stream`` stands."""
         return checked(f"{self.base}/checkpoint/{level(stream)}")
 
+    def confirmed(self, stream: str) -> str:
+        """Return where a consumer retains up to which number it has applied ``stream``."""
+        return checked(f"{self.base}/confirmed/{level(stream)}")
+
     def command(self, name: str) -> str:
         """Return where the agent listens for the command ``name``."""
         return checked(f"{self.base}/cmd/{level(name)}")

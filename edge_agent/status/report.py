@@ -40,7 +40,10 @@ class DeliveryReport(msgspec.Struct, frozen=True):
 
 
 class StreamReport(msgspec.Struct, frozen=True):
-    """One stream: numbers kept, given, delivered without a hole; how many wait behind that; time of the oldest of them."""
+    """One stream: numbers kept, given, delivered without a hole; how many wait behind that; time of the oldest of them.
+
+    ``confirmed`` is up to where the consumer has applied it (buffer.confirm), None where it has not said so.
+    """
 
     stream: str
     epoch: str
@@ -49,6 +52,7 @@ class StreamReport(msgspec.Struct, frozen=True):
     delivered: int
     undelivered: int
     oldest: str | None
+    confirmed: int | None = None
 
 
 class BufferReport(msgspec.Struct, frozen=True):

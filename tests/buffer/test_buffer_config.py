@@ -48,6 +48,8 @@ def test_only_the_path_has_no_default():
         "min_free": "64MiB",
         "commit_interval": "100ms",
         "max_batch": 500,
+        "confirm": False,
+        "confirm_within": "15s",
         "resend_window": "7d",
     }
 

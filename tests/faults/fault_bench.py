@@ -31,7 +31,7 @@ DETECTION = 15.0
 WINDOW = 20
 
 
-def config(folder: Path, device: int, port: int, names: Sequence[str], **mqtt: Any) -> dict[str, Any]:
+def config(folder: Path, device: int, port: int, names: Sequence[str], buffer: dict[str, Any], **mqtt: Any) -> dict[str, Any]:
     """Return an agent's configuration with times that are short enough for a test."""
     about = {"keepalive": "2s", "ack_timeout": "1s", "connect_timeout": "1s", "window": WINDOW, "allow_insecure": True}
     return {
@@ -39,7 +39,7 @@ def config(folder: Path, device: int, port: int, names: Sequence[str], **mqtt: A
         "agent": "gw1",
         "site": ["acme", "plant1"],
         "mqtt": {"broker": f"mqtt://127.0.0.1:{port}", **about, **mqtt},
-        "buffer": {"path": str(folder / "buffer"), "min_free": 0},
+        "buffer": {"path": str(folder / "buffer"), "min_free": 0, **buffer},
         "devices": [
             {
                 "version": 1,
@@ -237,9 +237,10 @@ async def bench(
     root: Path = ROOT,
     far: bool = False,
     tls: bool = False,
+    buffer: dict[str, Any] | None = None,
     **mqtt: Any,
 ) -> AsyncIterator[Bench]:
-    """Start everything, the agent last, and wait until its first counts have arrived. ``mqtt`` = settings of the agent.
+    """Start everything, the agent last, and wait until its first counts have arrived. ``mqtt`` and ``buffer`` = settings of the agent.
 
     ``root`` = the sources that the agent runs; ``far``: a link that can be spoiled stands before the device too; ``tls``: the link to the broker carries TLS.
     """
@@ -264,7 +265,7 @@ async def bench(
         device = await stack.enter_async_context(linked(generator.port, seed + 2)) if far else None
         file = folder / "agent.yaml"
         mqtt = {"broker": f"{'mqtts' if tls else 'mqtt'}://127.0.0.1:{link.port}", **mqtt}
-        file.write_text(json.dumps(config(folder, device.port if device else generator.port, link.port, names, **mqtt)))
+        file.write_text(json.dumps(config(folder, device.port if device else generator.port, link.port, names, buffer or {}, **mqtt)))
         log = ("--log-format", "json", "--log-level", "debug")
         agent = Process("edge_agent", folder / "agent.log", "run", "-c", str(file), *log, root=root)
         stack.push_async_callback(agent.kill)
