@@ -11,7 +11,7 @@ import pytest
 from edge_agent.buffer.config import BufferConfig
 from edge_agent.buffer.numbering import Group
 from edge_agent.buffer.outbox import Outbox
-from edge_agent.model.stream import Entry, RecordKey
+from edge_agent.model.stream import Entry
 
 HOUR = 3600.0
 
