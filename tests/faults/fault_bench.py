@@ -265,7 +265,9 @@ async def bench(
         device = await stack.enter_async_context(linked(generator.port, seed + 2)) if far else None
         file = folder / "agent.yaml"
         mqtt = {"broker": f"{'mqtts' if tls else 'mqtt'}://127.0.0.1:{link.port}", **mqtt}
-        file.write_text(json.dumps(config(folder, device.port if device else generator.port, link.port, names, buffer or {}, **mqtt)))
+        file.write_text(
+            json.dumps(config(folder, device.port if device else generator.port, link.port, names, buffer or {}, **mqtt))
+        )
         log = ("--log-format", "json", "--log-level", "debug")
         agent = Process("edge_agent", folder / "agent.log", "run", "-c", str(file), *log, root=root)
         stack.push_async_callback(agent.kill)
