@@ -7,8 +7,9 @@ the "running" of a dead agent evaporates instead of lying.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -56,6 +57,7 @@ class Announcer:
         self._collectors = collectors
         self._session = session
         self._log = structlog.get_logger()
+        self._store = ""
         self.meta: Callable[[Unit], bytes] = lambda _: b"{}"
         self._runs: tuple[str, ...] = ()
         self._bases = Bases(clock)
@@ -74,7 +76,9 @@ class Announcer:
             "version": __version__,
             "session": self._session,
             "time": iso(self._clock.now()),
-            "epoch": self._buffer.epoch,
+            "epoch": self._buffer.epoch or None,
+            "health": "critical" if self._store else "ok",
+            "store": self._store or "ok",
             "ready": bool(devices) and all(state.ready for state in devices.values()),
             "devices": {
                 name: {
@@ -106,8 +110,23 @@ class Announcer:
         except RejectedError as error:
             self._log.error("announce.rejected", topic=document.topic, reason=str(error))
 
+    async def _look_at_store(self) -> None:
+        """Remember in words what is wrong with the store, without the figures that change each second."""
+        stats = await self._buffer.stats()
+        self._store = "" if stats.healthy else stats.detail.partition("; ")[0]
+
+    async def out_of_order(self, sink: Sink, opened: Callable[[], Awaitable[None]]) -> None:
+        """Say nothing but the status until the store can be opened: that the agent lives, and that it keeps everything in memory."""
+        while True:
+            await self._look_at_store()
+            await self.send(sink, self.status("online"))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(opened(), _REFRESH)
+                return
+
     async def birth(self, sink: Sink) -> None:
         """Announce everything once, in the order a subscriber needs it: status, meta, state."""
+        await self._look_at_store()
         await self.send(sink, self.status("online"))
         for path, unit in self._units.items():
             await self.send(sink, Document(self._topics.meta(path), self.meta(unit)))
@@ -129,6 +148,7 @@ class Announcer:
             await self._rebase()
             if any(unit.changed.is_set() for unit in self._units.values()):
                 await self._states(sink, changed_only=True)
+            await self._look_at_store()
             current = self.status("online")
             if _without_time(current) != _without_time(status):
                 status = current

@@ -12,6 +12,7 @@ from edge_agent.agent.announce import Announcer
 from edge_agent.agent.collect import Collector, Deliver
 from edge_agent.agent.envelope import agent_stream, streams_of
 from edge_agent.agent.forward import Delivered, Forwarder
+from edge_agent.agent.hold import Hold
 from edge_agent.agent.journal import Journal
 from edge_agent.agent.succeed import Origin
 from edge_agent.agent.unit import Unit
@@ -56,6 +57,7 @@ class Parts:
     delivered: Delivered
     announcer: Announcer
     topics: Topics
+    hold: Hold
     streams: dict[str, StreamInfo]
 
 
@@ -67,7 +69,8 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
     names = {device.device: (device.driver, drivers.endpoint(device)) for device in config.devices}
     journal = Journal(agent_stream(settings.agent), buffer, clock, prefix=prefix, cfg=cfg, devices=names)
     units = _units(config, buffer, clock, prefix, cfg)
-    collectors, endpoints = _collectors(config, units, journal, clock)
+    hold = Hold()
+    collectors, endpoints = _collectors(config, units, journal, clock, hold)
     _route_effects(units, collectors)
     paths = [EquipmentPath((*(unit.path or settings.site), unit.unit)) for unit in config.units]
     announcer = Announcer(buffer, clock, topics, dict(zip(paths, units, strict=True)), collectors, uuid4().hex)
@@ -85,6 +88,7 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
         delivered=delivered,
         announcer=announcer,
         topics=topics,
+        hold=hold,
         streams=streams_of(config),
     )
 
@@ -120,19 +124,19 @@ def _units(config: AgentConfig, buffer: Buffer, clock: PlantClock, prefix: str, 
 
 
 def _collectors(
-    config: AgentConfig, units: Sequence[Unit], journal: Journal, clock: PlantClock
+    config: AgentConfig, units: Sequence[Unit], journal: Journal, clock: PlantClock, hold: Hold
 ) -> tuple[list[Collector], list[Endpoint]]:
     readers: dict[str, list[Deliver]] = defaultdict(list)
     wiring: dict[str, DeviceWiring] = {}
     for unit_config, unit in zip(config.units, units, strict=True):
         for device in {ref.partition(".")[0] for ref in events.inputs(unit_config)}:
-            readers[device].append(unit.deliver)
+            readers[device].append(hold.door(unit.deliver))
         for device, wanted in events.wiring_of(unit_config).items():
             known = wiring.get(device, DeviceWiring())
             wiring[device] = DeviceWiring(known.triggers + wanted.triggers, known.acknowledge | wanted.acknowledge)
     groups: dict[str, list[drivers.DeviceConfig]] = defaultdict(list)
     for device_config in config.devices:
-        readers[device_config.device].append(journal.deliver)
+        readers[device_config.device].append(hold.door(journal.deliver))
         groups[drivers.endpoint(device_config)].append(device_config)
     collectors, endpoints = [], []
     for devices in groups.values():

@@ -36,15 +36,14 @@ class Journal:
         self._down_since: dict[str, int] = {}
         self._log = structlog.get_logger().bind(stream=stream)
 
-    async def started(self, *, anew: bool = False) -> None:
-        """Say that the agent runs, with the epoch before (``anew``: this start has begun one) and when it was last seen alive."""
+    async def started(self, since: int, *, anew: bool = False) -> None:
+        """Say that the agent runs since plant time ``since``, with the epoch before (``anew``: this start has begun one) and when it was last seen alive."""
         _, last_seen = await self._buffer.states(self._stream)
         anew = anew or self._buffer.fresh or last_seen is None
-        now = self._clock.now()
         await self.write(
             ProductionEvent(
                 type="agent.started",
-                time=now,
+                time=since,
                 data={
                     "version": __version__,
                     "host": platform.node(),
@@ -78,6 +77,19 @@ class Journal:
         if damage.saved is None or damage.cut:
             gap = {"reason": "corruption", "interval": [None, iso(now)], "tags": ["*"], "lost": "unknown", "recovered": {}}
             await self.write(ProductionEvent(type="collection.gap", time=now, data=gap | {"seq_from": None, "seq_to": None}))
+
+    async def store_opened(self, since: int, kept: int, dropped: int) -> None:
+        """Say that the store could not be opened from plant time ``since`` until now: how many batches waited in memory, how many did not fit."""
+        now = self._clock.now()
+        data: dict[str, Any] = {
+            "code": "store_unavailable",
+            "action": "cleared",
+            "severity": 900,
+            "text": f"the store could not be opened for {(now - since) / 1e9:.1f} s; {kept} batches waited in memory, {dropped} did not fit",
+            "interval": [iso(since), iso(now)],
+            "remedy": "check the disk of the gateway",
+        }
+        await self.write(ProductionEvent(type="agent.fault", time=now, data=data))
 
     async def stopped(self) -> None:
         """Say that the agent stops on purpose."""

@@ -11,7 +11,7 @@ from uuid import uuid4
 from edge_agent import __version__
 from edge_agent.agent.build import OUTPUT, Parts
 from edge_agent.agent.desk import BufferDesk
-from edge_agent.agent.envelope import configured, keep
+from edge_agent.agent.envelope import Envelope, configured, keep
 from edge_agent.agent.forward import Delivered
 from edge_agent.agent.link import Link
 from edge_agent.config.schema import AgentConfig
@@ -40,7 +40,7 @@ class Look:
         links = [LinkReport(link.name, link.kind, link.up, link.error or None, link.tries) for link in self._links]
         problems = list(_problems(devices, units, links, buffer))
         return Status(
-            health="degraded" if problems else "ok",
+            health="critical" if not buffer.healthy else "degraded" if problems else "ok",
             problems=problems,
             agent=self._agent,
             version=__version__,
@@ -67,16 +67,18 @@ class Look:
         }
 
 
-async def local_api(
-    config: AgentConfig, parts: Parts, buffer: ArchiveBuffer, clock: PlantClock, links: Sequence[Link]
-) -> AbstractAsyncContextManager[None]:
-    """Return what serves the local API of a wired agent while it is entered. Raises StorageError.
-
-    What the store needs to tell its events without us is written first; streams that it knew before can be published again.
-    """
+async def keep_envelope(config: AgentConfig, parts: Parts, buffer: ArchiveBuffer, clock: PlantClock) -> None:
+    """Write what the store needs to tell its events without us; streams that it knew before can be published again. Raises StorageError."""
     envelope = await keep(buffer, configured(config), clock.now())
     parts.streams.update(envelope.streams)
+
+
+def local_api(
+    config: AgentConfig, parts: Parts, buffer: ArchiveBuffer, clock: PlantClock, links: Sequence[Link]
+) -> AbstractAsyncContextManager[None]:
+    """Return what serves the local API of a wired agent while it is entered; it answers while the store cannot be opened, too."""
     name, path = config.agent.agent, config.agent.buffer.path
+    envelope = Envelope(configured(config).settings, parts.streams)
     desk = BufferDesk(buffer, OUTPUT, path, envelope, parts.forwarder.start_over)
     look = Look(parts, desk, clock, links, agent=name, cfg=config.fingerprint)
     return serving(application(look.status, desk, verbs=True), socket_of(name, path))

@@ -23,10 +23,12 @@ from edge_agent.agent.clock import WallClock
 from edge_agent.agent.confirm import Watermarks
 from edge_agent.agent.forward import drained
 from edge_agent.agent.link import Link, keep_open
-from edge_agent.agent.look import local_api
+from edge_agent.agent.look import keep_envelope, local_api
 from edge_agent.agent.notify import notify, watchdog_seconds
 from edge_agent.agent.succeed import Origin
-from edge_agent.buffer.sqlite import open_buffer
+from edge_agent.agent.unit import Unit
+from edge_agent.buffer.identity import Damage
+from edge_agent.buffer.sqlite import SqliteBuffer, open_buffer
 from edge_agent.config.schema import AgentConfig
 from edge_agent.model.errors import DisconnectedError, StorageError
 from edge_agent.ports import Document, PlantClock, Request, Sink
@@ -66,45 +68,87 @@ class Agent:
         self._links = [self._out]
         self._finish = asyncio.Event()
         self._watermarks: Watermarks | None = None
+        self._awake = asyncio.Event()
+        self._since = 0
+        self._told: Damage | None = None
         self._log = structlog.get_logger()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run until ``stop`` is set, then shut down in order. Raises ConfigError or StorageError when the buffer cannot be opened."""
+        """Run until ``stop`` is set, then shut down in order. Raises ConfigError where another agent has the store or a newer one wrote it.
+
+        A disk that does not let the store be opened keeps nobody from collecting: readings wait in memory until it does.
+        """
         async with open_buffer(self._config.agent.buffer, prefix=self._config.agent.events.type_prefix) as buffer:
             parts, origin = build(self._config, buffer, self._clock), origin_of(self._config, buffer, self._clock)
             if (settings := self._config.agent.buffer).confirm:
                 within, again = settings.confirm_within / 1e9, parts.forwarder.start_over
                 self._watermarks = Watermarks(buffer, OUTPUT, parts.topics, parts.streams, within=within, sent_again=again)
+            self._since = self._clock.now()
             async with (
-                await local_api(self._config, parts, buffer, self._clock, self._links),
-                self._publishing(parts, origin) as out,
+                local_api(self._config, parts, buffer, self._clock, self._links),
+                self._publishing(parts, origin, buffer) as out,
             ):
-                await origin.first_look()
-                for unit in parts.units:
-                    await unit.open()
-                await parts.journal.started(anew=origin.begun)
-                if buffer.damage is not None:
-                    await parts.journal.store_damaged(buffer.damage)
-                origin.units_open.set()
-                notify("READY=1", "STATUS=running")
+                if not (buffer.readable and await self._wake(parts, origin, buffer)):
+                    parts.hold.close()
+                word = "running" if self._awake.is_set() else "collecting into memory: the store cannot be opened"
+                notify("READY=1", f"STATUS={word}")
                 self._log.info("agent.started", agent=self._config.agent.agent, epoch=buffer.epoch, units=len(parts.units))
-                await self._supervise(parts, stop, out)
+                await self._supervise(parts, stop, out, self._watch_store(parts, origin, buffer))
         self._log.info("agent.stopped")
 
     @contextlib.asynccontextmanager
-    async def _publishing(self, parts: Parts, origin: Origin) -> AsyncIterator[asyncio.Task[None]]:
+    async def _publishing(self, parts: Parts, origin: Origin, buffer: SqliteBuffer) -> AsyncIterator[asyncio.Task[None]]:
         """Run the publisher: the broker is asked before the units open, and nothing is sent before they are."""
-        out = asyncio.create_task(self._publish(parts, origin), name="publisher")
+        out = asyncio.create_task(self._publish(parts, origin, buffer), name="publisher")
         try:
             yield out
         finally:
             out.cancel()
             await asyncio.wait([out])
 
-    async def _supervise(self, parts: Parts, stop: asyncio.Event, out: asyncio.Task[None]) -> None:
-        units = [asyncio.create_task(unit.run(), name=f"unit {unit.name}") for unit in parts.units]
+    async def _wake(self, parts: Parts, origin: Origin, buffer: SqliteBuffer) -> bool:
+        """The store is open: units go on from their stored state. Returns False when it could not be read after all."""
+        try:
+            await keep_envelope(self._config, parts, buffer, self._clock)
+            await origin.first_look()
+            for unit in parts.units:
+                await unit.open(self._since if parts.hold.closed else None)
+            await parts.journal.started(self._since, anew=origin.begun)
+        except StorageError as error:
+            self._log.error("store.not_readable", reason=str(error))
+            return False
+        if (damage := buffer.damage) is not None:
+            await parts.journal.store_damaged(damage)
+        self._told = damage
+        origin.units_open.set()
+        self._awake.set()
+        return True
+
+    async def _watch_store(self, parts: Parts, origin: Origin, buffer: SqliteBuffer) -> None:
+        """Go on where a store opens late, and declare the damage of one that is found while it runs."""
+        if not self._awake.is_set():
+            await buffer.opened()
+            while not await self._wake(parts, origin, buffer):  # noqa: ASYNC110 - a disk rings no bell when it is in order again
+                await asyncio.sleep(1.0)
+            kept, dropped = parts.hold.waiting, parts.hold.dropped
+            await parts.journal.store_opened(self._since, kept, dropped)
+            await parts.hold.release()
+        while True:
+            await asyncio.sleep(1.0)
+            if (damage := buffer.damage) is not None and damage is not self._told:
+                await parts.journal.store_damaged(damage)
+                self._told = damage
+
+    async def _run_unit(self, unit: Unit) -> None:
+        await self._awake.wait()
+        await unit.run()
+
+    async def _supervise(
+        self, parts: Parts, stop: asyncio.Event, out: asyncio.Task[None], watch: Coroutine[Any, Any, None]
+    ) -> None:
+        units = [asyncio.create_task(self._run_unit(unit), name=f"unit {unit.name}") for unit in parts.units]
         links = [asyncio.create_task(self._link(parts, index), name=f"link {index}") for index in range(len(parts.collectors))]
-        others = [asyncio.create_task(work, name=name) for name, work in self._housekeeping(parts)]
+        others = [asyncio.create_task(work, name=name) for name, work in (("store", watch), *self._housekeeping(parts))]
         stopping = asyncio.create_task(stop.wait(), name="stop")
         everything = [*units, *links, out, *others, stopping]
         try:
@@ -129,13 +173,14 @@ class Agent:
         for task in links:
             task.cancel()
         await asyncio.wait(links) if links else None
-        for unit in parts.units:
-            unit.stop()
-        if units:
-            await asyncio.wait(units)
-        for unit in parts.units:
-            await unit.close()
-        await parts.journal.stopped()
+        if self._awake.is_set():
+            for unit in parts.units:
+                unit.stop()
+            if units:
+                await asyncio.wait(units)
+            for unit in parts.units:
+                await unit.close()
+            await parts.journal.stopped()
         if self._out.up:
             await drained(parts.buffer, GRACE)
             self._finish.set()
@@ -149,7 +194,7 @@ class Agent:
         self._links.append(link)
         await keep_open(link, endpoint.open, collector.run, collector.lost, self._device_delays)
 
-    async def _publish(self, parts: Parts, origin: Origin) -> None:
+    async def _publish(self, parts: Parts, origin: Origin, buffer: SqliteBuffer) -> None:
         settings = self._config.agent
 
         async def lost(_: DisconnectedError) -> None:
@@ -167,6 +212,11 @@ class Agent:
             )
 
         async def use(sink: Sink) -> None:
+            if not buffer.readable:
+                await _first_of(parts.announcer.out_of_order(sink, buffer.opened), self._finish.wait())
+                if self._finish.is_set():
+                    await parts.announcer.send(sink, parts.announcer.status("offline"))
+                    return
             await origin.ask(sink)
             await origin.units_open.wait()
             parts.announcer.go_on(await origin.runs(), origin.resumes)
@@ -222,6 +272,7 @@ class Agent:
         return work
 
     async def _heartbeat(self, parts: Parts) -> None:
+        await self._awake.wait()  # until then the time of the last life stands
         while True:
             await asyncio.sleep(10.0)
             await parts.journal.heartbeat()

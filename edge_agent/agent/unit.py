@@ -63,18 +63,19 @@ class Unit:
         """Return a way to get the stored form of every rule's state as the last commit left it, also later."""
         return partial(self._fold.stored, self._state)
 
-    async def open(self) -> None:
-        """Load the stored state; after an absence of the agent its first input is that absence."""
+    async def open(self, since: int | None = None) -> None:
+        """Load the stored state; after an absence of the agent, up to plant time ``since`` (None: now), its first input is that absence."""
+        since = self._clock.now() if since is None else since
         states, last_seen = await self._buffer.states(self.name)
         self._state, dropped = self._fold.start(states)
         for rule in dropped:
             self._log.warning(
                 "rule.state_dropped", rule=rule, reason="its meaning changed in the configuration; a new baseline is taken"
             )
-        now = self._clock.now()
-        self._next_tick = now // NS * NS + NS
+        self._inbox.clear()  # what a try before this one may have left
+        self._next_tick = since // NS * NS + NS
         if last_seen is not None:
-            self._inbox.append((Batch("", now, before=(AgentDown(min(last_seen, now), now),)), None))
+            self._inbox.append((Batch("", since, before=(AgentDown(min(last_seen, since), since),)), None))
             self._wake.set()
 
     async def deliver(self, batch: Batch) -> None:

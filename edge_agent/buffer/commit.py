@@ -7,6 +7,7 @@ rows are inserted with the same numbers; those that are there already stay.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import apsw
@@ -29,9 +30,22 @@ _TRIALS = 3
 class Committer:
     """The store as the writer thread holds it. Times are seconds of machine time."""
 
-    def __init__(self, config: BufferConfig, now: float, *, prefix: str, vfs: str | None, as_found: bool = False) -> None:
-        """Open the store (``as_found``: only one that is there and whole). Raises ConfigError, StorageError, apsw.Error, OSError."""
+    def __init__(
+        self,
+        config: BufferConfig,
+        now: float,
+        *,
+        prefix: str,
+        vfs: str | None,
+        as_found: bool = False,
+        enter: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Open the store (``as_found``: only one that is there and whole). Raises ConfigError, StorageError.
+
+        ``enter`` takes the right to use the directory. When the disk is in the way of either, ``problem`` says how, and every `write` tries again.
+        """
         self._config, self._prefix, self._vfs, self._as_found = config, prefix, vfs, as_found
+        self._enter = enter
         self._log = structlog.get_logger()
         self.room = Room(config.path, config)
         self.delivery = Delivery()
@@ -44,13 +58,18 @@ class Committer:
         self._age, self._aged_at = 0, now
         self.lineage = Lineage()
         self._machine = machine_of(config.machine_id)
-        opened = self._open()
-        self.fresh, self.previous_epoch = opened.fresh, opened.previous
-        self.news = self.counts["E"] + self.counts["T"] > 0
+        self.fresh, self.news = False, False
+        self.previous_epoch: str | None = None
+        self.counts = {"E": 0, "T": 0, "delivered": 0}
+        self.problem: Exception | None = None
+        try:
+            self._open()
+        except (apsw.Error, OSError) as error:
+            self.problem = error
 
     @property
     def epoch(self) -> str:
-        """The epoch in which new records are numbered."""
+        """The epoch in which new records are numbered; empty as long as the store could not be opened."""
         return self._numbers.epoch
 
     @property
@@ -68,6 +87,7 @@ class Committer:
     # -- opening and closing ---------------------------------------------------------------------------------------
 
     def _open(self) -> Opened:
+        self._enter()
         path, pages = self._config.path, self.room.wal_pages
         opened = open_store(path, pages, self._vfs, self._prefix, as_found=self._as_found)
         try:
@@ -94,7 +114,7 @@ class Committer:
         numbers = store.numbers(opened.epoch)
         if numbers.epoch == self._numbers.epoch:  # rows are called by rising names as long as the process lives
             numbers.next_record = max(numbers.next_record, self._numbers.next_record)
-        elif self._numbers.epoch:  # the store of before is gone: what was known of its rows does not hold here
+        else:  # the first one, or the store of before is gone: what was known of its rows does not hold here
             self.fresh, self.previous_epoch = opened.fresh, opened.previous
             self.delivery = Delivery()
             if self.confirmed is not None:
@@ -105,6 +125,7 @@ class Committer:
         if self.confirmed is not None:
             self.confirmed.load(store)
         self.counts = store.counts()
+        self.news = self.news or self.counts["E"] + self.counts["T"] > 0
         self.damage = opened.damage or self.damage
         self._limit(store)
         if not self._as_found and self.lineage.epoch != opened.epoch:  # a visitor gives no numbers, and leaves no trace
@@ -165,7 +186,7 @@ class Committer:
     def write(self, batch: Batch, now: float, *, again: bool = False) -> Exception | None:
         """Commit a batch and what was delivered; return the problem when it was not possible. ``again``: it may be there already."""
         problem: Exception | None = None
-        for trial in range(_TRIALS):
+        for trial in range(1 if again else _TRIALS):
             try:
                 self._write(batch, now, again=again or trial > 0)
             except apsw.FullError as error:
@@ -174,7 +195,8 @@ class Committer:
                     break
             except (apsw.Error, OSError, EdgeAgentError) as error:
                 problem = error
-                self._log.warning("buffer.commit_failed", error=f"{type(error).__name__}: {error}", trial=trial + 1)
+                tell = self._log.debug if again else self._log.warning
+                tell("buffer.commit_failed", error=f"{type(error).__name__}: {error}", trial=trial + 1)
                 self._give_up_handle()
             else:
                 return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -46,20 +47,26 @@ class Lock:
     """The right to use a buffer directory: ``flock`` on a file in it, released by the kernel when the process ends, however it ends."""
 
     def __init__(self, directory: Path, *, visitor: bool = False) -> None:
-        """Make the directory (mode 0700) and take the lock. Raises ConfigError when that is impossible or another agent has it.
+        """Mean the lock of ``directory``; `hold` takes it.
 
         A ``visitor`` is a command that will give it back: an agent waits some seconds for it, then raises StorageError, so that systemd
         tries again.
         """
-        try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise ConfigError(f"buffer.path: cannot use {directory}: {error.strerror}") from error
+        self._directory, self._visitor, self._fd = directory, visitor, -1
+
+    def hold(self) -> None:
+        """Make the directory (mode 0700) and take the lock, unless it is held already.
+
+        Raises ConfigError when another agent has it or the path cannot be a directory of ours, OSError when the disk is in the way.
+        """
+        if self._fd >= 0:
+            return
+        directory, visitor = self._directory, self._visitor
+        self._fd = _open_lock(directory)
         try:
             self._take(directory, 0.0 if visitor else _PATIENCE)
         except BaseException:
-            os.close(self._fd)
+            self.release()
             raise
         try:
             os.ftruncate(self._fd, 0)
@@ -88,8 +95,29 @@ class Lock:
                 return
 
     def release(self) -> None:
-        """Give the directory back."""
-        os.close(self._fd)
+        """Give the directory back, if it is held."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+_DISK = {errno.EROFS, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.ENODEV}
+"""What a disk says that is out of order, full, or mounted read-only; it may pass, and no change of the configuration mends it."""
+
+
+def _open_lock(directory: Path) -> int:
+    """Open the lock file; one that exists can be locked without being written. Raises ConfigError, OSError."""
+    there = directory.is_dir()
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            return os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in _DISK or (there and error.errno in {errno.EACCES, errno.EPERM, errno.ENOENT}):
+            raise  # a directory of ours that lost its permissions, or a disk in trouble
+        raise ConfigError(f"buffer.path: cannot use {directory}: {error.strerror}") from error
 
 
 class Identity(msgspec.Struct, frozen=True):

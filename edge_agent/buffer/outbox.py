@@ -8,7 +8,7 @@ answered VOLATILE, until a trial each second succeeds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import apsw
 import structlog
@@ -39,8 +39,20 @@ Answer = tuple[object, Custody | BaseException]
 class Outbox:
     """The buffer without threads: call ``work`` whenever ``due`` says so. Times are seconds of machine time."""
 
-    def __init__(self, config: BufferConfig, now: float, *, prefix: str, vfs: str | None = None, as_found: bool = False) -> None:
-        """Open the store in the directory, which the caller has locked. Raises ConfigError, StorageError."""
+    def __init__(
+        self,
+        config: BufferConfig,
+        now: float,
+        *,
+        prefix: str,
+        vfs: str | None = None,
+        as_found: bool = False,
+        enter: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Open the store in the directory, which ``enter`` locks. Raises ConfigError, StorageError.
+
+        A disk that does not let it be opened is a trouble like any later one; only with ``as_found`` it is an error.
+        """
         self._config, self._prefix = config, prefix
         self._interval = config.commit_interval / 1e9
         self._log = structlog.get_logger()
@@ -52,10 +64,11 @@ class Outbox:
         self._trouble = ""
         self._retry_at = self._look_at = now
         self.answers: list[Answer] = []
-        try:
-            self.committer = Committer(config, now, prefix=prefix, vfs=vfs, as_found=as_found)
-        except (apsw.Error, OSError) as error:
-            raise StorageError(f"cannot open the buffer in {config.path}: {type(error).__name__}: {error}") from error
+        self.committer = Committer(config, now, prefix=prefix, vfs=vfs, as_found=as_found, enter=enter)
+        if (problem := self.committer.problem) is not None:
+            if as_found:
+                raise StorageError(f"cannot open the buffer in {config.path}: {_told(problem)}") from problem
+            self._fail(problem, now)
 
     def close(self, now: float) -> None:
         """Commit what waits, as far as the disk lets, and close the file."""
@@ -185,7 +198,7 @@ class Outbox:
     def _recover(self, now: float) -> None:
         """Try the disk again: first the batch whose fate is unknown, then all of the ring, each in one transaction."""
         self._retry_at = now + _RETRY
-        while self._unconfirmed is not None or not self._ring.empty:
+        while self._unconfirmed is not None or not self._ring.empty or not self.committer.readable:
             if self._unconfirmed is None:
                 self._unconfirmed = self.committer.number([self._ring.take(self._prefix)])
             if (problem := self.committer.write(self._unconfirmed, now, again=True)) is not None:

@@ -55,6 +55,7 @@ class SqliteBuffer(Visitors):
         self._opened: asyncio.Future[Outbox] = self._loop.create_future()
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._arrived = asyncio.Event()
+        self._usable = asyncio.Event()
         self._asked: set[asyncio.Future[Any]] = set()
         self._dead: str | None = None
         self._output: str | None = None
@@ -64,8 +65,17 @@ class SqliteBuffer(Visitors):
 
     @property
     def epoch(self) -> str:
-        """The ULID of the store."""
+        """The ULID of the store; empty as long as the disk has not let it be opened."""
         return self._outbox.committer.epoch
+
+    @property
+    def readable(self) -> bool:
+        """Whether the store has been opened: until then appends stay in memory, and there are no states to go on from."""
+        return bool(self._outbox.committer.epoch)
+
+    async def opened(self) -> None:
+        """Return when the store has been opened."""
+        await self._usable.wait()
 
     @property
     def previous_epoch(self) -> str | None:
@@ -188,7 +198,9 @@ class SqliteBuffer(Visitors):
                     raise StorageError(f"there is no store in {self._config.path}")  # noqa: TRY301 - told like every other refusal
                 lock = Lock(self._config.path, visitor=self._as_found)
                 stack.callback(lock.release)
-                outbox = Outbox(self._config, self._clock(), prefix=self._prefix, vfs=self._vfs, as_found=self._as_found)
+                outbox = Outbox(
+                    self._config, self._clock(), prefix=self._prefix, vfs=self._vfs, as_found=self._as_found, enter=lock.hold
+                )
                 self._post([(self._opened, outbox)])
                 self._serve(outbox)
         except EdgeAgentError as error:
@@ -200,8 +212,11 @@ class SqliteBuffer(Visitors):
             self._end(StorageError("the buffer is closed"))
 
     def _serve(self, outbox: Outbox) -> None:
-        open_ = True
+        open_, told = True, False
         while open_:
+            if outbox.committer.readable and not told:
+                told = True
+                self._on_loop(self._usable.set)
             open_ = self._take(outbox)
             if open_:
                 outbox.work(self._clock())
@@ -232,14 +247,16 @@ class SqliteBuffer(Visitors):
         return True
 
     def _post(self, answers: Sequence[tuple[Any, object]], *, news: bool = False) -> None:
+        self._on_loop(self._resolve, answers, news)
+
+    def _on_loop(self, function: Callable[..., None], *arguments: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
-            self._loop.call_soon_threadsafe(self._resolve, answers, news)
+            self._loop.call_soon_threadsafe(function, *arguments)
 
     def _end(self, error: EdgeAgentError) -> None:
         """Refuse everything from now on, and everybody who still waits."""
         self._dead = str(error)
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
-            self._loop.call_soon_threadsafe(self._refuse, error)
+        self._on_loop(self._refuse, error)
 
     def _refuse(self, error: EdgeAgentError) -> None:
         """Runs on the loop."""
@@ -270,8 +287,8 @@ async def open_buffer(
 
     ``machine_clock`` gives seconds; ``prefix`` is the type prefix of the loss records that the buffer makes; ``vfs`` names an apsw VFS for
     fault injection. ``as_found`` is for people without an agent: a store that is missing or damaged is refused with StorageError, and not
-    replaced. Raises ConfigError when another agent has the directory or a newer program wrote it, StorageError when the
-    disk does not let it be opened.
+    replaced. Raises ConfigError when another agent has the directory or a newer program wrote it. A disk that does not let the store be
+    opened is no error: appends are VOLATILE and the health is bad until it does (``as_found``: StorageError).
     """
     buffer = SqliteBuffer(config, machine_clock, prefix, vfs, as_found)
     try:

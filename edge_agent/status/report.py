@@ -71,9 +71,9 @@ class BufferReport(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """The whole agent at ``time``; ``problems`` says in words why its health is ``degraded``."""
+    """The whole agent at ``time``; ``problems`` says in words why its health is not ``ok``; ``critical``: the store is out of order."""
 
-    health: Literal["ok", "degraded"]
+    health: Literal["ok", "degraded", "critical"]
     problems: list[str]
     agent: str
     version: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import socket
@@ -74,7 +75,8 @@ async def serving(app: ASGIApp, path: Path) -> AsyncIterator[None]:
         yield
     finally:
         if _inode(path) == inode:
-            path.unlink(missing_ok=True)  # noqa: ASYNC240 - a name in memory or in a directory that was just looked at
+            with contextlib.suppress(OSError):  # a file system that became read-only: the next start removes the leftover
+                path.unlink(missing_ok=True)  # noqa: ASYNC240 - a name in memory or in a directory that was just looked at
         await server.shutdown(sockets=[listener])
         await _hang_up(server)
 
@@ -91,7 +93,7 @@ async def _hang_up(server: uvicorn.Server) -> None:
 def _inode(path: Path) -> int | None:
     try:
         return path.stat().st_ino
-    except FileNotFoundError:
+    except OSError:
         return None
 
 
