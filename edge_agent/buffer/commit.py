@@ -13,6 +13,7 @@ from functools import partial
 import apsw
 import structlog
 
+from edge_agent.buffer import failpoint
 from edge_agent.buffer.config import BufferConfig
 from edge_agent.buffer.confirm import Confirmed
 from edge_agent.buffer.delivery import Delivery
@@ -161,11 +162,24 @@ class Committer:
         if self._store is None:
             return False
         if self._store.displaced():
+            self._rescue(self._store)
             self._give_up_handle()
             return True
         self.room.keep_reserve()
         self._limit(self._store)
         return False
+
+    def _rescue(self, store: Store) -> None:
+        """Bring a deleted store back from its open handle; where another file stands in its place that one is taken as it is."""
+        if store.path.exists():
+            return
+        try:
+            store.rescue()
+        except (apsw.Error, OSError) as error:
+            self._log.error("buffer.not_rescued", error=f"{type(error).__name__}: {error}")
+            self.damage = Damage("", self.epoch, "the file was deleted while it was open")
+        else:
+            self._log.warning("buffer.rescued", path=str(store.path))
 
     def _limit(self, store: Store) -> None:
         self._pages = self.room.limit(store.pages()[0])
@@ -207,6 +221,7 @@ class Committer:
         if batch.epoch != self._numbers.epoch:  # the store was lost in between: new numbers in the new one
             batch.renumber(self._numbers)
         age = self._age_at(now)
+        failpoint.reach("before_commit")
         with store.transaction():
             change = self.delivery.write(store, age, self._prefix)
             if self.confirmed is not None:
@@ -217,6 +232,7 @@ class Committer:
         self.commits += 1
         if self.confirmed is not None:
             self.confirmed.written()
+        failpoint.reach("after_commit")
         self.last_commit = now
         self._numbers = batch.after
         self.news = self.delivery.written() or bool(batch.rows) or bool(evicted.losses) or self.news

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,6 +95,17 @@ class Database:
             return self.path.stat().st_ino != self._inode
         except FileNotFoundError:
             return True
+
+    def rescue(self) -> None:
+        """Write everything to a new file at the path: ours was deleted, and lives on only as long as it is open. Raises apsw.Error, OSError."""
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = self.path.with_name(f"{self.path.name}.rescued")
+        for left in (draft, self.path.with_name(f"{self.path.name}-wal")):
+            left.unlink(missing_ok=True)
+        self.db.execute("VACUUM INTO ?", (str(draft),))
+        with draft.open("rb") as file:
+            os.fsync(file.fileno())
+        draft.rename(self.path)
 
     def counts(self) -> dict[str, int]:
         """Return how many records wait per kind (``E``, ``T``) and how many are kept after delivery (``delivered``)."""

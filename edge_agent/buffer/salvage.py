@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import apsw
 import msgspec
@@ -20,7 +21,7 @@ from edge_agent.buffer.numbering import Row, row
 from edge_agent.buffer.schema import PAGE
 from edge_agent.buffer.store import COLUMNS, Store, Stored
 from edge_agent.model.errors import StorageError
-from edge_agent.model.stream import Entry
+from edge_agent.model.stream import Checkpoint, Entry
 
 _RANGE = f"SELECT {COLUMNS} FROM record WHERE id BETWEEN ? AND ? ORDER BY id"  # noqa: S608 - a constant
 _CHUNK = 200
@@ -64,6 +65,8 @@ def salvage(path: Path, new: Store, wal_pages: int, prefix: str) -> Saved:
             }
             saved = _Copy(new, epoch, streams, prefix).run(old)
             saved.cut = old.log_doubtful or not old.streams_complete()
+            if not saved.cut:  # a state older than what was delivered would count things twice
+                _states(old, new)
             return saved
     finally:
         old.close(failed=True)
@@ -76,6 +79,15 @@ def _fill_up(path: Path) -> None:
         size = file.seek(0, os.SEEK_END)
         if size < pages * PAGE <= 2 * size + _GROWTH:
             file.truncate(pages * PAGE)
+
+
+def _states(old: Store, new: Store) -> None:
+    """Copy the states of the rules that can be read and are sound: counters go on where they were."""
+    with contextlib.suppress(apsw.Error, ValueError):  # what cannot be read begins anew: a baseline, never a wrong count
+        owners = cast("list[tuple[str, int]]", old.db.execute("SELECT name, last_seen FROM owner").fetchall())
+        for owner, last_seen in owners:
+            states, _, _ = old.states(owner)
+            new.put_states([Checkpoint(owner, states, last_seen)])
 
 
 class _Copy:

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from edge_agent.buffer.database import Database
 from edge_agent.buffer.numbering import Batch, Numbers, Row, StreamHead, Unfit, checkpoints, checksum, readable, row
-from edge_agent.model.stream import Entry, Kind, Record, RecordKey
+from edge_agent.model.stream import Checkpoint, Entry, Kind, Record, RecordKey
 
 COLUMNS = "id, stream, seq, kind, type, time, recorded, correlation, causation, samples, loss_from, crc, body"
 _INSERT = f"INSERT OR IGNORE INTO record ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608 - a constant
@@ -95,7 +95,11 @@ class Store(Database):
             self._set_unfit_aside(batch.epoch, seq, unfit)
         letters = [(number,) for group in batch.groups for number in group.letters]
         self.db.executemany("DELETE FROM dead_letter WHERE id = ?", letters)
-        for checkpoint in checkpoints(batch.groups):
+        self.put_states(checkpoints(batch.groups))
+
+    def put_states(self, found: Iterable[Checkpoint]) -> None:
+        """Write rule states and last-seen times; inside a transaction."""
+        for checkpoint in found:
             self.db.execute(
                 "INSERT INTO owner VALUES (?, ?) ON CONFLICT DO UPDATE SET last_seen = excluded.last_seen",
                 (checkpoint.owner, checkpoint.last_seen),

@@ -8,6 +8,7 @@ from pathlib import Path
 from edge_agent import logs
 from edge_agent.agent.clock import plant_clock
 from edge_agent.agent.supervise import serve
+from edge_agent.buffer import failpoint
 from edge_agent.config.load import load
 
 
@@ -15,6 +16,7 @@ def run(directory: Path, level: str, style: str) -> None:
     """Load, then serve until a signal. Raises ConfigError for a wrong configuration."""
     config = load(directory)
     logs.configure(level, None if style == "auto" else style)  # type: ignore[arg-type]  # typer checked the word
+    failpoint.install()
     clock = plant_clock()
     gc.collect()
     gc.freeze()  # what start-up made lives as long as the process: no collection need look at it again

@@ -224,8 +224,8 @@ async def test_a_damaged_state_is_not_used(tmp_path):
         assert await buffer.states("filler") == ({"state": b"run"}, 5)
 
 
-async def test_a_deleted_store_is_noticed_while_running(tmp_path):
-    """When somebody deletes the file a new store with a new epoch takes over; nothing is written to a file without a name."""
+async def test_a_deleted_store_is_brought_back_while_running(tmp_path):
+    """When somebody deletes the file it is written anew from the open handle: same epoch, same numbers, nothing lost."""
     ahead = [0.0]
     async with open_buffer(config(tmp_path), machine_clock=lambda: time.monotonic() + ahead[0]) as buffer:
         old = await fill(buffer)
@@ -235,7 +235,33 @@ async def test_a_deleted_store_is_noticed_while_running(tmp_path):
         await buffer.append([event(1)], Checkpoint("filler", {"n": b"1"}, 1))
         ahead[0] += 2
         await buffer.append([event(2)], None)
-        assert (buffer.previous_epoch, buffer.fresh) == (old, True)
+        assert (buffer.epoch, buffer.damage) == (old, None)
+        assert await buffer.heads() == {"filler": (1, 202, 50)}
     async with open_buffer(config(tmp_path)) as buffer:
-        assert buffer.previous_epoch == old
-        assert (await buffer.heads())["filler"][1] >= 1
+        assert (buffer.epoch, await buffer.heads()) == (old, {"filler": (1, 202, 50)})
+        assert await buffer.states("filler") == ({"n": b"1"}, 1)
+
+
+async def test_a_store_under_which_the_directory_was_deleted_is_brought_back(tmp_path):
+    """The whole directory may go, the lock with it."""
+    ahead = [0.0]
+    async with open_buffer(config(tmp_path / "store"), machine_clock=lambda: time.monotonic() + ahead[0]) as buffer:
+        old = await fill(buffer)
+        shutil.rmtree(tmp_path / "store")
+        ahead[0] += 2
+        assert await buffer.append([event(201)], None) is Custody.DURABLE
+        assert (buffer.epoch, await buffer.heads()) == (old, {"filler": (1, 201, 50)})
+
+
+async def test_a_store_that_was_replaced_is_not_overwritten(tmp_path):
+    """Where another file stands in the place of ours, somebody meant it: it is opened as it is."""
+    async with open_buffer(config(tmp_path / "other")) as buffer:
+        other = await fill(buffer, events=40)
+    ahead = [0.0]
+    async with open_buffer(config(tmp_path / "store"), machine_clock=lambda: time.monotonic() + ahead[0]) as buffer:
+        await fill(buffer)
+        (tmp_path / "store" / f"{DATABASE}-wal").unlink()
+        (tmp_path / "other" / DATABASE).rename(tmp_path / "store" / DATABASE)
+        ahead[0] += 2
+        await buffer.append([event(41)], None)
+        assert (buffer.epoch, (await buffer.heads())["filler"][1]) == (other, 41)
