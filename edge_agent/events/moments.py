@@ -245,7 +245,8 @@ def _order(item: Item) -> tuple[int, bool]:
 def _reading(batch: Batch, row: int, ref: str, standing: int) -> Reading:
     """Return one row as a reading; a stamp that was known before the connection is no time of change, so it is left out."""
     source, server = batch.source[row], batch.server[row]
-    at = Timestamps(source if source > standing else None, server if server > standing else None, batch.received)
+    own, theirs = source if source > standing else None, server if server > standing else None
+    at = Timestamps(own, theirs, batch.received, batch.asked or None)
     return Reading(ref, batch.values[row], _QUALITIES[batch.quality[row]], at, batch.details.get(row))
 
 

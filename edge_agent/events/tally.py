@@ -27,17 +27,18 @@ _NOT_WHOLE = 0.01  # raw units; scaling and unscaling in doubles stays far below
 
 
 class Sighting(msgspec.Struct, frozen=True):
-    """A usable sample: the register's content, by its own clock and by the agent's (UTC ns)."""
+    """A usable sample: the register's content, by its own clock and by the agent's (UTC ns); ``asked`` as in `Timestamps`."""
 
     raw: int
     ts: int
     agent: int
+    asked: int | None = None
 
 
 class Tally(msgspec.Struct, frozen=True):
     """Where a register stands.
 
-    ``last`` (None: never seen) was sampled at ``ts`` (its own clock) = ``agent`` (the agent's clock, UTC ns both), and stood, as
+    ``last`` (None: never seen) was sampled at ``ts`` (its own clock) = ``agent`` (the agent's clock, UTC ns both; not before ``asked``), and stood, as
     silence tells, until ``stood`` (the agent's clock). ``total`` is the sum of all that was counted. ``broken`` = something that may hide parts lies behind ``last``.
     ``held`` is a sample that nothing explains yet; the next one confirms it or shows that it was an outlier. ``sign`` with its words
     ``why`` is evidence of a reset not yet met by a sample; ``gauge`` is the evidence tag's value, ``reset_at`` (agent time) the last reset.
@@ -57,6 +58,7 @@ class Tally(msgspec.Struct, frozen=True):
     gauge: int | float | None = None
     gauge_at: int = 0
     reset_at: int | None = None
+    asked: int | None = None
 
 
 class Move(msgspec.Struct, frozen=True):
@@ -124,12 +126,12 @@ def sample(watch: Watch, tally: Tally, reading: Reading) -> tuple[Tally, tuple[M
     at = reading.at
     if raw is None or not watch.fits(raw):
         return _unusable(tally, raw, at)
-    seen = Sighting(raw, at.best, at.agent)
+    seen = Sighting(raw, at.best, at.agent, at.asked)
     if tally.last is None:
         return _counted(tally, seen, Advance(0)), (Move(None, raw, 0, tally.total, at.best, at.best, "baseline"),)
     if raw == tally.last and tally.good and not tally.broken and tally.sign is None and tally.held is None:
         known = 0 <= at.agent - tally.agent < watch.stale_after
-        return (tally if known else change(tally, ts=at.best, agent=at.agent, stood=None)), ()
+        return (tally if known else change(tally, ts=at.best, agent=at.agent, asked=at.asked, stood=None)), ()
     tally, doubts = _resolve(watch, tally, seen)
     step = _judge(watch, tally, seen)
     if step.held:
@@ -174,8 +176,12 @@ def _judge(watch: Watch, tally: Tally, seen: Sighting) -> Advance:
 
 
 def _elapsed(watch: Watch, before: Tally | Sighting, seen: Sighting) -> int:
-    """Return the ns between two samples: of two clocks the longer; when both ran backwards, ``stale_after``."""
-    elapsed = max(seen.ts - before.ts, seen.agent - before.agent)
+    """Return the ns between two samples: of two clocks the longer; when both ran backwards, ``stale_after``.
+
+    An answer that was long on its way was sampled soon after it was asked for: what came right behind it would seem too fast.
+    """
+    since = before.agent if before.asked is None else min(before.asked, before.agent)
+    elapsed = max(seen.ts - before.ts, seen.agent - since)
     return elapsed if elapsed >= 0 else watch.stale_after
 
 
@@ -207,6 +213,7 @@ def _counted(tally: Tally, seen: Sighting, step: Advance) -> Tally:
         last=seen.raw,
         ts=seen.ts,
         agent=seen.agent,
+        asked=seen.asked,
         total=tally.total + step.delta,
         good=True,
         broken=False,

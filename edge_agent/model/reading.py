@@ -27,11 +27,15 @@ class Quality(IntEnum):
 
 
 class Timestamps(msgspec.Struct, frozen=True, gc=False):
-    """The three times of one sample in UTC ns; ``None`` where the protocol or the device gave none it could be believed in."""
+    """The three times of one sample in UTC ns; ``None`` where the protocol or the device gave none it could be believed in.
+
+    ``asked``: when the agent asked for it, so it was not sampled before; None where nobody asked (a subscription).
+    """
 
     source: int | None
     server: int | None
     agent: int
+    asked: int | None = None
 
     @property
     def best(self) -> int:
@@ -180,7 +184,8 @@ class Batch(msgspec.Struct):
     """Everything a device delivered at one moment, in columns of equal length, in arrival order.
 
     ``tags`` are indexes into the device's tag list (configuration order); ``values`` are scaled; ``source`` and ``server`` are
-    UTC ns, 0 where there is none; ``received`` is the agent's plant time for all rows. ``details`` explains rows that are not good.
+    UTC ns, 0 where there is none; ``received`` is the agent's plant time for all rows, ``asked`` when it had asked for them (0: nobody
+    asked): they were sampled in between. ``details`` explains rows that are not good.
     Notices in ``before`` happened before the rows, those in ``after`` after them.
     """
 
@@ -195,6 +200,7 @@ class Batch(msgspec.Struct):
     snapshots: tuple[Snapshot, ...] = ()
     before: tuple[Notice, ...] = ()
     after: tuple[Notice, ...] = ()
+    asked: int = 0
 
     def __len__(self) -> int:
         """The number of rows."""
@@ -207,6 +213,6 @@ class Batch(msgspec.Struct):
             ref,
             self.values[row],
             Quality(self.quality[row]),
-            Timestamps(source or None, server or None, self.received),
+            Timestamps(source or None, server or None, self.received, self.asked or None),
             self.details.get(row),
         )

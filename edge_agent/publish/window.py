@@ -33,6 +33,7 @@ class Window:
         self._loop = clock
         self._sent: dict[int, _Sent] = {}
         self._taken = 0
+        self._turning = 0
         self._queue: deque[asyncio.Future[None]] = deque()
         self._idle: asyncio.Future[None] | None = None
         self._first_since = 0.0
@@ -52,7 +53,7 @@ class Window:
     async def take(self) -> None:
         """Wait for a free place, in the order of asking. Does not yield to the loop when one is free and nobody waits."""
         self.raise_failure()
-        if self._taken < self.size and not self._queue and not self._shut:
+        if self._taken < self.size and not self._queue and not self._turning and not self._shut:
             self._taken += 1
             return
         turn = self._loop.create_future()
@@ -61,18 +62,30 @@ class Window:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self._turned()
                 self.give_back()  # the place came together with the cancellation
             raise
+        self._turned()
         self.raise_failure()  # the place came, and the connection ended before this task ran
 
     def give_back(self) -> None:
         """Return a place that was taken and not used, or whose message is answered; the longest waiting gets it."""
-        while self._queue and not self._shut:
+        self._taken -= 1
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._queue and self._taken < self.size and not self._shut:
             turn = self._queue.popleft()
             if not turn.done():
+                self._taken += 1
+                self._turning += 1
                 turn.set_result(None)
-                return
-        self._taken -= 1
+
+    def _turned(self) -> None:
+        """Somebody who was given a place has come: until all of them have, nobody may pass them."""
+        self._turning -= 1
+        if not self._turning:
+            self._admit()
 
     def shut(self) -> None:
         """Let nobody in any more: who waits for a place waits for the end."""
@@ -113,9 +126,7 @@ class Window:
     def resize(self, size: int) -> None:
         """Allow ``size`` in flight from now on, and let in who waits for that."""
         self.size = size
-        while self._taken < size and self._queue and not self._shut:
-            self._taken += 1
-            self.give_back()
+        self._admit()
 
     def oldest(self, since: float = 0.0) -> float:
         """Return how many seconds the oldest message in flight has been waiting, 0.0 when there is none.

@@ -62,7 +62,7 @@ MUTANTS = (
         "edge_agent/buffer/store.py",
         "heads[name] = StreamHead(identity, head)",
         "heads[name] = StreamHead(identity, 0)",
-        ("corrupted", "undeclared_missing", "invented"),
+        ("corrupted", "undeclared_missing", "invented", "without an injected cause"),
     ),
     Mutant(
         "the name of an event is made without its epoch",

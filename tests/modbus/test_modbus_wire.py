@@ -93,17 +93,17 @@ async def test_a_cancellation_that_meets_the_answer_is_not_lost() -> None:
 
 
 async def test_the_time_of_an_answer_is_its_arrival() -> None:
-    """The time is taken when the last byte is there, however late the reader gets its turn."""
+    """The time is taken when the last byte is there, however late the reader gets its turn; the one before is that of the question."""
     plc = Plc()
     clock = ScaledClock()
     async with serving(plc):
         wire = TcpWire("127.0.0.1", plc.port, clock.now, lambda: None)
         await wire.open(1)
-        arrivals: list[int] = []
-        wire._now = lambda: arrivals.append(clock.now()) or arrivals[-1]
+        times: list[int] = []
+        wire._now = lambda: times.append(clock.now()) or times[-1]
         reply = await wire.read(1, BLOCK, 1)
         await wire.close()
-    assert [reply.at] == arrivals
+    assert [reply.asked, reply.at] == times
 
 
 def test_importing_the_driver_needs_no_asyncua() -> None:

@@ -17,6 +17,31 @@ async def _settle():
         await asyncio.sleep(0)
 
 
+@pytest.mark.parametrize("widen", [True, False], ids=["a wider window", "two acknowledgements at once"])
+async def test_nobody_passes_those_who_were_just_let_in(widen):
+    """Who asks after others were given their places, and before they have run, comes behind them, although there is a place."""
+    window = Window(2, asyncio.get_running_loop())
+    order = []
+
+    async def use(n):
+        await window.take()
+        order.append(n)
+        window.sent(n)
+
+    tasks = [asyncio.create_task(use(n)) for n in range(3)]
+    await _settle()
+    tasks.append(asyncio.create_task(use(3)))  # ready to run before the third hears of its place
+    if widen:
+        window.resize(10)
+    else:
+        window.acknowledge(0, 0)
+        window.acknowledge(1, 0)
+    await _settle()
+    assert order == [0, 1, 2, 3]
+    window.fail(DisconnectedError("over"))
+    await asyncio.gather(*tasks)
+
+
 async def test_places_are_given_in_the_order_of_asking():
     """First come, first served, also when a place comes back while others wait."""
     window = Window(1, asyncio.get_running_loop())

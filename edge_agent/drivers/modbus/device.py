@@ -84,7 +84,7 @@ class Device:
             reply = await ask(watch.block)
         except RefusedError as refusal:
             return self._refused(watch, refusal, now)
-        batch = Batch(self.name, reply.at)
+        batch = Batch(self.name, reply.at, asked=reply.asked)
         watch.answered(reply.raw, batch)
         if watch.refused is not None:
             watch.refused = None
@@ -113,7 +113,7 @@ class Device:
                 group.refused = detail
                 batch.before = self._statuses(block, refusal.at, detail)
             return batch
-        batch = Batch(self.name, reply.at)
+        batch = Batch(self.name, reply.at, asked=reply.asked)
         if group.refused is not None:
             group.refused = None
             batch.before = self._statuses(block, reply.at, None)

@@ -86,6 +86,7 @@ class TcpWire:
         if self.lost is not None:
             raise DisconnectedError(self.lost)
         self._client.ctx.comm_params.timeout_connect = timeout  # pymodbus's name for the time that an answer may take
+        asked = self._now()
         try:
             reply = await _cancellable(self._call(unit, block))
         except ModbusIOException as error:
@@ -98,7 +99,7 @@ class TcpWire:
             raise RefusedError(reply.exception_code, self._arrived)
         if not isinstance(reply, _RawReply) or reply.function_code != FUNCTION[block.area]:
             raise InvalidReplyError(f"a {type(reply).__name__} instead of an answer to function {FUNCTION[block.area]}")
-        return Reply(reply.raw, self._arrived)
+        return Reply(reply.raw, self._arrived, asked)
 
     async def _call(self, unit: int, block: Block) -> ModbusPDU:
         match block.area:

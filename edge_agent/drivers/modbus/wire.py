@@ -29,10 +29,11 @@ _WORDS = {
 
 
 class Reply(NamedTuple):
-    """The data bytes of a valid answer and the plant time (UTC ns) when its last byte arrived."""
+    """The data bytes of a valid answer, the plant time (UTC ns) when its last byte arrived, and when it was asked for (0: unknown)."""
 
     raw: bytes
     at: int
+    asked: int = 0
 
 
 class SilentError(Exception):
