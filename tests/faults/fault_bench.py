@@ -9,11 +9,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fault_links import linked, tls_front
+from fault_links import Front, linked, tls_front
 from tally import Tally
 
 from simulators.check import Verdict, judge
@@ -117,6 +117,7 @@ class Bench:
         self.tally = Tally("run", link.up.seed)
         self.kills = 0
         self.device: Link | None = None
+        self.front: Front | None = None
         self._read = 0
         self._entries: list[dict[str, Any]] = []
         self._events: list[Arrival] = []
@@ -238,11 +239,14 @@ async def bench(
     far: bool = False,
     tls: bool = False,
     buffer: dict[str, Any] | None = None,
+    host: str = "127.0.0.1",
+    environment: Mapping[str, str] | None = None,
     **mqtt: Any,
 ) -> AsyncIterator[Bench]:
     """Start everything, the agent last, and wait until its first counts have arrived. ``mqtt`` and ``buffer`` = settings of the agent.
 
-    ``root`` = the sources that the agent runs; ``far``: a link that can be spoiled stands before the device too; ``tls``: the link to the broker carries TLS.
+    ``root`` = the sources that the agent runs; ``far``: a link that can be spoiled stands before the device too; ``tls``: the link to the broker carries TLS;
+    ``host`` = how the agent calls the broker, ``environment`` = the agent's beside ours.
     """
     async with contextlib.AsyncExitStack() as stack:
         ledger = stack.enter_context(Ledger(folder / "generator.jsonl"))
@@ -257,23 +261,24 @@ async def bench(
         stack.push_async_callback(broker.kill)
         await broker.start()
         await until(lambda: b"ready" in broker.log.read_bytes(), 10)
+        front = None
         if tls:
             front = await stack.enter_async_context(tls_front(folder, port))
             mqtt |= {"tls": {"ca": str(folder / "ca.pem")}}
-            port = front
+            port = front.port
         link = await stack.enter_async_context(linked(port, seed))
         device = await stack.enter_async_context(linked(generator.port, seed + 2)) if far else None
         file = folder / "agent.yaml"
-        mqtt = {"broker": f"{'mqtts' if tls else 'mqtt'}://127.0.0.1:{link.port}", **mqtt}
+        mqtt = {"broker": f"{'mqtts' if tls else 'mqtt'}://{host}:{link.port}", **mqtt}
         file.write_text(
             json.dumps(config(folder, device.port if device else generator.port, link.port, names, buffer or {}, **mqtt))
         )
         log = ("--log-format", "json", "--log-level", "debug")
-        agent = Process("edge_agent", folder / "agent.log", "run", "-c", str(file), *log, root=root)
+        agent = Process("edge_agent", folder / "agent.log", "run", "-c", str(file), *log, root=root, **(environment or {}))
         stack.push_async_callback(agent.kill)
         await agent.start()
         made = Bench(folder, generator, link, broker, agent)
-        made.device = device
+        made.device, made.front = device, front
         made.tally.stage = os.environ.get("PYTEST_CURRENT_TEST", "run").partition(" ")[0]
         await made.fresh(15, count=1, healed=False)
         yield made

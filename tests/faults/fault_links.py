@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import trustme
 
@@ -24,17 +25,45 @@ async def linked(port: int, seed: int) -> AsyncIterator[Link]:
         await link.close()
 
 
+class Front:
+    """Takes TLS off; `speak` changes the certificate that it shows."""
+
+    def __init__(self, folder: Path, serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> None:
+        self.ca_file = folder / "ca.pem"
+        self.authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
+        self.authority.cert_pem.write_to_path(self.ca_file)
+        self.port = 0
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._serve = serve
+        self._server: asyncio.Server | None = None
+
+    def context(self, authority: trustme.CA | None = None, name: str = "127.0.0.1", **options: Any) -> ssl.SSLContext:
+        """Return what a server needs to show a certificate for ``name``, of our CA unless another is given."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        (authority or self.authority).issue_cert(name, key_type=trustme.KeyType.ECDSA, **options).configure_cert(context)
+        return context
+
+    async def speak(self, context: ssl.SSLContext) -> None:
+        """End all connections, and show the certificate of ``context`` to the next ones."""
+        await self.stop()
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=context)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """End everything."""
+        if self._server is not None:
+            self._server.close()
+        for task in tuple(self.tasks):
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
 @contextlib.asynccontextmanager
-async def tls_front(folder: Path, target: int) -> AsyncIterator[int]:
-    """Take TLS off before ``target`` and return the port; the CA to believe is in ca.pem. So a flipped bit is noticed, as in a plant that uses TLS."""
-    authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
-    authority.cert_pem.write_to_path(folder / "ca.pem")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1", key_type=trustme.KeyType.ECDSA).configure_cert(context)
-    tasks: set[asyncio.Task[None]] = set()
+async def tls_front(folder: Path, target: int) -> AsyncIterator[Front]:
+    """Take TLS off before ``target``; the CA to believe is in ca.pem. So a flipped bit is noticed, as in a plant that uses TLS."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.add(task := asyncio.current_task())
+        front.tasks.add(task := asyncio.current_task())
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", target)
             ways = [asyncio.create_task(carry(reader, far_writer)), asyncio.create_task(carry(far_reader, writer))]
@@ -48,17 +77,15 @@ async def tls_front(folder: Path, target: int) -> AsyncIterator[int]:
         except OSError:
             pass  # nobody behind us, or the other side has gone: the end of the connection says so
         finally:
-            tasks.discard(task)
+            front.tasks.discard(task)
             writer.transport.abort()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    front = Front(folder, serve)
     try:
-        yield server.sockets[0].getsockname()[1]
+        await front.speak(front.context())
+        yield front
     finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await front.stop()
 
 
 async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
