@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -28,6 +29,9 @@ _LONG_AWAY = 86_400 * NS
 
 _RETRY = 0.5
 
+_WAITING = "_telemetry"
+"""The stored state that says since when samples wait for their flush (UTC ns, empty: none do): a kill takes those along."""
+
 _LOOK_AGAIN = 2.0
 """Machine seconds after which the clock is asked again, however far away the next tick is: it may have been set back."""
 
@@ -48,6 +52,7 @@ class Unit:
         self._released = 0
         self._wake = asyncio.Event()
         self._stored = 0.0
+        self._waiting = b""
         self._stopping = False
         self.quarantined: str | None = None
         self.effect: Callable[[Acknowledge], Awaitable[None]] | None = None
@@ -67,6 +72,9 @@ class Unit:
         """Load the stored state; after an absence of the agent, up to plant time ``since`` (None: now), its first input is that absence."""
         since = self._clock.now() if since is None else since
         states, last_seen = await self._buffer.states(self.name)
+        self._waiting = states.pop(_WAITING, b"")
+        if last_seen is not None and self._waiting and int(self._waiting) < last_seen:
+            await self._samples_lost(int(self._waiting), last_seen)
         self._state, dropped = self._fold.start(states)
         for rule in dropped:
             self._log.warning(
@@ -163,8 +171,12 @@ class Unit:
         beat = time.monotonic() - self._stored > _HEARTBEAT
         custody = Custody.DURABLE
         if entries or turn.changed or beat:
-            custody = await self._append(entries, Checkpoint(self.name, dict(turn.changed), now))
-            self._stored = time.monotonic()
+            columns, states = turn.state.telemetry, dict(turn.changed)
+            waiting = str(columns.since).encode() if columns.rows else b""
+            if waiting != self._waiting:
+                states[_WAITING] = waiting
+            custody = await self._append(entries, Checkpoint(self.name, states, now))
+            self._stored, self._waiting = time.monotonic(), waiting
         self._state = turn.state
         if turn.events:
             self.changed.set()
@@ -184,6 +196,19 @@ class Unit:
     def encode(self, event: ProductionEvent, recorded: int) -> Entry:
         """Return an event of this unit as an entry of its stream."""
         return encode(event, stream=self.name, prefix=self._prefix, recorded=recorded, cfg=self._cfg)
+
+    async def _samples_lost(self, since: int, until: int) -> None:
+        """Declare the telemetry that waited for its flush when the agent was killed; what was later is declared with the agent's absence."""
+        data: dict[str, Any] = {
+            "reason": "agent_down",
+            "interval": [iso(since), iso(until)],
+            "tags": list(self._fold.sampled),
+            "lost": "unknown",
+        }
+        data |= {"recovered": {}, "seq_from": None, "seq_to": None}
+        gap = ProductionEvent(type="collection.gap", time=until, data=data, interval=(since, until))
+        await self._append([self.encode(gap, self._clock.now())], Checkpoint(self.name, {_WAITING: b""}, until))
+        self._waiting = b""
 
     async def _quarantine(self, error: RuleError) -> None:
         """Stop folding this unit because a rule of it is broken: say so in its stream and its log; the other units go on."""

@@ -156,6 +156,11 @@ class Fold:
         changed = self._changed(state, after)
         return Turn(after, tuple(work.events), tuple(work.effects), changed, entries, window.settled)
 
+    @property
+    def sampled(self) -> tuple[str, ...]:
+        """Return the ``device.tag`` of the unit's telemetry."""
+        return self._telemetry.tags
+
     def next_boundary(self, now: int) -> int | None:
         """Return the next instant after ``now`` (UTC ns) that wants a tick and a poll: a shift boundary or the energy grid."""
         instants = [(now // grid + 1) * grid for grid in self._grids]

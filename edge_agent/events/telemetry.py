@@ -87,6 +87,11 @@ class Telemetry:
             if max(column, default=-1) >= 0:
                 self._routes[device] = _Route(column, tuple(number >= 0 for number in column))
 
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Return the ``device.tag`` of everything that is sampled."""
+        return tuple(tag.ref for tag in self._spec.tags)
+
     def take(self, columns: Columns, inputs: Sequence[Batch | Tick]) -> Columns:
         """Return ``columns`` with the rows of ``inputs`` that are telemetry."""
         for thing in inputs:
