@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -67,6 +67,10 @@ class Unit:
     def mark(self) -> Callable[[], dict[str, bytes]]:
         """Return a way to get the stored form of every rule's state as the last commit left it, also later."""
         return partial(self._fold.stored, self._state)
+
+    def refused(self, states: Mapping[str, bytes]) -> tuple[str, ...]:
+        """Return the names of the stored ``states`` that this configuration could not go on from."""
+        return self._fold.start(states)[1]
 
     async def open(self, since: int | None = None) -> None:
         """Load the stored state; after an absence of the agent, up to plant time ``since`` (None: now), its first input is that absence."""

@@ -71,6 +71,17 @@ def status(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> None:
 
 
 @app.command()
+def adopt(
+    config: Config = DEFAULT_CONFIG,
+    yes: Annotated[bool, typer.Option("--yes", help="Agree without being asked.")] = False,
+) -> None:
+    """Let this blank gateway go on where a lost one ended: totals, order, state and downtimes from the broker's retained checkpoints."""
+    from edge_agent.cli.adopt import run as verb
+
+    verb(config, yes=yes)
+
+
+@app.command()
 def schema(
     what: Annotated[Literal["agent", "device", "unit"], typer.Argument(help="Which file's schema.")] = "agent",
 ) -> None:
