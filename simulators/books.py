@@ -33,6 +33,7 @@ class Books:
     epoch: datetime
     counts: dict[tuple[str | None, str | None, str | None, str], int] = field(default_factory=lambda: defaultdict(int))
     totals: dict[str, tuple[int, int]] = field(default_factory=dict)
+    by_total: set[str] = field(default_factory=set)
     unassigned: int = 0
     declared: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     """By counter: what declared losses have counted, and nobody has told in detail."""
@@ -74,16 +75,19 @@ class Books:
             self.unknown_types[name] += 1
 
     def _production_count(self, _: float, data: dict[str, Any], event: Event) -> None:
-        ctx, counter = data["ctx"], data["counter"]
-        self.counts[ctx.get("order"), ctx.get("mode"), ctx.get("shift"), data["disposition"]] += data["delta"]
+        ctx, counter, delta = data["ctx"], data["counter"], data["delta"]
+        if counter in self.by_total and data.get("retry_of") is None:
+            self.by_total.discard(counter)
+            delta = data["total"] - self.totals[counter][1]
+        self.counts[ctx.get("order"), ctx.get("mode"), ctx.get("shift"), data["disposition"]] += delta
         if data.get("spans"):
-            self.unassigned += data["delta"]
+            self.unassigned += delta
         if data.get("retry_of") is not None:  # a gap has moved the total on; what was in it is known now
-            self.declared[counter] -= data["delta"]
+            self.declared[counter] -= delta
             return
-        first, last = self.totals.get(counter, (data["total"] - data["delta"], data["total"] - data["delta"]))
-        if last + data["delta"] != data["total"]:
-            self.disagreeing.append(f"{event['id']}: {counter} {last} + {data['delta']} is not {data['total']}")
+        first, last = self.totals.get(counter, (data["total"] - delta, data["total"] - delta))
+        if last + delta != data["total"]:
+            self.disagreeing.append(f"{event['id']}: {counter} {last} + {delta} is not {data['total']}")
         self.totals[counter] = (first, data["total"])
 
     def _counter_discontinuity(self, time: float, data: dict[str, Any], _: Event) -> None:
@@ -145,6 +149,8 @@ class Books:
             if last == before:
                 self.declared[counter] += total - before
                 self.totals[counter] = (first, total)
+        if data["reason"] == "store_rolled_back":  # its counts may repeat some that are booked: the totals tell
+            self.by_total |= self.totals.keys()
 
     def _state_snapshot(self, time: float, data: dict[str, Any], _: Event) -> None:
         self.snapshot = {"time": time, **data}

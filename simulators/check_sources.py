@@ -1,7 +1,8 @@
 """The ledger equation of one counter at its source: every part that the device showed is in exactly one count. Pure.
 
 The values of a generator are the identities of its changes. A `production.count` with register value r and delta d carries the changes
-r-d+1 to r; the counts of a counter have to tile what the device showed, from the first value that was read to the last.
+r-d+1 to r; the counts of a counter have to tile what the device showed, from the first value that was read to the last. Behind a gap ``store_rolled_back`` the first
+count of each counter is booked by its total, as the contract asks of a consumer.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def judge_counter(counter: str, values: Sequence[int], came: Iterable[Arrival], 
     """Judge one counter: what it showed, the events that arrived, the records in the store."""
     verdict = SourceVerdict(counter, produced=values[-1] - values[0])
     taken = {(each.stream, each.epoch, each.seq): each for each in came if each.taken}
-    delivered = [count for each in taken.values() if (count := _count(each.type, each.data, counter))]
+    delivered = _booked(taken.values(), counter)
     arrived = set(taken)
     rest = [each for each in held if each.waiting and (each.stream, each.epoch, each.seq) not in arrived]
     kept = [count for each in rest if (count := _count(each.type, each.data, counter))]
@@ -75,6 +76,23 @@ def _count(type_: str, data: dict[str, Any], counter: str) -> Count | None:
         return None
     after = int(data["raw"])
     return after - int(data["delta"]), after
+
+
+def _booked(taken: Iterable[Arrival], counter: str) -> list[Count]:
+    """Return what a consumer books of the counts that arrived, in their order."""
+    booked: list[Count] = []
+    known, by_total = None, False
+    for each in taken:
+        by_total = by_total or (each.type.endswith("collection.gap.v1") and each.data["reason"] == "store_rolled_back")
+        if (count := _count(each.type, each.data, counter)) is None:
+            continue
+        total = int(each.data["total"])
+        if by_total and known is not None:
+            count = (count[1] - (total - known), count[1])
+        if count[1] > count[0]:
+            booked.append(count)
+        known, by_total = total, False
+    return booked
 
 
 def _offset(delivered: Sequence[Count], taken: Iterable[Arrival], counter: str) -> int:

@@ -61,6 +61,7 @@ class Announcer:
         self.meta: Callable[[Unit], bytes] = lambda _: b"{}"
         self._runs: tuple[str, ...] = ()
         self._bases = Bases(clock)
+        self._began = time.monotonic()
 
     def go_on(self, runs: tuple[str, ...], resumes: Mapping[str, Resume]) -> None:
         """From now on checkpoints name ``runs``; ``resumes`` are what units stood on in the last ones, until there is newer."""
@@ -146,6 +147,8 @@ class Announcer:
         while True:
             await self._change(min(1.0, _REFRESH))
             await self._rebase()
+            if self._bases.first():  # a gateway that dies young shall be adopted too
+                await self.checkpoints(sink)
             if any(unit.changed.is_set() for unit in self._units.values()):
                 await self._states(sink, changed_only=True)
             await self._look_at_store()
@@ -191,10 +194,12 @@ class Announcer:
 
     async def _rebase(self) -> None:
         """Move the bases of the checkpoints up to what was delivered by now."""
-        for unit in self._units.values():
+        young = time.monotonic() - self._began < _REFRESH
+        units = [unit for unit in self._units.values() if unit.picture.counters or not young]  # without baselines nothing can go on
+        for unit in units:
             self._bases.propose(unit.name, unit.mark())
-        if (heads := await self._heads()) is not None:
-            for unit in self._units.values():
+        if units and (heads := await self._heads()) is not None:
+            for unit in units:
                 _, last, published = heads.get(unit.name, (1, 0, 0))
                 self._bases.delivered(unit.name, self._buffer.epoch, last, published)
 

@@ -35,6 +35,7 @@ class Bases:
         self._bases: dict[str, tuple[int, _Candidate]] = {}
         self._resumes: dict[str, Resume] = {}
         self._told: set[str] = set()
+        self._seen: set[str] = set()
 
     def go_on(self, resumes: Mapping[str, Resume]) -> None:
         """Take over what the last checkpoints carried, where nothing newer is known."""
@@ -52,6 +53,12 @@ class Bases:
             candidate.epoch, candidate.last = epoch, last
         if published >= candidate.last:
             self._bases[unit] = candidate.last, self._candidates.pop(unit)
+
+    def first(self) -> bool:
+        """Tell whether a unit has a base since this was asked last that had none before."""
+        new = self._bases.keys() - self._seen
+        self._seen |= new
+        return bool(new)
 
     def packed(self, unit: str) -> Resume | None:
         """Return the base of a unit as it stands in its checkpoint, None before there is one or when it is too large."""

@@ -242,13 +242,14 @@ class Committer:
     def succeed(self, plan: Succession, now: float) -> None:
         """Begin a new epoch, in one transaction with its first events and states. Raises StorageError, apsw.Error, OSError."""
         store, old, new = self.store, self.epoch, new_epoch()
-        group = Group(plan.events, plan.checkpoints)
-        group.prepare()
         try:
             with store.transaction():
                 self.delivery.write(store, self._age_at(now), self._prefix)
                 lineage = succeed(store, self.lineage, plan, old, new, self._machine)
-                batch = number(store.numbers(new), [group])
+                numbers = store.numbers(new)
+                group = Group(() if numbers.streams else plan.events, plan.checkpoints)
+                group.prepare()
+                batch = number(numbers, [group])
                 store.insert(batch)
         except BaseException:
             self._give_up_handle()  # what it remembers of streams is not what is on the disk

@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from edge_agent.buffer.loss import moved
-from edge_agent.buffer.numbering import checksum
+from edge_agent.buffer.numbering import checksum, row
 from edge_agent.buffer.store import COLUMNS, Store, Stored
 from edge_agent.model.stream import Checkpoint, Entry
 
@@ -29,6 +30,7 @@ REMEMBERED = 32
 _SYSTEM = Path("/etc/machine-id")
 _RUNS, _MACHINE = "runs", "machine"
 _FROM = f"SELECT {COLUMNS} FROM record WHERE stream = ? AND seq > ? ORDER BY seq LIMIT ?"  # noqa: S608 - a constant
+_NAMES = "SELECT id FROM record WHERE stream = ? AND seq > ?"
 _MOVE = "UPDATE record SET stream = ?, seq = ?, loss_from = ?, crc = ?, body = ? WHERE id = ?"
 _CHUNK = 500
 
@@ -100,9 +102,12 @@ def begin(store: Store, epoch: str, machine: str | None) -> Lineage:
 
 
 def succeed(store: Store, lineage: Lineage, plan: Succession, epoch: str, new: str, machine: str | None) -> Lineage:
-    """Begin epoch ``new`` in the store of ``epoch``; inside a transaction. Return the lineage from now on."""
+    """Begin epoch ``new`` in the store of ``epoch``; inside a transaction. Return the lineage from now on.
+
+    The events of ``plan`` are written here only where others follow them, else (no stream of ``new`` afterwards) by whoever asked.
+    """
     if plan.fork is not None:
-        _renumber(store, epoch, new, plan.fork)
+        _renumber(store, epoch, new, plan)
     runs = (*lineage.runs[:-1], *plan.foreign, Run(lineage.runs[-1].token, new, {}))[-REMEMBERED:]
     store.put("previous_epoch", plan.previous)
     store.put("epoch", new)
@@ -126,18 +131,50 @@ def _write(store: Store, runs: tuple[Run, ...]) -> None:
 # -- new numbers ---------------------------------------------------------------------------------------------------
 
 
-def _renumber(store: Store, old: str, new: str, fork: dict[str, int]) -> None:
-    """Give everything above the fork a number in the new epoch, from 1, in the same order; all of it waits for delivery."""
-    for name, (identity, head) in store.numbers(old).streams.items():
+def _renumber(store: Store, old: str, new: str, plan: Succession) -> None:
+    """Give everything above the fork a number in the new epoch, in the same order, behind the events of the plan; all of it waits for delivery."""
+    fork = plan.fork or {}
+    streams = store.numbers(old).streams
+    shifts = {
+        name: _close(store, identity, old, fork.get(name, 0))
+        for name, (identity, head) in streams.items()
+        if head > fork.get(name, 0)
+    }
+    moving = {name: shift for name, shift in shifts.items() if streams[name].head > shift}
+    for name in shifts:
         last = fork.get(name, 0)
-        if head <= last:
-            continue
-        shift = _close(store, identity, old, last)
-        if head > shift:
-            target = store.add_stream(new, name, head - shift, 0)
-            while rows := _above(store, identity, shift):
-                _move(store, rows, target, new, shift)
-        store.db.execute("UPDATE stream SET head = ?, settled = min(settled, ?) WHERE id = ?", (last, last, identity))
+        store.db.execute("UPDATE stream SET head = ?, settled = min(settled, ?) WHERE id = ?", (last, last, streams[name].id))
+    if not moving:
+        return
+    ahead = Counter(entry.stream for entry in plan.events)
+    targets = {name: store.add_stream(new, name, ahead[name], 0) for name in {**ahead, **moving}}
+    first = _make_way(store, [(streams[name].id, shift) for name, shift in moving.items()], len(plan.events))
+    seqs: Counter[str] = Counter()
+    rows = []
+    for place, entry in enumerate(plan.events):
+        seqs[entry.stream] += 1
+        rows.append(row(first + place, targets[entry.stream], seqs[entry.stream], new, entry, None))
+    store.insert_rows(rows)
+    for name, above in moving.items():
+        shift = above - ahead[name]
+        while found := _above(store, streams[name].id, above):
+            _move(store, found, targets[name], new, shift)
+        store.db.execute("UPDATE stream SET head = ? WHERE id = ?", (streams[name].head - shift, targets[name]))
+
+
+def _make_way(store: Store, moving: list[tuple[int, int]], count: int) -> int:
+    """Call the rows that move ``count`` higher, so that others go out before them; return the first name that is free then.
+
+    All that was appended since the fork moves, and nothing else, so no other row has a name among theirs.
+    """
+    names: list[int] = sorted(
+        (identity for stream, seq in moving for (identity,) in store.db.execute(_NAMES, (stream, seq))), reverse=True
+    )
+    shifted = [(identity + count, identity) for identity in names]
+    for table in ("record", "waiting", "delivered"):
+        for pair in shifted:  # from the highest: each name is free when it is given
+            store.db.execute(f"UPDATE {table} SET id = ? WHERE id = ?", pair)  # noqa: S608 - constants
+    return names[-1]
 
 
 def _above(store: Store, stream: int, seq: int, limit: int = _CHUNK) -> list[Stored]:

@@ -58,6 +58,7 @@ class Plant:
         self.driver = FakeDriver()
         self.sink = FakeSink(window=20, by_itself=True)
         self.happened: list[str] = []
+        self.keep: dict[str, bytes] = {}
         self.register = 100
         self.stop = asyncio.Event()
         monkeypatch.setattr("edge_agent.drivers.catalog.connect", lambda *_: self._driver())
@@ -126,6 +127,7 @@ class _Noting(FakeSink):
     def __init__(self, plant: Plant) -> None:
         super().__init__(window=20, by_itself=True)
         self._plant = plant
+        self.kept = plant.keep
 
     async def publish(self, record: Record) -> None:
         await super().publish(record)
