@@ -19,7 +19,8 @@ from edge_agent.buffer.config import BufferConfig
 from edge_agent.buffer.lineage import Succession
 from edge_agent.buffer.numbering import Batch, Group
 from edge_agent.buffer.opening import DAMAGED
-from edge_agent.buffer.ring import Ring
+from edge_agent.buffer.ring import MOST, Ring
+from edge_agent.buffer.schema import PAGE
 from edge_agent.buffer.unfit import mended
 from edge_agent.model.errors import EdgeAgentError, StorageError
 from edge_agent.model.stream import Custody, Kind, Record, RecordKey
@@ -59,12 +60,13 @@ class Outbox:
         self._groups: list[Group] = []
         self._events = 0
         self._since: float | None = None
-        self._ring = Ring()
         self._unconfirmed: Batch | None = None
         self._trouble = ""
         self._retry_at = self._look_at = now
         self.answers: list[Answer] = []
         self.committer = Committer(config, now, prefix=prefix, vfs=vfs, as_found=as_found, enter=enter)
+        # What waits in memory is written in one transaction, together with the states it led to: it has to fit.
+        self._ring = Ring(size=min(MOST, self.committer.room.quota * PAGE // 4))
         if (problem := self.committer.problem) is not None:
             if as_found:
                 raise StorageError(f"cannot open the buffer in {config.path}: {_told(problem)}") from problem

@@ -9,12 +9,16 @@ from edge_agent.buffer.loss import Loss
 from edge_agent.buffer.numbering import Group
 from edge_agent.model.stream import Checkpoint, Entry, Kind
 
+MOST = 16 << 20
+"""Bytes that wait at most."""
+_ROW = 256
+
 
 class Ring:
     """At most ``events`` entries and ``size`` bytes, and the newest state of every owner. Telemetry falls out first, the oldest first."""
 
-    def __init__(self, events: int = 10_000, size: int = 16 << 20) -> None:
-        """Start empty. ``size`` in bytes of bodies."""
+    def __init__(self, events: int = 10_000, size: int = MOST) -> None:
+        """Start empty. ``size`` in bytes of bodies and what a row takes beside them."""
         self._limit, self._size = events, size
         self._kinds: dict[Kind, deque[Entry]] = {"T": deque(), "E": deque()}
         self._bytes = 0
@@ -41,7 +45,7 @@ class Ring:
             self._remember(checkpoint)
         for entry in group.events:
             self._kinds[entry.kind].append(entry)
-            self._bytes += len(entry.body)
+            self._bytes += len(entry.body) + _ROW
         while len(self) > self._limit or (self._bytes > self._size and len(self) > 1):
             oldest = self._kinds["T"] or self._kinds["E"]
             self._lose(oldest.popleft())
@@ -52,7 +56,7 @@ class Ring:
         self._states[new.owner] = Checkpoint(new.owner, states, new.last_seen)
 
     def _lose(self, entry: Entry) -> None:
-        self._bytes -= len(entry.body)
+        self._bytes -= len(entry.body) + _ROW
         name = (entry.stream, entry.kind)
         if name not in self._lost:
             self._lost[name] = Loss(*name, "buffer_overflow", entry.time, entry.time, entry.recorded)

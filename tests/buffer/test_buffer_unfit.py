@@ -89,3 +89,24 @@ def test_a_batch_that_is_written_again_makes_one_letter(tmp_path: Path, monkeypa
     assert len(outbox.dead_letters(0, 10)) == 1
     assert [record.key.seq for record in outbox.peek(None, 10, "E")] == [1]
     outbox.close(2.0)
+
+
+def test_what_waited_in_memory_fits_a_small_store_when_the_disk_is_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More was appended while the disk was away than the whole store may hold: the rest is declared, and the store is healthy again."""
+    outbox = Outbox(BufferConfig(path=tmp_path, min_free=0, max_bytes=1 << 20), 0.0, prefix="edgeagent")
+    with monkeypatch.context() as away:
+        away.setattr(Store, "insert", _no_disk)
+        for number in range(60):
+            outbox.add(Group([entry(body=b'{"a":"' + b"x" * 400 + b'"}') for _ in range(100)], ()), 1.0 + number)
+            outbox.work(1.0 + number)
+        assert not outbox.stats().healthy
+    outbox.work(100.0)
+    assert outbox.stats().healthy
+    records = outbox.peek(None, 10_000, "E")
+    lost = sum(json.loads(record.entry.body).get("lost", {}).get("max", 0) for record in records)
+    assert lost + sum("collection.gap" not in record.entry.type for record in records) == 6_000
+    outbox.close(200.0)
+
+
+def _no_disk(*_: object) -> None:
+    raise apsw.IOError("EIO")
