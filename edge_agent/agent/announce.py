@@ -147,7 +147,7 @@ class Announcer:
         while True:
             await self._change(min(1.0, _REFRESH))
             await self._rebase()
-            if self._bases.first():  # a gateway that dies young shall be adopted too
+            if self._bases.news():
                 await self.checkpoints(sink)
             if any(unit.changed.is_set() for unit in self._units.values()):
                 await self._states(sink, changed_only=True)
@@ -197,7 +197,9 @@ class Announcer:
         young = time.monotonic() - self._began < _REFRESH
         units = [unit for unit in self._units.values() if unit.picture.counters or not young]  # without baselines nothing can go on
         for unit in units:
-            self._bases.propose(unit.name, unit.mark())
+            picture = unit.picture
+            about = (picture.context, picture.downtime, picture.state and picture.state.code, frozenset(picture.counters))
+            self._bases.propose(unit.name, unit.mark(), about)
         if units and (heads := await self._heads()) is not None:
             for unit in units:
                 _, last, published = heads.get(unit.name, (1, 0, 0))
