@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import signal
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from fault_bench import Bench
@@ -166,4 +167,29 @@ DEVICE = (
     spoilt("device silent", "freeze", lambda rng: 1.0, far=True),
     spoilt("device slow", "delay", lambda rng: rng.uniform(0.02, 0.2), far=True),
 )
+
+
+def disk(name: str) -> Fault:
+    """A failpoint under the agent's buffer: the real code meets the error that a disk would give."""
+
+    async def begin(made: Bench, rng: random.Random) -> bool:
+        (made.folder / name).touch()
+        return True
+
+    async def end(made: Bench, rng: random.Random) -> bool:
+        (made.folder / name).unlink()
+        return True
+
+    return Fault(f"disk {name}", "disk", "disk", begin, end, slow=1.0)  # it is tried once a second
+
+
+_FAILPOINTS = ("write_full", "fsync_eio", "write_eio", "write_readonly", "fsync_sleep=200ms", "fsync_enospc")
+DISK = tuple(disk(name.partition("=")[0]) for name in _FAILPOINTS)
+
+
+def failpoints(folder: Path) -> dict[str, str]:
+    """Return the agent's environment that makes `DISK` possible: each fault lasts as long as a file of its name stands in ``folder``."""
+    return {"EDGE_AGENT_FAILPOINT": ";".join(f"{name}:while={folder / name.partition('=')[0]}" for name in _FAILPOINTS)}
+
+
 AGENT = (Fault("agent killed", "agent", "agent", _kill_agent, _start_agent, slow=2.0),)

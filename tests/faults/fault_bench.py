@@ -241,12 +241,13 @@ async def bench(
     buffer: dict[str, Any] | None = None,
     host: str = "127.0.0.1",
     environment: Mapping[str, str] | None = None,
+    wait: bool = True,
     **mqtt: Any,
 ) -> AsyncIterator[Bench]:
     """Start everything, the agent last, and wait until its first counts have arrived. ``mqtt`` and ``buffer`` = settings of the agent.
 
     ``root`` = the sources that the agent runs; ``far``: a link that can be spoiled stands before the device too; ``tls``: the link to the broker carries TLS;
-    ``host`` = how the agent calls the broker, ``environment`` = the agent's beside ours.
+    ``host`` = how the agent calls the broker, ``environment`` = the agent's beside ours; without ``wait`` nobody waits for the first counts.
     """
     async with contextlib.AsyncExitStack() as stack:
         ledger = stack.enter_context(Ledger(folder / "generator.jsonl"))
@@ -280,7 +281,8 @@ async def bench(
         made = Bench(folder, generator, link, broker, agent)
         made.device, made.front = device, front
         made.tally.stage = os.environ.get("PYTEST_CURRENT_TEST", "run").partition(" ")[0]
-        await made.fresh(15, count=1, healed=False)
+        if wait:
+            await made.fresh(15, count=1, healed=False)
         yield made
 
 

@@ -59,7 +59,10 @@ def main() -> int:
         flush=True,
     )
     began = time.monotonic()
-    tallies = in_lanes(jobs, chosen, seed, folder)
+    tallies = in_lanes([job for job in jobs if not job.alone], chosen, seed, folder)
+    for job in jobs:
+        if job.alone:
+            tallies += in_lanes([job], chosen, seed, folder)
     whole = total(tallies)
     print("-" * 80)
     for each in tallies:

@@ -18,6 +18,7 @@ import stages_agent
 import stages_buffer
 import stages_bugs
 import stages_cases
+import stages_steady
 from order import Order
 from tally import Tally
 
@@ -28,7 +29,10 @@ STAGES = {
     "images": stages_buffer.images,
     "agent-kills": stages_agent.agent_kills,
     "random": stages_agent.random_faults,
+    "disk": stages_agent.disk_faults,
     "chaos": stages_agent.chaos,
+    "soak": stages_steady.soak,
+    "backlog": stages_steady.backlog,
 }
 
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import shutil
 import time
+import traceback
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Any
 
-from catalog import AGENT, BROKER, DEVICE, FLIPS, NETWORK, Fault
+from catalog import AGENT, BROKER, DEVICE, DISK, FLIPS, NETWORK, Fault, failpoints
 from fault_bench import RECOVERY, Bench, bench
 from order import Order
 from tally import Tally
@@ -19,10 +24,12 @@ _EVERY = 3.0
 """Machine seconds between two faults of the chaos."""
 _ROUND = 30.0
 """Machine seconds of chaos after which everything heals and data have to flow."""
+_PART = 540.0
+"""Machine seconds of chaos after which the ledgers are judged and a new store begins: a judge keeps everything in memory."""
 
 
 @contextlib.asynccontextmanager
-async def trial(order: Order, tally: Tally, **options: object):
+async def trial(order: Order, tally: Tally, **options: Any) -> AsyncIterator[Bench]:
     """Run a bench whose findings go into ``tally``; whatever fails is a failure of the stage and not of the program that runs it."""
     try:
         async with bench(order.folder, seed=order.seed, **options) as made:
@@ -31,6 +38,7 @@ async def trial(order: Order, tally: Tally, **options: object):
             await made.finish()
     except (AssertionError, OSError, TimeoutError) as error:
         if not tally.failures:
+            traceback.print_exc()
             tally.failures.append(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'see the folder'}")
 
 
@@ -55,11 +63,21 @@ async def agent_kills(order: Order) -> Tally:
 
 async def random_faults(order: Order) -> Tally:
     """One fault of the broker or the network after the other, which one, when and how long by chance; data flow soon after each."""
-    tally = Tally("random", order.seed)
-    async with trial(order, tally) as made:
+    return await one_by_one(order, (*BROKER, *NETWORK))
+
+
+async def disk_faults(order: Order) -> Tally:
+    """A disk that is full, fails or is slow, and heals, again and again; collection goes on, and nothing is lost."""
+    return await one_by_one(order, DISK, environment=failpoints(order.folder))
+
+
+async def one_by_one(order: Order, faults: Sequence[Fault], **options: Any) -> Tally:
+    """One fault of the list after the other."""
+    tally = Tally(order.stage, order.seed)
+    async with trial(order, tally, **options) as made:
         for number in range(order.first, order.first + order.trials):
             rng = random.Random(f"{order.seed}/{number}")
-            fault = rng.choice((*BROKER, *NETWORK))
+            fault = rng.choice(faults)
             await asyncio.sleep(rng.uniform(0, 1))
             await fault.begin(made, rng)
             tally.injected += 1
@@ -77,23 +95,33 @@ async def random_faults(order: Order) -> Tally:
 async def chaos(order: Order) -> Tally:
     """Up to five faults at once on broker, network, device and agent for minutes; every half minute everything heals and data flow."""
     tally = Tally("chaos", order.seed)
-    async with trial(order, tally, tls=True, far=True) as made:
+    end, number = time.monotonic() + order.minutes * 60, order.first
+    while time.monotonic() < end and not tally.violations:
+        part = replace(order, folder=order.folder / f"part{number}")
+        part.folder.mkdir()
+        number = await chaotic(part, tally, min(end, time.monotonic() + _PART), number)
+        if not tally.violations:
+            shutil.rmtree(part.folder)
+    return tally
+
+
+async def chaotic(order: Order, tally: Tally, end: float, number: int) -> int:
+    """One life of everything, balanced at its end; return the number of the next round."""
+    async with trial(order, tally, tls=True, far=True, environment=failpoints(order.folder)) as made:
         made.reasons |= {"comm_loss", "agent_down"}
-        end = time.monotonic() + order.minutes * 60
-        number = 0
-        while time.monotonic() < end:
+        while (left := end - time.monotonic()) > 1:
             rng = random.Random(f"{order.seed}/{number}")
-            names = await storm(made, rng, min(_ROUND, end - time.monotonic()))
+            names = await storm(made, rng, min(_ROUND, left))
             tally.injected += len(names)
             took = await made.fresh(LIVENESS)
             order.say(f"round {number}: {len(names)} faults, back after {took:.1f} s ({', '.join(sorted(set(names)))})")
             number += 1
-    return tally
+    return number
 
 
 async def storm(made: Bench, rng: random.Random, seconds: float) -> list[str]:
     """Begin a fault every few seconds, each for as long as chance says; return what was done when all have ended."""
-    faults = (*BROKER, *NETWORK, FLIPS, *DEVICE, *AGENT)
+    faults = (*BROKER, *NETWORK, FLIPS, *DEVICE, *DISK, *AGENT, *AGENT)
     running: dict[str, asyncio.Task[None]] = {}
     done: list[str] = []
 
