@@ -93,7 +93,8 @@ class _Disk(apsw.VFS):
 
     def __init__(self, faults: list[Failpoint]) -> None:
         self._faults = [fault for fault in faults if fault.name in _ERRORS]
-        super().__init__("edge-agent-failpoints", "", makedefault=True)
+        self.base = apsw.vfs_names()[0]  # the default one of now: "" would be this one itself, once it is the default
+        super().__init__("edge-agent-failpoints", self.base, makedefault=True)
 
     def meet(self, operation: str) -> None:
         """Do what is due at this operation. Raises apsw.Error."""
@@ -116,7 +117,7 @@ class _File(apsw.VFSFile):
 
     def __init__(self, disk: _Disk, name: Any, flags: list[int]) -> None:
         self._disk = disk
-        super().__init__("", name, flags)
+        super().__init__(disk.base, name, flags)
 
     def xRead(self, amount: int, offset: int) -> bytes:
         """Read."""

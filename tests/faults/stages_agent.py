@@ -31,12 +31,15 @@ _PART = 540.0
 @contextlib.asynccontextmanager
 async def trial(order: Order, tally: Tally, **options: Any) -> AsyncIterator[Bench]:
     """Run a bench whose findings go into ``tally``; whatever fails is a failure of the stage and not of the program that runs it."""
+    made = None
     try:
         async with bench(order.folder, seed=order.seed, **options) as made:
             made.tally = tally
             yield made
             await made.finish()
     except (AssertionError, OSError, TimeoutError) as error:
+        if made is None:
+            raise
         if not tally.failures:
             traceback.print_exc()
             tally.failures.append(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'see the folder'}")
