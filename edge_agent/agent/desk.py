@@ -48,6 +48,7 @@ class BufferDesk:
             waiting_telemetry=stats.waiting_telemetry,
             oldest=None if stats.oldest is None else iso(stats.oldest),
             bytes=stats.bytes,
+            commits=stats.commits,
             dead_letters=letters,
             streams=[_stream(level) for level in levels],
         )

@@ -56,7 +56,7 @@ class StreamReport(msgspec.Struct, frozen=True):
 
 
 class BufferReport(msgspec.Struct, frozen=True):
-    """The buffer: records not delivered by class, the time of the oldest, bytes on disk, dead letters, all streams."""
+    """The buffer: records not delivered by class, the time of the oldest, bytes on disk, dead letters, all streams, and the commits since the start."""
 
     path: str
     epoch: str
@@ -68,6 +68,7 @@ class BufferReport(msgspec.Struct, frozen=True):
     bytes: int
     dead_letters: int
     streams: list[StreamReport]
+    commits: int = 0
 
 
 class Status(msgspec.Struct, frozen=True):

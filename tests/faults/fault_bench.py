@@ -69,7 +69,7 @@ class Process:
     """A program of ours with its output in a file; ``root`` = the sources it runs, ``more`` = its environment beside ours."""
 
     def __init__(self, name: str, log: Path, *arguments: str, root: Path = ROOT, **more: str) -> None:
-        self.name, self.log, self._arguments, self._root, self._more = name, log, arguments, root, more
+        self.name, self.log, self._arguments, self._root, self.environment = name, log, arguments, root, more
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
@@ -81,7 +81,7 @@ class Process:
                 self.name,
                 *self._arguments,
                 cwd=self._root,
-                env=os.environ | self._more,
+                env=os.environ | self.environment,
                 stdout=log,
                 stderr=log,
             )
@@ -92,6 +92,11 @@ class Process:
         if self._process.returncode is None:
             self._process.send_signal(number)
         return await asyncio.wait_for(self._process.wait(), 20)
+
+    async def wait(self) -> int:
+        """Return its exit code when it ends by itself."""
+        assert self._process is not None
+        return await self._process.wait()
 
     async def kill(self) -> None:
         """End it if it runs."""
@@ -116,6 +121,7 @@ class Bench:
         }  # other programs on this machine may delay a poll of 50 ms: that is said, and no count is lost
         self.tally = Tally("run", link.up.seed)
         self.kills = 0
+        self.store = folder / "buffer"
         self.device: Link | None = None
         self.front: Front | None = None
         self._read = 0
@@ -208,7 +214,7 @@ class Bench:
     def judge(self) -> Verdict:
         """Let the checker judge the run."""
         produced = read_ledger(self.folder / "generator.jsonl")
-        store = read_store(self.folder / "buffer")
+        store = read_store(self.store)
         return judge(self.ledger(), store, produced, window=WINDOW, restarts=self.kills, reasons=frozenset(self.reasons))
 
 
@@ -242,12 +248,14 @@ async def bench(
     host: str = "127.0.0.1",
     environment: Mapping[str, str] | None = None,
     wait: bool = True,
+    started: bool = True,
     **mqtt: Any,
 ) -> AsyncIterator[Bench]:
     """Start everything, the agent last, and wait until its first counts have arrived. ``mqtt`` and ``buffer`` = settings of the agent.
 
     ``root`` = the sources that the agent runs; ``far``: a link that can be spoiled stands before the device too; ``tls``: the link to the broker carries TLS;
-    ``host`` = how the agent calls the broker, ``environment`` = the agent's beside ours; without ``wait`` nobody waits for the first counts.
+    ``host`` = how the agent calls the broker, ``environment`` = the agent's beside ours; without ``wait`` nobody waits for the first counts, without
+    ``started`` the agent is only prepared.
     """
     async with contextlib.AsyncExitStack() as stack:
         ledger = stack.enter_context(Ledger(folder / "generator.jsonl"))
@@ -277,11 +285,13 @@ async def bench(
         log = ("--log-format", "json", "--log-level", "debug")
         agent = Process("edge_agent", folder / "agent.log", "run", "-c", str(file), *log, root=root, **(environment or {}))
         stack.push_async_callback(agent.kill)
-        await agent.start()
         made = Bench(folder, generator, link, broker, agent)
         made.device, made.front = device, front
         made.tally.stage = os.environ.get("PYTEST_CURRENT_TEST", "run").partition(" ")[0]
-        if wait:
+        made.store = Path((buffer or {}).get("path", made.store))
+        if started:
+            await agent.start()
+        if started and wait:
             await made.fresh(15, count=1, healed=False)
         yield made
 
