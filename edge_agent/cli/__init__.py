@@ -64,7 +64,7 @@ def check(
 
 @app.command()
 def status(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> None:
-    """Show how the running agent does: devices, units, delivery, buffer. Exit code 0: ok, 1: degraded, 2: no agent runs."""
+    """Show how the running agent does: devices, units, delivery, buffer. Exit code 0: ok, 1: degraded or critical, 2: no agent runs."""
     from edge_agent.cli.status import status as verb
 
     raise typer.Exit(verb(config, as_json=json))
