@@ -114,9 +114,9 @@ async def test_what_was_numbered_above_the_fork_gets_new_numbers(tmp_path):
         fork = (await buffer.lineage()).runs[-1].heads
         await buffer.append([event(3), event(2, "capper"), event(4), event(1, "_agent/gw1")], None)
         await buffer.settle("mqtt", [RecordKey("filler", old, 3)], [])
-        await buffer.succeed(Succession(old, [event(90), event(90, "_agent/gw1")], (), fork))
+        await buffer.succeed(Succession(old, [event(90), event(90, "_agent/gw1"), event(90, "still")], (), fork))
         new = buffer.epoch
-        await buffer.append([event(5), event(3, "capper")], None)
+        await buffer.append([event(5), event(3, "capper"), event(1, "still")], None)
         heads = await buffer.heads()
     expected = [
         (old, "filler", 1, b'{"n":1}'),
@@ -124,14 +124,16 @@ async def test_what_was_numbered_above_the_fork_gets_new_numbers(tmp_path):
         (old, "filler", 2, b'{"n":2}'),
         (new, "filler", 1, b'{"n":90}'),
         (new, "_agent/gw1", 1, b'{"n":90}'),
+        (new, "still", 1, b'{"n":90}'),
         (new, "filler", 2, b'{"n":3}'),
         (new, "capper", 1, b'{"n":2}'),
         (new, "filler", 3, b'{"n":4}'),
         (new, "_agent/gw1", 2, b'{"n":1}'),
         (new, "filler", 4, b'{"n":5}'),
         (new, "capper", 2, b'{"n":3}'),
+        (new, "still", 2, b'{"n":1}'),
     ]
-    assert {name: level[1] for name, level in heads.items()} == {"filler": 4, "_agent/gw1": 2, "capper": 2}
+    assert {name: level[1] for name, level in heads.items()} == {"filler": 4, "_agent/gw1": 2, "capper": 2, "still": 2}
     async with open_buffer(settings(tmp_path)) as buffer:
         assert await waiting(buffer) == expected
         levels = {(one.epoch, one.stream): one.last for one in await buffer.levels()}
