@@ -17,11 +17,12 @@ NOBODY = Named("", "")
 
 
 class _Sent:
-    __slots__ = ("answer", "name", "since")
+    __slots__ = ("answer", "code", "name", "since")
 
     def __init__(self, answer: asyncio.Future[int], since: float, name: Named) -> None:
         self.answer = answer
         self.since = since
+        self.code: int | None = None
         self.name = name
 
 
@@ -101,16 +102,21 @@ class Window:
         return answer
 
     def acknowledge(self, mid: int, code: int) -> None:
-        """Answer message ``mid``; one that is not in flight is ignored (3.4: a receiver may err, the count must not)."""
-        first = next(iter(self._sent), None)
-        sent = self._sent.pop(mid, None)
-        if sent is None:
+        """Answer message ``mid``; one that is not in flight is ignored (3.4: a receiver may err, the count must not).
+
+        An acknowledgement that comes before that of an earlier message, which 4.6 forbids, waits for it: should the earlier one be refused, the
+        later ones have to be sent again behind it, for their consumer has them in the wrong order.
+        """
+        sent = self._sent.get(mid)
+        if sent is None or sent.code is not None:
             return
-        if mid == first:
+        sent.code = code
+        while (first := next(iter(self._sent), None)) is not None and (answered := self._sent[first]).code is not None:
+            del self._sent[first]
             self._first_since = self._loop.time()
-        if not sent.answer.done():
-            sent.answer.set_result(code)
-        self.give_back()
+            if not answered.answer.done():
+                answered.answer.set_result(answered.code)
+            self.give_back()
         if not self._sent and self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
 

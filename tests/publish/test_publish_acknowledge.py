@@ -41,13 +41,14 @@ async def test_the_watchdog_looks_at_the_oldest_message(open_sink, record):
 
     async with FakeBroker(answer=all_but_the_first) as broker, open_sink(broker.port, ack_timeout="400ms") as sink:
         first = asyncio.create_task(sink.publish(record(1)))
-        later = 0
-        while not first.done():
-            await asyncio.gather(sink.publish(record(2)), return_exceptions=True)
-            later += 1
-        assert later > 10
+        later = []
+        while not first.done() and len(later) < 15:  # each is acknowledged at once, for four fifths of a second
+            later.append(asyncio.create_task(sink.publish(record(2 + len(later)))))
+            await asyncio.sleep(0.05)
         with pytest.raises(DisconnectedError, match="has not acknowledged"):
             await first
+        assert 5 < len(later) < 15
+        await asyncio.gather(*later, return_exceptions=True)
 
 
 @pytest.mark.parametrize("code", [0x90, 0x99])
@@ -162,9 +163,10 @@ async def test_a_cancelled_publish_keeps_its_place_until_it_is_answered(open_sin
         await asyncio.sleep(0.05)
         assert len(broker.published) == 2
         broker.writer.write(puback(held[0]))
-        await tasks[3]
+        await until(lambda: len(broker.published) == 3)
+        assert not tasks[3].done()
         broker.writer.write(puback(held[1]))
-        await tasks[1]
+        await asyncio.gather(tasks[1], tasks[3])
         assert [int(seen.user["sequence"]) for seen in broker.published] == [1, 2, 4]
         assert await outcomes_of(sink, [record(n) for n in range(5, 15)]) == [None] * 10
 
@@ -195,3 +197,15 @@ async def test_a_slow_reader_gets_everything_in_order(open_sink, record):
         await asyncio.gather(*tasks)
         assert [int(seen.user["sequence"]) for seen in broker.published] == list(range(1, 61))
         assert len({seen.payload[-400_000:] for seen in broker.published}) == 1
+
+
+async def test_acknowledgements_in_the_wrong_order_wait_for_each_other(open_sink, record):
+    """The second is acknowledged, then the first is refused: both come again, in order, for the consumer has the second without the first."""
+    held: list[int] = []
+
+    def backwards(broker: FakeBroker, seen: Published) -> Iterable[bytes]:
+        held.append(seen.mid)
+        return (puback(held[1]), puback(held[0], 0x83)) if len(held) == 2 else ()
+
+    async with FakeBroker(answer=backwards) as broker, open_sink(broker.port) as sink:
+        assert [type(outcome) for outcome in await outcomes_of(sink, [record(1), record(2)])] == [RefusedError] * 2
