@@ -165,7 +165,7 @@ def make_room(
     total = Evicted({"E": 0, "T": 0, "delivered": 0}, [])
     margin = max(16, limit // 32)
     target = limit - margin - need // PAGE
-    step = step or max(64, min(1024, limit // 64)) * PAGE
+    step = step or max(16, min(1024, limit // 64)) * PAGE
     if store.pages()[1] <= target:
         return total
     purge = store.purge if confirmed is None else partial(confirmed.purge, store)
