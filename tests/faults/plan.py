@@ -37,5 +37,6 @@ LONG = (
     Job("kills", 5_000),
     Job("cases"),
     Job("bugs", 99),
+    Job("seeded"),
     Job("backlog", 1_000_000, alone=True),
 )

@@ -25,6 +25,7 @@ from tally import Tally
 STAGES = {
     "bugs": stages_bugs.bugs,
     "cases": stages_cases.cases,
+    "seeded": stages_bugs.seeded,
     "kills": stages_buffer.kills,
     "images": stages_buffer.images,
     "agent-kills": stages_agent.agent_kills,

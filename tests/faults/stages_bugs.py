@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -42,3 +45,30 @@ def tried(mutant: Mutant | Planted | None, folder: Path, seed: int) -> str:
         return finding(mutant, folder, seed)
     except Exception as error:  # noqa: BLE001 - told as what was said, and no word of a finding is in it
         return f"broke down: {type(error).__name__}: {error}"
+
+
+def seeded(order: Order) -> Tally:
+    """Run the table of bugs that the ordinary tests have to notice (``tests/seeded``)."""
+    tally = Tally("seeded", order.seed)
+    call = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "tests/seeded",
+        "-p",
+        "no:randomly",
+        "-p",
+        "no:cacheprovider",
+        "-v",
+        "--tb=line",
+        "--timeout=600",
+    ]
+    done = subprocess.run(call, cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True, timeout=1800, check=False)
+    (order.folder / "pytest.log").write_text(done.stdout + done.stderr)
+    found = re.findall(r"test_a_known_bug_is_noticed\[(.*)\] (PASSED|FAILED|ERROR)", done.stdout)
+    tally.injected = len(found)
+    tally.failures = [f"{name}: not noticed" for name, outcome in found if outcome != "PASSED"]
+    tally.figures["caught"] = f"{sum(outcome == 'PASSED' for _, outcome in found)} of {len(found)}"
+    if done.returncode and not tally.failures:
+        tally.failures.append(f"pytest ended with {done.returncode}; see {order.folder / 'pytest.log'}")
+    return tally
