@@ -165,6 +165,7 @@ def make_room(
     total = Evicted({"E": 0, "T": 0, "delivered": 0}, [])
     margin = max(16, limit // 32)
     target = limit - margin - need // PAGE
+    several = step or max(64, min(1024, limit // 64)) * PAGE  # of what was delivered: few loss records rather than a small log
     step = step or max(16, min(1024, limit // 64)) * PAGE
     if store.pages()[1] <= target:
         return total
@@ -173,7 +174,7 @@ def make_room(
         total.records["delivered"] += gone
     while store.pages()[1] > target and (gone := store.forget_letters(100)):
         total.letters += gone
-    while confirmed is not None and store.pages()[1] > target and (dropped := confirmed.drop(store, step, prefix)).rows:
+    while confirmed is not None and store.pages()[1] > target and (dropped := confirmed.drop(store, several, prefix)).rows:
         total.records["delivered"] += dropped.rows
         total.losses += dropped.losses
         for kind, count in dropped.waiting.items():
