@@ -98,6 +98,11 @@ class Process:
         assert self._process is not None
         return await self._process.wait()
 
+    async def ended(self, within: float = 20) -> int:
+        """Wait until it ends by itself and return the exit code."""
+        assert self._process is not None
+        return await asyncio.wait_for(self._process.wait(), within)
+
     async def kill(self) -> None:
         """End it if it runs."""
         if self._process is not None and self._process.returncode is None:
