@@ -26,6 +26,18 @@ class Stop:
     ended_events: int = 0
 
 
+@dataclass(frozen=True)
+class Spanned:
+    """A count that lies across a change nobody saw: ``spans`` names what it cannot be told (order, mode, shift, ...)."""
+
+    begin: float
+    end: float
+    disposition: str
+    delta: int
+    mode: str | None
+    spans: tuple[str, ...]
+
+
 @dataclass
 class Books:
     """The books of one unit and its agent. All times are plant seconds since ``epoch``."""
@@ -34,9 +46,10 @@ class Books:
     counts: dict[tuple[str | None, str | None, str | None, str], int] = field(default_factory=lambda: defaultdict(int))
     totals: dict[str, tuple[int, int]] = field(default_factory=dict)
     by_total: set[str] = field(default_factory=set)
-    unassigned: int = 0
     declared: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     """By counter: what declared losses have counted, and nobody has told in detail."""
+    spanned: list[Spanned] = field(default_factory=list)
+    energy_spanned: list[tuple[float, float, int]] = field(default_factory=list)
     states: list[tuple[float, Any, Any, dict[str, Any]]] = field(default_factory=list)
     modes: list[tuple[float, Any, Any]] = field(default_factory=list)
     orders: dict[str, list[float | None]] = field(default_factory=dict)
@@ -81,7 +94,8 @@ class Books:
             delta = data["total"] - self.totals[counter][1]
         self.counts[ctx.get("order"), ctx.get("mode"), ctx.get("shift"), data["disposition"]] += delta
         if data.get("spans"):
-            self.unassigned += delta
+            begin, end = map(self.t, data["interval"])
+            self.spanned.append(Spanned(begin, end, data["disposition"], delta, ctx.get("mode"), tuple(data["spans"])))
         if data.get("retry_of") is not None:  # a gap has moved the total on; what was in it is known now
             self.declared[counter] -= delta
             return
@@ -139,6 +153,9 @@ class Books:
 
     def _energy_consumed(self, _: float, data: dict[str, Any], __: Event) -> None:
         self.energy[data["ctx"].get("order")] += int(data["raw_delta"])
+        if "order" in data.get("spans", ()):
+            begin, end = map(self.t, data["interval"])
+            self.energy_spanned.append((begin, end, int(data["raw_delta"])))
         self.energy_wh += data["delta"] * 1000
 
     def _collection_gap(self, time: float, data: dict[str, Any], _: Event) -> None:

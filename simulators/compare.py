@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from simulators.inbox import Inbox
 from simulators.ledger import read_ledger
 from simulators.outcome import Truth
 from simulators.schema import Scenario
+from simulators.unseen import Part, erasures, parts
 from simulators.vocabulary import MODES, SECOND
 
 SAMPLING = 0.1
@@ -57,6 +58,8 @@ class Comparison:
         self.scenario, self.truth, self.books, self.inbox = scenario, truth, books, inbox
         self.faults, self.speed = faults, speed
         self.production = {mode_name(mode) for mode in scenario.machine.production_modes}
+        self.parts = parts(scenario)
+        self.erased = erasures(scenario, self.blind(), 2 * SAMPLING + MACHINE * speed)
 
     def counted(
         self, disposition: str, *, order: str | None = "*", mode: Iterable[str] | None = None, shift: str | None = "*"
@@ -69,15 +72,41 @@ class Comparison:
             if d == disposition and order in {"*", o} and shift in {"*", s} and (modes is None or m in modes)
         )
 
+    def unseen(self, part: Part) -> bool:
+        """Return whether the PLC may have forgotten ``part`` before anybody read it."""
+        return any(read < part.t <= zeroed for read, zeroed in self.erased)
+
+    def short(self, disposition: str, member: str, mine: Callable[[Part], bool]) -> int:
+        """Return how many parts may be missing from a sum over ``mine``: forgotten by the PLC, or booked across its ``member``."""
+        found = [part for part in self.parts if mine(part) and (part.scrap or disposition == "total")]
+        short = sum(self.unseen(part) for part in found)
+        for one in self.books.spanned:
+            if one.disposition == disposition and {member, "mode"} & {*one.spans}:
+                short += min(one.delta, sum(one.begin - SAMPLING <= part.t <= one.end + SAMPLING for part in found))
+        return short
+
+    def counts_row(self, what: str, truth: tuple[int, int], got: tuple[int, int], member: str, mine: Callable[[Part], bool]) -> Row:
+        """Compare (total, scrap) of the parts that are ``mine``; only what could not be known may be missing, and nothing is too many."""
+        ok = all(
+            true - self.short(disposition, member, mine) <= told <= true
+            for disposition, true, told in zip(("total", "scrap"), truth, got, strict=True)
+        )
+        wanted, told = (f"{total}/{scrap}/{total - scrap}" for total, scrap in (truth, got))
+        return Row(what, wanted, told, ok=ok)
+
+    def blind(self) -> list[tuple[float, float]]:
+        """Return when nobody read the PLC: injected cuts and kills of the agent, in plant seconds."""
+        if not self.faults:
+            return []
+        injected = self.scenario.faults
+        cuts = [*injected.link_cuts, *injected.agent_kills, *(bad.window for bad in injected.bad_status)]
+        return [(begin / SECOND, end / SECOND) for begin, end in cuts]
+
     def windows(self) -> list[tuple[float, float]]:
         """Return when data may truly be missing: power off, and the faults that were injected, up to the agent's return."""
-        windows = [(reboot.off, reboot.on) for reboot in self.scenario.machine.reboots]
-        if self.faults:
-            injected = self.scenario.faults
-            windows += [*injected.link_cuts, *injected.agent_kills, *(bad.window for bad in injected.bad_status)]
+        windows = [(reboot.off / SECOND, reboot.on / SECOND) for reboot in self.scenario.machine.reboots] + self.blind()
         result = []
-        for begin, end in windows:
-            begin_s, end_s = begin / SECOND, end / SECOND
+        for begin_s, end_s in windows:
             back = min(
                 (time for time, name, _ in self.books.agent if name in {"agent.started", "device.connected"} and time >= end_s),
                 default=end_s,
@@ -88,6 +117,10 @@ class Comparison:
     def near_fault(self, begin: float, end: float | None) -> bool:
         """Return whether [begin, end] touches a window in which less can be known."""
         return any(first <= (end if end is not None else begin) and begin <= last for first, last in self.windows())
+
+    def hidden(self, begin: float, end: float | None) -> bool:
+        """Return whether all of [begin, end] lies in a window in which less can be known: it may have passed unseen."""
+        return end is not None and any(first <= begin and end <= last for first, last in self.windows())
 
     def slack(self, time: float) -> float:
         """A time inside a fault window is known only to lie in the window."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from simulators.compare import MACHINE, POLL, SAMPLING, STATE_DEVICE, Comparison, Row, same, span_text, stop_text
@@ -17,7 +18,8 @@ class MachineRows(Comparison):
             stop = min(told, key=lambda each: abs(each.start - true.start), default=None)
             name = f"downtime {index + 1} at {true.start:g} s"
             if stop is None or abs(stop.start - true.start) > self.slack(true.start):
-                yield Row(name, stop_text(true.duration, true.category, true.reason, true.micro), "missing", ok=False)
+                wanted = stop_text(true.duration, true.category, true.reason, true.micro)
+                yield Row(name, wanted, "not seen", ok=self.hidden(true.start, true.end))
                 continue
             told.remove(stop)
             ok = (
@@ -76,6 +78,7 @@ class MachineRows(Comparison):
     def alarms(self) -> Iterator[Row]:
         """Yield one row per true alarm, and their number."""
         told = sorted(self.books.alarms.values(), key=lambda alarm: alarm[1] or 0)
+        unseen = 0
         for true in self.truth.alarms:
             polled = true.source != "plc"
             wanted = true.id if not polled else f"{true.source}_{true.id}"
@@ -84,24 +87,32 @@ class MachineRows(Comparison):
             ok = (
                 found is not None and self.close(true.raised, found[1], tolerance) and self.close(true.cleared, found[2], tolerance)
             )
+            if not ok and self.hidden(true.raised, true.cleared):
+                unseen, found, ok = unseen + 1, None, True
             yield Row(
                 f"alarm {wanted}",
                 span_text(true.raised, true.cleared),
-                "missing" if found is None else span_text(found[1], found[2]),
+                "not seen" if found is None else span_text(found[1], found[2]),
                 ok=ok,
             )
-        yield same("alarms in all", str(len(self.truth.alarms)), str(len(told)))
+        yield same("alarms in all", str(len(self.truth.alarms) - unseen), str(len(told)))
 
     def samples(self) -> Iterator[Row]:
-        """Yield the samples, their verdicts and their values."""
-        true = {sample.serial: sample for sample in self.truth.samples}
+        """Yield the samples, their verdicts and their values; those of one serial number in their order."""
+        told: dict[str | None, list[tuple[float, str]]] = defaultdict(list)
+        for _, serial, value, verdict in sorted(self.books.samples):
+            told[serial].append((value, verdict))
+        true = [sample for sample in self.truth.samples if told[sample.serial] or not self._forgotten(sample.t)]
         yield same("samples", str(len(true)), str(len(self.books.samples)))
-        nok = [sample.t for sample in self.truth.samples if sample.verdict == "nok"]
-        told = [true[serial].t for _, serial, _, verdict in self.books.samples if verdict == "nok" and serial in true]
-        yield same("NOK samples at", ", ".join(f"{t:g}" for t in nok) or "-", ", ".join(f"{t:g}" for t in sorted(told)) or "-")
-        wrong = [
-            serial
-            for _, serial, value, verdict in self.books.samples
-            if serial not in true or (value, verdict) != (float(true[serial].weight), true[serial].verdict)
-        ]
-        yield same("samples with another value", "0", str(len(wrong)))
+        found = [(sample, told[sample.serial].pop(0)) for sample in true if told[sample.serial]]
+        nok = (
+            [sample.t for sample in true if sample.verdict == "nok"],
+            [sample.t for sample, (_, verdict) in found if verdict == "nok"],
+        )
+        yield same("NOK samples at", *(", ".join(f"{t:g}" for t in times) or "-" for times in nok))
+        wrong = sum((sample.weight, sample.verdict) != one for sample, one in found) + sum(map(len, told.values()))
+        yield same("samples with another value", "0", str(wrong))
+
+    def _forgotten(self, t: float) -> bool:
+        """Return whether the PLC may have lost the record of ``t`` with its power before anybody read it."""
+        return any(read < t <= zeroed for read, zeroed in self.erased)

@@ -162,6 +162,15 @@ class Heater(_Part):
     high: Windows = ()
     low: Windows = ()
 
+    @model_validator(mode="after")
+    def _fits_the_register(self) -> Self:
+        highest = max(abs(self.mean) + abs(self.amplitude), abs(self.setpoint))
+        if round(10 * highest) >= 32767:
+            raise ValueError(
+                f"{highest:g} CEL does not fit the register: int16 in steps of 0.1 ends at 3276.6 (3276.7 is a broken sensor)"
+            )
+        return self
+
 
 class Judge(_Part):
     """The one setting of the reader that the truth depends on: a downtime shorter than this is a micro stop."""

@@ -1,7 +1,7 @@
 """Downtimes of a scenario: opened on leaving Execute in a production mode, closed on the next Execute or on leaving the mode.
 
 Completing and Complete open none. Without power the state is unknown: that opens nothing and closes nothing. The category is
-the most serious one passed: faulted, then held, then starved, blocked or suspended, else stopped.
+the first that says something (first out): faulted, held, stopped, or starved or blocked where a flag stands while suspended; else stopped.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _FAULTED = {STATES["Aborting"], STATES["Aborted"]}
 _HELD = {STATES["Holding"], STATES["Held"]}
 _SUSPENDED = {STATES["Suspending"], STATES["Suspended"]}
 _COMPLETE = {STATES["Completing"], STATES["Complete"]}
-_RANK = {"stopped": 0, "suspended": 1, "blocked": 2, "starved": 2, "held": 3, "faulted": 4}
+_STOPPED = {STATES["Stopping"], STATES["Stopped"]}
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Downtime:
 
 def downtimes(line: Line) -> Iterator[Downtime]:
     """Give the downtimes in order."""
-    running, begin, categories = False, -1, list[str]()
+    running, begin, categories = False, -1, list[str | None]()
     for t in _edges(line):
         if not line.is_on(t):
             continue
@@ -59,7 +59,7 @@ def _edges(line: Line) -> list[int]:
     return sorted({t for t in (*line.states.times, *line.modes.times, *flags, *offs, *line.boots) if t <= line.length})
 
 
-def _category(line: Line, t: int, state: int) -> str:
+def _category(line: Line, t: int, state: int) -> str | None:
     if state in _FAULTED:
         return "faulted"
     if state in _HELD:
@@ -67,13 +67,12 @@ def _category(line: Line, t: int, state: int) -> str:
     if state in _SUSPENDED:
         if line.scripted["starved"].at(t):
             return "starved"
-        return "blocked" if line.scripted["blocked"].at(t) else "suspended"
-    return "stopped"
+        return "blocked" if line.scripted["blocked"].at(t) else None
+    return "stopped" if state in _STOPPED else None
 
 
-def _downtime(line: Line, begin: int, end: int | None, categories: list[str]) -> Downtime:
-    worst = max(_RANK[category] for category in categories)
-    category = next(one for one in reversed(categories) if _RANK[one] == worst)
+def _downtime(line: Line, begin: int, end: int | None, categories: list[str | None]) -> Downtime:
+    category = next((one for one in categories if one), "stopped")
     latched = [
         reason.id
         for reason in line.scenario.stop_reasons

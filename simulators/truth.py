@@ -86,10 +86,16 @@ def _end(line: Line) -> int:
     return line.length + 1
 
 
+def _owned(line: Line, begin: int, end: int) -> tuple[int, int]:
+    """Which instants' counts an order that stands in [begin, end) has: what is counted in the scan that ends it was made in it."""
+    return (begin + 1 if begin else 0), min(end + 1, _end(line))
+
+
 def _by_mode(line: Line, begin: int, end: int) -> Iterator[tuple[int, Counts]]:
-    edges = [begin, *(t for t in line.modes.times if begin < t < end), end]
+    """Counts at instants in [begin, end) by the mode they were made in: at the instant of a change still the one before."""
+    edges = [begin, *(t + 1 for t in line.modes.times if begin < t + 1 < end), end]
     for a, b in pairwise(edges):
-        yield int(line.modes.at(a)), _between(line, a, b)
+        yield int(line.modes.at(max(a - 1, 0))), _between(line, a, b)
 
 
 def _production(line: Line, begin: int, end: int) -> Counts:
@@ -108,7 +114,7 @@ def _orders(line: Line) -> Iterator[Order]:
     for order, begin, end in _order_windows(line):
         if not order:
             continue
-        counts = _production(line, begin, end)
+        counts = _production(line, *_owned(line, begin, end))
         energy = line.energy(min(end, line.length)) - line.energy(begin)
         yield Order(
             order=order,
@@ -127,7 +133,7 @@ def _orders(line: Line) -> Iterator[Order]:
 def _no_order(line: Line) -> Iterator[NoOrder]:
     sums: dict[int, Counts] = {}
     for order, begin, end in _order_windows(line):
-        for mode, counts in _by_mode(line, begin, end):
+        for mode, counts in _by_mode(line, *_owned(line, begin, end)):
             if order and mode in line.scenario.machine.production_modes:
                 continue
             known = sums.get(mode, Counts(0, 0))
@@ -200,7 +206,8 @@ def _energy(line: Line) -> Energy:
 
 def _kpi(line: Line, order: Order) -> Kpi:
     begin, end = round(order.started * SECOND), round((order.ended or 0) * SECOND)
-    edges = sorted({begin, end, *(t for t in (*line.states.times, *line.modes.times) if begin < t < end)})
+    power = (t for reboot in line.scenario.machine.reboots for t in (reboot.off, reboot.on))
+    edges = sorted({begin, end, *(t for t in (*line.states.times, *line.modes.times, *power) if begin < t < end)})
     running = sum(
         b - a
         for a, b in pairwise(edges)

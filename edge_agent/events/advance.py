@@ -23,8 +23,9 @@ Sign = Literal["reset", "device_restart"]
 OnRestart = Literal["zeroes", "keeps", "unknown"]
 """What a register does at a restart of its device, as far as the user knows."""
 
-WRAPS = "uint16, uint32, dint, packml, digits:N (a meter with N digits) or never"
+WRAPS = "uint16, uint32, dint, packml, digits:N (a meter with N digits), modulus:N (0 follows N-1) or never"
 _DIGITS = re.compile(r"^digits:([1-9]\d?)$")
+_OWN = re.compile(r"^modulus:([1-9]\d{1,18})$")
 _MODULUS = {"uint16": 1 << 16, "uint32": 1 << 32, "dint": 1 << 32, "packml": 1 << 31, "never": None}
 
 
@@ -36,6 +37,8 @@ def modulus_of(wraps: str) -> int | None:
     """
     if match := _DIGITS.match(wraps):
         return int(10 ** int(match[1]))
+    if match := _OWN.match(wraps):
+        return int(match[1])
     if wraps not in _MODULUS:
         raise ValueError(f"{wraps!r} is not a way a counter wraps; write {WRAPS}")
     return _MODULUS[wraps]

@@ -17,10 +17,16 @@ from edge_agent.model.reading import Quality, Value
 
 
 class Place(msgspec.Struct, frozen=True):
-    """The context at an instant, with the mode's number beside its name."""
+    """The context at an instant, with the mode's number beside its name, and whether that is a mode of production."""
 
     ctx: Context = NO_CONTEXT
     mode_code: int | None = None
+    production: bool = True
+
+    @property
+    def owns(self) -> Context:
+        """The context that parts made here belong to: what a machine makes outside production is not the order's."""
+        return self.ctx if self.production else msgspec.structs.replace(self.ctx, order=None)
 
 
 def before_loss(moment: Moment, last: Place) -> Place:
@@ -28,12 +34,17 @@ def before_loss(moment: Moment, last: Place) -> Place:
 
     Shift boundaries are crossed by the clock, also those that passed unseen, before the loss itself is told.
     """
-    return Place(msgspec.structs.replace(moment.picture.context, shift=last.ctx.shift), moment.picture.mode_code)
+    picture = moment.picture
+    return Place(msgspec.structs.replace(picture.context, shift=last.ctx.shift), picture.mode_code, picture.production)
 
 
-def read(moment: Moment, tags: Mapping[str, str]) -> Place:
-    """Return the context as this moment's readings of ``tags`` (context key -> ``device.tag``) give it, before its rule was folded."""
+def read(moment: Moment, tags: Mapping[str, str], modes: frozenset[int] | None = None) -> Place:
+    """Return the context as this moment's readings of ``tags`` (context key -> ``device.tag``) give it, before its rule was folded.
+
+    ``modes`` are the codes of production modes; None: what is booked belongs to its order in every mode.
+    """
     ctx, mode = moment.picture.context, moment.picture.mode_code
+    production = modes is None or moment.picture.production
     changes: dict[str, str | None] = {}
     for key, ref in tags.items():
         reading = moment.readings.get(ref)
@@ -43,7 +54,8 @@ def read(moment: Moment, tags: Mapping[str, str]) -> Place:
             changes[key] = named(reading.value)
         elif reading.value != mode and isinstance(reading.value, int):
             mode, changes["mode"] = reading.value, str(reading.value)
-    return Place(msgspec.structs.replace(ctx, **changes), mode) if changes else Place(ctx, mode)
+            production = modes is None or mode in modes
+    return Place(msgspec.structs.replace(ctx, **changes) if changes else ctx, mode, production)
 
 
 def named(value: Value | None) -> str | None:
@@ -61,16 +73,16 @@ class Bounds(msgspec.Struct, frozen=True):
     lost: Place
     here: Place
 
-    def owner(self, ctx: Context, *, recovered: bool, stamped: bool) -> tuple[Context, dict[str, list[str | None]]]:
-        """Return the context of a difference that ends in ``ctx``, and the candidates of each member that is not sure.
+    def owner(self, now: Place, *, recovered: bool, stamped: bool) -> tuple[Context, dict[str, list[str | None]]]:
+        """Return the context of a difference that ends in ``now``, and the candidates of each member that is not sure.
 
         ``stamped`` = the sample carries its own time. One that does not is as old as its read request: the first one behind a shift
         boundary is the read that was asked for at the boundary, and what it counts was made before.
         """
         if recovered:
-            before, after = msgspec.structs.asdict(self.lost.ctx), msgspec.structs.asdict(self.here.ctx)
+            before, after = msgspec.structs.asdict(self.lost.owns), msgspec.structs.asdict(self.here.owns)
             candidates = {key: [before[key], after[key]] for key in before if before[key] != after[key]}
-            return msgspec.structs.replace(ctx, **dict.fromkeys(candidates)), candidates
+            return msgspec.structs.replace(now.owns, **dict.fromkeys(candidates)), candidates
         if not stamped and self.last.ctx.shift is not None:
-            return msgspec.structs.replace(ctx, shift=self.last.ctx.shift), {}
-        return ctx, {}
+            return msgspec.structs.replace(now.owns, shift=self.last.ctx.shift), {}
+        return now.owns, {}

@@ -13,7 +13,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict
 
 from edge_agent.events.rule import NOTHING, Moment, Outcome, Phase
-from edge_agent.events.shift import production_totals
+from edge_agent.events.shift import order_totals, production_totals
 from edge_agent.model.event import Context, ProductionEvent
 from edge_agent.model.reading import AgentDown, DeviceDown, Quality, Reading, Tag, Value
 
@@ -31,7 +31,7 @@ class ContextConfig(BaseModel):
 
 
 class ContextState(msgspec.Struct, frozen=True):
-    """``known`` are the members seen at least once; ``base`` each counter's total when the order began.
+    """``known`` are the members seen at least once; ``base`` each counter's total when the order began (`order_totals`).
 
     ``blind`` is set from a loss of the order's device (or of the agent) to its next good sample: the UTC ns up to which the
     order is known.
@@ -101,20 +101,20 @@ class ContextRule:
     def _order_seen(
         self, state: ContextState, moment: Moment, old: Context, new: Context
     ) -> tuple[ContextState, tuple[ProductionEvent, ...]]:
-        totals = production_totals(moment.picture)
+        totals, own = production_totals(moment.picture), order_totals(moment.picture)
         if "order" not in state.known:
-            return ContextState(known=("order",), order=new.order, base=totals), ()
+            return ContextState(known=("order",), order=new.order, base=own), ()
         if new.order == state.order:
             return (state if state.blind is None else msgspec.structs.replace(state, blind=None)), ()
         events: list[ProductionEvent] = []
         if state.order is not None:
-            made = {name: round(total - state.base.get(name, 0), 9) for name, total in totals.items()}
+            made = {name: round(total - state.base.get(name, 0), 9) for name, total in own.items()}
             before = msgspec.structs.replace(old, order=state.order)
             events.append(self._event("completed", moment, state.blind, before, {"totals_at": made, "totals": totals}))
         if new.order is not None:
             none_yet = dict.fromkeys(totals, 0)
             events.append(self._event("started", moment, state.blind, new, {"totals_at": none_yet, "totals": totals}))
-        return ContextState(state.known, new.order, totals), tuple(events)
+        return ContextState(state.known, new.order, own), tuple(events)
 
     def _event(
         self, what: str, moment: Moment, blind: int | None, ctx: Context, counted: Mapping[str, Mapping[str, float]]

@@ -6,7 +6,7 @@ A count is what the register moved between two usable samples. How a wrap, a res
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -56,10 +56,14 @@ class CounterConfig(BaseModel):
 
 
 class CounterState(msgspec.Struct, frozen=True):
-    """The tally, and the context in which the last sample (or, behind a loss, the last moment before it) stood."""
+    """The tally, and the context in which the last sample (or, behind a loss, the last moment before it) stood.
+
+    ``aside`` is how much of the tally's total was made outside production while an order was open (raw units).
+    """
 
     tally: Tally = Tally()
     place: Place = Place()
+    aside: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ class CounterRule:
     uom: str
     per_order: bool
     context: Mapping[str, str]
+    modes: frozenset[int]
     tags: tuple[str, ...]
     fingerprint: str
     phase: Phase = Phase.COUNT
@@ -90,7 +95,7 @@ class CounterRule:
 
     def step(self, state: CounterState, moment: Moment) -> tuple[CounterState, Outcome]:
         """Fold one moment: losses and evidence first, then the sample; a tick only proves that the value stood."""
-        watch, here = self.watch, read(moment, self.context)
+        watch, here, aside = self.watch, read(moment, self.context, self.modes), state.aside
         lost = state.place if state.tally.broken or state.tally.last is None else before_loss(moment, state.place)
         tally = heed(watch, state.tally, moment.notices)
         evidence = moment.readings.get(watch.evidence) if watch.evidence is not None else None
@@ -103,17 +108,22 @@ class CounterRule:
                 tally = sign(watch, tally, "reset", "order_changed", reading.at.agent)
             tally, moves = sample(watch, tally, reading)
             bounds = Bounds(state.place, lost, here)
-            events = tuple(event for move in moves for event in self._tell(move, moment, reading, bounds))
+            told = [self._tell(move, moment, reading, bounds) for move in moves]
+            events = tuple(event for some, _ in told for event in some)
+            aside += sum(outside for _, outside in told)
         elif moment.tick and watch.device not in moment.picture.down:
             tally = stand(watch, tally, moment.time)
-        return self._after(state, tally, lost, here, told=reading is not None or moment.tick), self._outcome(tally, moment, events)
+        seen = reading is not None or moment.tick
+        return self._after(state, CounterState(tally, here, aside), lost, seen=seen), self._outcome(tally, aside, moment, events)
 
-    def _after(self, state: CounterState, tally: Tally, lost: Place, here: Place, *, told: bool) -> CounterState:
+    @staticmethod
+    def _after(state: CounterState, new: CounterState, lost: Place, *, seen: bool) -> CounterState:
         """Return the new state: the very same when nothing changed that matters after a restart."""
+        tally = new.tally
         if tally.broken:
-            return state if tally is state.tally else CounterState(tally, lost)
-        if tally is not state.tally or (told and tally.last is not None and here.ctx.shift != state.place.ctx.shift):
-            return CounterState(tally, here)
+            return state if tally is state.tally else CounterState(tally, lost, new.aside)
+        if tally is not state.tally or (seen and tally.last is not None and new.place.ctx.shift != state.place.ctx.shift):
+            return new
         return state
 
     def _may_be_zeroed(self, tally: Tally, reading: Reading) -> bool:
@@ -121,16 +131,19 @@ class CounterRule:
         raw = self.watch.raw(reading)
         return tally.broken or (raw is not None and tally.last is not None and raw < tally.last)
 
-    def _tell(self, move: Move, moment: Moment, reading: Reading, bounds: Bounds) -> list[ProductionEvent]:
-        events = []
+    def _tell(self, move: Move, moment: Moment, reading: Reading, bounds: Bounds) -> tuple[list[ProductionEvent], int]:
+        """Return what a move is told by, and how much of it was made outside production while an order was open."""
+        events, aside, picture = [], 0, moment.picture
         if move.kind is not None:
             events.append(discontinuity(move, self.counter, moment, reading))
         if move.delta:
             stamped = reading.at.source is not None
-            ctx, candidates = bounds.owner(moment.picture.context, recovered=move.recovered, stamped=stamped)
+            now = Place(picture.context, picture.mode_code, picture.production)
+            ctx, candidates = bounds.owner(now, recovered=move.recovered, stamped=stamped)
             data = self._count(move, candidates)
             events.append(happened("production.count", data, move, moment=moment, reading=reading, ctx=ctx))
-        return events
+            aside = move.delta if ctx.order != picture.context.order and "order" not in candidates else 0
+        return events, aside
 
     def _count(self, move: Move, candidates: dict[str, list[str | None]]) -> dict[str, Any]:
         data: dict[str, Any] = {
@@ -148,9 +161,9 @@ class CounterRule:
             data["candidates"] = candidates
         return data
 
-    def _outcome(self, tally: Tally, moment: Moment, events: tuple[ProductionEvent, ...]) -> Outcome:
+    def _outcome(self, tally: Tally, aside: int, moment: Moment, events: tuple[ProductionEvent, ...]) -> Outcome:
         """Return the events, and the counter's part of the picture where it is not in it yet."""
-        facts = facts_of(tally, self.watch, self.role, self.uom)
+        facts = facts_of(tally, self.watch, self.role, self.uom, aside)
         if facts is None or moment.picture.counters.get(self.counter) == facts:
             return Outcome(events) if events else NOTHING
         return Outcome(events, picture={"counters": {**moment.picture.counters, self.counter: facts}})
@@ -163,11 +176,12 @@ def build(
     name: str,
     tags: Mapping[str, Tag],
     context_tags: Mapping[str, str] | None = None,
+    production_modes: Collection[int] = (),
 ) -> tuple[Rule[Any], ...]:
     """Return the rule of counter ``name`` (with or without ``counters.``). Raises ValueError for a tag that is unknown or cannot count.
 
     ``context_tags`` maps a context key (order, product, lot, mode) to the ``device.tag`` that gives it: behind a loss it is read in the same
-    moment as the counter.
+    moment as the counter. Parts made in other modes than ``production_modes`` belong to no order.
     """
     counter = name.removeprefix("counters.")
     place, context = f"counters.{counter}", dict(context_tags or {})
@@ -192,6 +206,7 @@ def build(
         uom=config.uom,
         per_order=config.reset_policy == "per_order",
         context=context,
+        modes=frozenset(production_modes),
         tags=tuple(dict.fromkeys(listened)),
         fingerprint=fingerprint(tag, config.wraps, config.role),
     )

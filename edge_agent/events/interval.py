@@ -106,7 +106,7 @@ def _owner(state: EnergyState, here: Place) -> tuple[Context, dict[str, list[str
     It is the one it was opened in, with what was not known yet then (the lot of an order comes a moment after the order).
     """
     if state.lost is not None:
-        return Bounds(state.place, state.lost, state.place).owner(state.place.ctx, recovered=True, stamped=True)
+        return Bounds(state.place, state.lost, state.place).owner(state.place, recovered=True, stamped=True)
     then, now = state.place.ctx, here.ctx
     if now.order != then.order:
         return then, {}

@@ -25,7 +25,7 @@ def _wraps(text: str) -> str:
 
 
 Wraps = Annotated[str, AfterValidator(_wraps)]
-"""How a register wraps: uint16, uint32, dint, packml, digits:N or never."""
+"""How a register wraps: uint16, uint32, dint, packml, digits:N, modulus:N or never."""
 
 _REMEDY = {
     "role": "say what it counts, as role: total, good, scrap, rework, sample, infeed, outfeed or consumed",
@@ -115,7 +115,7 @@ def interval_text(since: int, until: int) -> list[str]:
     return [iso(since), iso(until)]
 
 
-def facts_of(tally: Tally, watch: Watch, role: str, uom: str) -> CounterFacts | None:
+def facts_of(tally: Tally, watch: Watch, role: str, uom: str, aside: int = 0) -> CounterFacts | None:
     """Return where a register stands, for snapshots and checkpoints; None before its first sample."""
     if tally.last is None:
         return None
@@ -131,4 +131,5 @@ def facts_of(tally: Tally, watch: Watch, role: str, uom: str) -> CounterFacts | 
         scale=watch.scale,
         uom=uom,
         good=tally.good,
+        aside=aside,
     )

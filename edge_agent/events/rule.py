@@ -35,7 +35,8 @@ class Phase(IntEnum):
 class CounterFacts(msgspec.Struct, frozen=True):
     """Where a counter stands: the agent's accumulator (never wraps), the raw register and its role; for snapshots and checkpoints.
 
-    ``scale`` turns raw units into ``uom``; ``good`` tells whether the last sample was usable.
+    ``scale`` turns raw units into ``uom``; ``good`` tells whether the last sample was usable; ``aside`` is how much of ``total`` (raw
+    units both) was made outside production while an order was open: it belongs to no order.
     """
 
     role: str
@@ -46,6 +47,7 @@ class CounterFacts(msgspec.Struct, frozen=True):
     scale: float = 1.0
     uom: str = "H87"
     good: bool = True
+    aside: int = 0
 
 
 class StateFacts(msgspec.Struct, frozen=True):

@@ -222,6 +222,12 @@ def production_totals(picture: Picture) -> dict[str, float]:
     return {name: in_units(facts.total, facts.scale) for name, facts in picture.counters.items() if facts.role != "energy"}
 
 
+def order_totals(picture: Picture) -> dict[str, float]:
+    """Return what of `production_totals` can belong to orders: all but what was made outside production."""
+    made = {name: facts.total - facts.aside for name, facts in picture.counters.items() if facts.role != "energy"}
+    return {name: in_units(raw, picture.counters[name].scale) for name, raw in made.items()}
+
+
 def in_units(raw: int, scale: float) -> float:
     """Return ``raw`` register units in the counter's unit: an exact integer where nothing is scaled."""
     return raw if scale == 1 else round(raw * scale, 9)

@@ -60,7 +60,7 @@ def test_the_demo_line_ends_with_exactly_the_truth(tmp_path: Path) -> None:
     rows = received(report)
     assert rows["order WO-1001 total/scrap/good"] == "1432/57/1375"
     assert rows["order WO-1002 total/scrap/good"] == "120/5/115"
-    assert rows["no order, mode Maintenance, total/scrap"] == "5/0"
+    assert rows["no order, mode Maintenance, total/scrap/good"] == "5/0/5"
     assert rows["NOK samples at"] == "240, 540, 840"
     assert rows["energy in all (10 Wh)"] == "283"
     assert report["lost"] == 0

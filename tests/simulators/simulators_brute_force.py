@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 STEP = 10  # ms
-CATEGORY = {"Aborting": 4, "Aborted": 4, "Holding": 3, "Held": 3, "Suspending": 2, "Suspended": 2}
 
 
 def ms(seconds):
@@ -39,12 +38,14 @@ class Walk:
         self.state_changes, self.mode_changes, self.downtimes, self.wraps = 0, 0, [], []
         self.rollovers = {"total": [], "scrap": []}
         self.was_running, self.open = False, None
-        self.making = False
+        self.making, self.made_in = False, ("", None)
 
     def run(self):
         """Walk to the end."""
         while self.now <= self.end:
+            before = self.order, self.mode
             self._script()
+            self.made_in = before if self.now else (self.order, self.mode)  # a scan counts what was made before it
             if self.power:
                 self._count()
                 self._stops()
@@ -104,13 +105,14 @@ class Walk:
         self.total = self._bump("total", self.total)
         if rejected:
             self.scrap = self._bump("scrap", self.scrap)
-        producing = self.mode in self.production
-        if self.order and producing:
-            self.orders[self.order]["total"] += 1
-            self.orders[self.order]["scrap"] += rejected
+        order, mode = self.made_in
+        producing = mode in self.production
+        if order and producing:
+            self.orders[order]["total"] += 1
+            self.orders[order]["scrap"] += rejected
         else:
-            self.no_order[self.mode][0] += 1
-            self.no_order[self.mode][1] += rejected
+            self.no_order[mode][0] += 1
+            self.no_order[mode][1] += rejected
         if producing:
             shift = self.shifts[self._shift()]
             shift[0] += 1

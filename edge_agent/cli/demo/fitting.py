@@ -36,7 +36,7 @@ def _unit(script: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "state": {
             "micro_stop": f"{(script.get('judge') or {}).get('micro_stop', 10):g}s",
-            "production_modes": [_MODES[name] for name in script["machine"].get("production_modes") or ["Production"]],
+            "production_modes": [_MODES[name] for name in script["machine"].get("production_modes", ["Production"])],
         },
         "counters": {
             "total": {"wraps": wraps(counters["total"]["modulus"]), "max_rate": f"{rate:g}/s"},
@@ -49,13 +49,11 @@ def _unit(script: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def wraps(modulus: int) -> str:
-    """Return the word for a register's modulus; raises ValueError for one that no word covers."""
+    """Return the word for a register's modulus."""
     if modulus in _WRAPS:
         return _WRAPS[modulus]
     digits = len(str(modulus)) - 1
-    if modulus == 10**digits:
-        return f"digits:{digits}"
-    raise ValueError(f"no register wraps at {modulus}; use 65536, 2147483648, 4294967296 or a power of ten")
+    return f"digits:{digits}" if modulus == 10**digits else f"modulus:{modulus}"
 
 
 def _change(file: Path, changes: Mapping[str, Any]) -> None:
