@@ -47,12 +47,12 @@ def play(parser: argparse.ArgumentParser, simulator: Callable[[Stage], Awaitable
     try:
         scenario = load_scenario(options.scenario)
         clock = start_clock(scenario, options.speed) if options.clock is None else read_clock(options.clock, scenario)
+        with Ledger(options.ledger) as ledger:
+            stage = Stage(scenario, clock, ledger, options.host, options.port, options.faults)
+            asyncio.run(until_signal(simulator(stage)))
     except (ScenarioError, ClockError) as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
-    with Ledger(options.ledger) as ledger:
-        stage = Stage(scenario, clock, ledger, options.host, options.port, options.faults)
-        asyncio.run(until_signal(simulator(stage)))
 
 
 async def until_signal(work: Awaitable[None]) -> None:

@@ -21,6 +21,12 @@ SAMPLING = 0.1
 POLL = 0.5
 """Plant seconds: one poll, the tolerance of times that the agent took itself."""
 
+TRANSIT = 0.3
+"""Machine seconds that a sample may need from the PLC's scan to the agent's disk; times the demo's speed. A kill may take it along."""
+
+UNDER_WAY = 0.2
+"""Machine seconds before its last sign of life for which an agent that was killed declares that it may not know everything."""
+
 MACHINE = 0.05
 """Machine seconds that a polled value may be under way on a busy machine; times the demo's speed."""
 
@@ -59,7 +65,7 @@ class Comparison:
         self.faults, self.speed = faults, speed
         self.production = {mode_name(mode) for mode in scenario.machine.production_modes}
         self.parts = parts(scenario)
-        self.erased = erasures(scenario, self.blind(), 2 * SAMPLING + MACHINE * speed)
+        self.erased = erasures(scenario, self._until_back(self.blind()), 2 * SAMPLING + MACHINE * speed)
 
     def counted(
         self, disposition: str, *, order: str | None = "*", mode: Iterable[str] | None = None, shift: str | None = "*"
@@ -82,7 +88,7 @@ class Comparison:
         short = sum(self.unseen(part) for part in found)
         for one in self.books.spanned:
             if one.disposition == disposition and {member, "mode"} & {*one.spans}:
-                short += min(one.delta, sum(one.begin - SAMPLING <= part.t <= one.end + SAMPLING for part in found))
+                short += min(one.delta, sum(one.begin - SAMPLING < part.t <= one.end + SAMPLING for part in found))
         return short
 
     def counts_row(self, what: str, truth: tuple[int, int], got: tuple[int, int], member: str, mine: Callable[[Part], bool]) -> Row:
@@ -104,14 +110,22 @@ class Comparison:
 
     def windows(self) -> list[tuple[float, float]]:
         """Return when data may truly be missing: power off, and the faults that were injected, up to the agent's return."""
-        windows = [(reboot.off / SECOND, reboot.on / SECOND) for reboot in self.scenario.machine.reboots] + self.blind()
+        reboots = [(reboot.off / SECOND, reboot.on / SECOND) for reboot in self.scenario.machine.reboots]
+        return self._until_back(reboots + self.blind())
+
+    def _until_back(self, windows: list[tuple[float, float]]) -> list[tuple[float, float]]:
         result = []
         for begin_s, end_s in windows:
             back = min(
                 (time for time, name, _ in self.books.agent if name in {"agent.started", "device.connected"} and time >= end_s),
                 default=end_s,
             )
-            result.append((begin_s - 2 * POLL, max(end_s, back if back - end_s < 10 * self.speed else end_s) + 2 * POLL))
+            result.append(
+                (
+                    begin_s - 2 * POLL - TRANSIT * self.speed,
+                    max(end_s, back if back - end_s < 10 * self.speed else end_s) + 2 * POLL,
+                )
+            )
         return result
 
     def near_fault(self, begin: float, end: float | None) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from simulators.compare import MACHINE, POLL, SAMPLING, STATE_DEVICE, Comparison, Row, same, span_text, stop_text
+from simulators.compare import MACHINE, POLL, SAMPLING, STATE_DEVICE, UNDER_WAY, Comparison, Row, same, span_text, stop_text
+from simulators.outcome import Transition
+from simulators.vocabulary import SECOND
 
 
 class MachineRows(Comparison):
@@ -49,8 +51,10 @@ class MachineRows(Comparison):
 
     def transitions(self) -> Iterator[Row]:
         """Yield the numbers of state and mode changes, and whether durations join up."""
-        yield same("state changes", str(self._visible_changes()), str(len(self.books.states)))
-        yield same("mode changes", str(len(self.truth.modes)), str(len(self.books.modes)))
+        for what, true, told in (("state", self.truth.states, self.books.states), ("mode", self.truth.modes, self.books.modes)):
+            least, most = self._visible(true, through_unknown=what == "state")
+            wanted = str(least) if least == most else f"{least} to {most}"
+            yield Row(f"{what} changes", wanted, str(len(told)), ok=least <= len(told) <= most)
         broken = sum(
             abs(data["prev_duration_s"] - (time - before[0])) > 2 * SAMPLING
             for before, (time, _, _, data) in zip(self.books.states, self.books.states[1:], strict=False)
@@ -58,22 +62,29 @@ class MachineRows(Comparison):
         )
         yield same("states that do not join up", "0", str(broken))
 
-    def _visible_changes(self) -> int:
-        """Return how many state changes there are to report; without faults this is the scenario's own number.
+    def _visible(self, true: Sequence[Transition], *, through_unknown: bool) -> tuple[int, int]:
+        """Return the least and the most changes there are to report; without faults both are the scenario's own number.
 
-        Those outside declared blindness, a pair through Unknown for each loss of the PLC, and what an absence of the agent changed.
+        Those outside declared blindness, for a state a pair through Unknown for each loss of the PLC, and what an absence of the agent
+        changed: it may have told some of what came just before, and a PLC that restarted meanwhile is a pair through Unknown, too.
         """
         blind = [
-            (data["reason"], *self.interval(data))
+            (data["reason"] == "comm_loss", *self.interval(data))
             for _, data in self.books.gaps
             if data["reason"] == "agent_down" or (data["reason"] == "comm_loss" and data.get("device") == STATE_DEVICE)
         ]
         blind = [one for one in blind if one[2] > one[1]]
-        seen = sum(not any(begin < one.t <= end for _, begin, end in blind) for one in self.truth.states)
-        for reason, begin, end in blind:
-            inside = [one for one in self.truth.states if begin < one.t <= end]
-            seen += 2 if reason == "comm_loss" else bool(inside) and inside[0].old != inside[-1].new
-        return seen
+        least = most = sum(not any(begin < one.t <= end for _, begin, end in blind) for one in true)
+        for lost, begin, end in blind:
+            inside = [one for one in true if begin < one.t <= end]
+            told = 0 if lost else sum(one.t <= begin + max(POLL, UNDER_WAY * self.speed) for one in inside)
+            ways = [n + (n < len(inside) and inside[n].old != inside[-1].new) for n in range(told + 1)]
+            if through_unknown and lost:
+                ways = [2]
+            elif through_unknown and any(begin < reboot.off / SECOND <= end for reboot in self.scenario.machine.reboots):
+                ways += [n + 2 for n in range(told + 1)]
+            least, most = least + min(ways), most + max(ways)
+        return least, most
 
     def alarms(self) -> Iterator[Row]:
         """Yield one row per true alarm, and their number."""

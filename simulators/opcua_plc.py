@@ -9,10 +9,13 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator
 
+from asyncua.ua.status_codes import StatusCodes
+
 from simulators.command import Stage, arguments, play, ready
 from simulators.handshake import Handshake, Step
 from simulators.line import Change, Line
 from simulators.plc_server import PlcServer
+from simulators.scenario import ScenarioError
 from simulators.tags import HANDSHAKE, NODES
 from simulators.vocabulary import SECOND
 
@@ -28,6 +31,8 @@ class Plc:
         self._line = Line(stage.scenario)
         faults = stage.scenario.faults
         self._bad = faults.bad_status if stage.faults else ()
+        if unknown := [one.status for one in faults.bad_status if not hasattr(StatusCodes, one.status)]:
+            raise ScenarioError(f"faults.bad_status: {', '.join(unknown)} is no StatusCode of OPC 10000-4, like BadSensorFailure")
         self._handshake = Handshake(self._line.samples(), faults.dropped_acks if stage.faults else (), faults.reraise_after)
         self._changes: deque[Change] = deque()
         self._computed = 0

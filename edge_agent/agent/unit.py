@@ -156,7 +156,7 @@ class Unit:
             except RuleError as error:
                 await self._quarantine(error)
             else:
-                await self._commit(turn)
+                await self._commit(turn, final=any(tick.final for tick in ticks))
                 self._release(turn.settled)
         if self.quarantined is not None:
             self._release(self._released + len(self._held))
@@ -169,17 +169,19 @@ class Unit:
             if future is not None and not future.done():
                 future.set_result(None)
 
-    async def _commit(self, turn: Turn) -> None:
+    async def _commit(self, turn: Turn, *, final: bool) -> None:
+        """Append what the turn made. Unless it is the last one, readings of the newest moment may still be under way: it is not seen yet."""
         now = self._clock.now()
+        seen = now if final else now - self._fold.settle
         entries = [self.encode(event, now) for event in turn.events] + list(turn.telemetry)
         beat = time.monotonic() - self._stored > _HEARTBEAT
         custody = Custody.DURABLE
-        if entries or turn.changed or beat:
+        if entries or turn.changed or beat or final:
             columns, states = turn.state.telemetry, dict(turn.changed)
             waiting = str(columns.since).encode() if columns.rows else b""
             if waiting != self._waiting:
                 states[_WAITING] = waiting
-            custody = await self._append(entries, Checkpoint(self.name, states, now))
+            custody = await self._append(entries, Checkpoint(self.name, states, seen))
             self._stored, self._waiting = time.monotonic(), waiting
         self._state = turn.state
         if turn.events:

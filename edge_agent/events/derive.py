@@ -110,7 +110,7 @@ class Fold:
         self._routes = {device: _route(tags, listened) for device, tags in devices.items()}
         self._mixed = sum(1 for route in self._routes.values() if route.wanted) > 1
         self._telemetry = Telemetry(_spec(unit, telemetry, devices, prefix, cfg), devices)
-        self._reorder, self._settle = reorder, settle
+        self._reorder, self.settle = reorder, settle
 
     # -- start ---------------------------------------------------------------------------------------------------
 
@@ -138,7 +138,7 @@ class Fold:
         """Fold everything that arrived. Raises RuleError when a rule fails; ``state`` is still good then."""
         columns = self._telemetry.take(state.telemetry, inputs)
         boundary = state.boundary if self._mixed else None
-        patience = Patience(self._reorder, self._settle, boundary)
+        patience = Patience(self._reorder, self.settle, boundary)
         window, items = arrange(state.window, inputs, self._routes, self._unit, patience)
         work = self._steps.begin(state.rules, state.picture, state.since)
         passed = _Passed(state.boundary, state.ticked)

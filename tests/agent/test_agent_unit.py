@@ -28,7 +28,7 @@ from edge_agent.agent import unit as unit_module
 from edge_agent.agent.unit import Unit
 from edge_agent.buffer.memory import MemoryBuffer
 from edge_agent.events.catalog import fold_of
-from edge_agent.events.derive import Fold, Tick, Turn, UnitState
+from edge_agent.events.derive import SETTLE, Fold, Tick, Turn, UnitState
 from edge_agent.model.errors import StorageError
 from edge_agent.model.instant import iso
 from edge_agent.model.reading import AgentDown, Batch, DeviceDown, DeviceUp
@@ -131,7 +131,7 @@ async def test_events_and_the_state_they_came_from_are_one_append():
     ((events, checkpoint),) = buffer.asked
     assert deltas(events) == [7]
     assert checkpoint is not None
-    assert (checkpoint.owner, checkpoint.last_seen) == ("filler", T0)
+    assert (checkpoint.owner, checkpoint.last_seen) == ("filler", T0 - SETTLE)  # what was read just now may have company under way
     assert {"counters.total", "picture"} <= checkpoint.states.keys()
     state, _ = fold().start(checkpoint.states)
     assert state.picture.counters["total"].raw == 107
@@ -173,7 +173,7 @@ async def test_the_time_of_the_last_life_is_stored_now_and_then(buffer, monkeypa
         await unit.deliver(scan(0, 100, up=True))
         clock.advance(7)
         await unit.deliver(scan(7, 100))
-    assert (await buffer.states("filler"))[1] == at(7)
+    assert (await buffer.states("filler"))[1] == at(7) - SETTLE
 
 
 async def test_a_store_that_fails_gets_the_same_entries_again(monkeypatch):
@@ -193,8 +193,19 @@ async def test_a_store_that_fails_gets_the_same_entries_again(monkeypatch):
 # -- restarts ----------------------------------------------------------------------------------------------------------
 
 
+async def test_after_a_clean_stop_the_absence_begins_with_the_stop():
+    """The last turn has seen everything: nothing is declared for the time before it."""
+    buffer, clock = MemoryBuffer(), ManualClock(0)
+    async with running(buffer, clock) as unit:
+        await unit.deliver(scan(0, 100, up=True))
+        clock.advance(7)
+        await unit.close()
+    _, last_seen = await buffer.states("filler")
+    assert last_seen == at(7)
+
+
 async def test_the_first_input_after_a_restart_is_the_absence(buffer):
-    """The agent's absence comes before whatever the devices deliver, from the last commit until now; a new store has none."""
+    """The agent's absence comes before whatever the devices deliver, from what the last commit surely knew until now; a new store has none."""
     clock, first, second = ManualClock(0), WatchedFold(), WatchedFold()
     async with running(buffer, clock, folding=first) as unit:
         await unit.deliver(scan(0, 100, up=True))
@@ -209,7 +220,7 @@ async def test_the_first_input_after_a_restart_is_the_absence(buffer):
     await unit.close()
     await delivery
     batches = [thing for thing in second.inputs if isinstance(thing, Batch)]
-    assert batches[0].before == (AgentDown(at(0), at(60)),)
+    assert batches[0].before == (AgentDown(at(0) - SETTLE, at(60)),)
     assert [batch.device for batch in batches] == ["", "plc1"]
 
 
