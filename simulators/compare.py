@@ -65,7 +65,7 @@ class Comparison:
         self.faults, self.speed = faults, speed
         self.production = {mode_name(mode) for mode in scenario.machine.production_modes}
         self.parts = parts(scenario)
-        self.erased = erasures(scenario, self._until_back(self.blind()), 2 * SAMPLING + MACHINE * speed)
+        self.erased = erasures(scenario, self.blind() + self.unusable(), 2 * SAMPLING + MACHINE * speed)
 
     def counted(
         self, disposition: str, *, order: str | None = "*", mode: Iterable[str] | None = None, shift: str | None = "*"
@@ -101,32 +101,29 @@ class Comparison:
         return Row(what, wanted, told, ok=ok)
 
     def blind(self) -> list[tuple[float, float]]:
-        """Return when nobody read the PLC: injected cuts and kills of the agent, in plant seconds."""
-        if not self.faults:
-            return []
+        """Return when nobody read the PLC: injected cuts and kills of the agent, up to its return, in plant seconds."""
         injected = self.scenario.faults
-        cuts = [*injected.link_cuts, *injected.agent_kills, *(bad.window for bad in injected.bad_status)]
-        return [(begin / SECOND, end / SECOND) for begin, end in cuts]
+        return self._until_back([*injected.link_cuts, *injected.agent_kills] if self.faults else [])
 
     def windows(self) -> list[tuple[float, float]]:
         """Return when data may truly be missing: power off, and the faults that were injected, up to the agent's return."""
-        reboots = [(reboot.off / SECOND, reboot.on / SECOND) for reboot in self.scenario.machine.reboots]
-        return self._until_back(reboots + self.blind())
+        reboots = [(reboot.off, reboot.on) for reboot in self.scenario.machine.reboots]
+        return self._until_back(reboots) + self.blind() + self.unusable()
 
-    def _until_back(self, windows: list[tuple[float, float]]) -> list[tuple[float, float]]:
-        result = []
-        for begin_s, end_s in windows:
-            back = min(
-                (time for time, name, _ in self.books.agent if name in {"agent.started", "device.connected"} and time >= end_s),
-                default=end_s,
-            )
-            result.append(
-                (
-                    begin_s - 2 * POLL - TRANSIT * self.speed,
-                    max(end_s, back if back - end_s < 10 * self.speed else end_s) + 2 * POLL,
-                )
-            )
-        return result
+    def unusable(self) -> list[tuple[float, float]]:
+        """Return when a counter answered with a bad status."""
+        bad = [bad.window for bad in self.scenario.faults.bad_status] if self.faults else []
+        return [(begin / SECOND - 2 * POLL, end / SECOND + 2 * POLL) for begin, end in bad]
+
+    def _until_back(self, faults: Iterable[tuple[int, int]]) -> list[tuple[float, float]]:
+        """Return the windows in plant seconds: from what may have been on its way until the PLC is read again."""
+        windows = []
+        read_again = [t for t, name, data in self.books.agent if name == "device.connected" and data["device"] == STATE_DEVICE]
+        for begin, end in faults:
+            back = min((t for t in read_again if t >= end / SECOND), default=end / SECOND)
+            back = back if back - end / SECOND < 10 * self.speed else end / SECOND
+            windows.append((begin / SECOND - 2 * POLL - TRANSIT * self.speed, back + 2 * POLL))
+        return windows
 
     def near_fault(self, begin: float, end: float | None) -> bool:
         """Return whether [begin, end] touches a window in which less can be known."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
 from simulators.compare import MACHINE, POLL, SAMPLING, STATE_DEVICE, UNDER_WAY, Comparison, Row, same, span_text, stop_text
-from simulators.outcome import Transition
+from simulators.outcome import SampleTruth, Transition
 from simulators.vocabulary import SECOND
 
 
@@ -29,6 +29,10 @@ class MachineRows(Comparison):
                 if true.end is not None
                 else (stop.end, stop.order) == (None, true.order)
             )
+            late = any(first <= true.start and stop.start >= true.start + SAMPLING <= last for first, last in self.blind())
+            ok = ok or (
+                late and stop.order == true.order and (stop.end is None) == (true.end is None)
+            )  # its first cause was not seen
             near = (stop.duration is None) == (true.duration is None) and abs(
                 (stop.duration or 0) - (true.duration or 0)
             ) <= 2 * SAMPLING
@@ -68,12 +72,7 @@ class MachineRows(Comparison):
         Those outside declared blindness, for a state a pair through Unknown for each loss of the PLC, and what an absence of the agent
         changed: it may have told some of what came just before, and a PLC that restarted meanwhile is a pair through Unknown, too.
         """
-        blind = [
-            (data["reason"] == "comm_loss", *self.interval(data))
-            for _, data in self.books.gaps
-            if data["reason"] == "agent_down" or (data["reason"] == "comm_loss" and data.get("device") == STATE_DEVICE)
-        ]
-        blind = [one for one in blind if one[2] > one[1]]
+        blind = self._declared_blind()
         least = most = sum(not any(begin < one.t <= end for _, begin, end in blind) for one in true)
         for lost, begin, end in blind:
             inside = [one for one in true if begin < one.t <= end]
@@ -85,6 +84,24 @@ class MachineRows(Comparison):
                 ways += [n + 2 for n in range(told + 1)]
             least, most = least + min(ways), most + max(ways)
         return least, most
+
+    def _declared_blind(self) -> list[tuple[bool, float, float]]:
+        """Return (PLC lost, begin, end) of each declared blindness for the state; an absence of the agent within a loss is part of it."""
+        found: list[tuple[bool, float, float]] = []
+        gaps = [
+            (*self.interval(data), data["reason"] == "comm_loss", data.get("device"))
+            for _, data in self.books.gaps
+            if data["reason"] in {"comm_loss", "agent_down"}
+        ]
+        for begin, end, lost, device in sorted(gaps):
+            if end <= begin or (lost and device != STATE_DEVICE):
+                continue
+            if found and begin < found[-1][2]:
+                before = found.pop()
+                found.append((before[0] or lost, before[1], max(before[2], end)))
+            else:
+                found.append((lost, begin, end))
+        return found
 
     def alarms(self) -> Iterator[Row]:
         """Yield one row per true alarm, and their number."""
@@ -113,7 +130,7 @@ class MachineRows(Comparison):
         told: dict[str | None, list[tuple[float, str]]] = defaultdict(list)
         for _, serial, value, verdict in sorted(self.books.samples):
             told[serial].append((value, verdict))
-        true = [sample for sample in self.truth.samples if told[sample.serial] or not self._forgotten(sample.t)]
+        true = self._samples_to_tell({serial: len(some) for serial, some in told.items()})
         yield same("samples", str(len(true)), str(len(self.books.samples)))
         found = [(sample, told[sample.serial].pop(0)) for sample in true if told[sample.serial]]
         nok = (
@@ -124,6 +141,19 @@ class MachineRows(Comparison):
         wrong = sum((sample.weight, sample.verdict) != one for sample, one in found) + sum(map(len, told.values()))
         yield same("samples with another value", "0", str(wrong))
 
-    def _forgotten(self, t: float) -> bool:
-        """Return whether the PLC may have lost the record of ``t`` with its power before anybody read it."""
-        return any(read < t <= zeroed for read, zeroed in self.erased)
+    def _samples_to_tell(self, told: Mapping[str | None, int]) -> list[SampleTruth]:
+        """Return the samples without those that the PLC lost with its power, by its own ledger, before they were acknowledged.
+
+        One that was read but not acknowledged is told all the same; ``told`` counts what came by serial number.
+        """
+        lost = {entry["value"]["k"] for entry in self.ledgers if entry["what"] == "sample.lost"}
+        spare = Counter(told)
+        spare.subtract(sample.serial for sample in self.truth.samples if sample.k not in lost)
+        found = []
+        for sample in self.truth.samples:
+            if sample.k in lost:
+                spare[sample.serial] -= 1
+                if spare[sample.serial] < 0:
+                    continue
+            found.append(sample)
+        return found

@@ -131,9 +131,9 @@ class Reconciliation(MachineRows):
 
     def _kpis(self) -> Iterator[Row]:
         for true in self.truth.kpis:
-            begin, end = self._times(true.order, next(one.started for one in self.truth.orders if one.order == true.order))
+            begin, end = self._times(true.order, self._window(true.order)[0])
             if begin is None or end is None:
-                yield Row(f"OEE {true.order}", f"{true.oee:.5f}", "order incomplete", ok=self._hidden_order(true.order))
+                yield Row(f"OEE {true.order}", f"{true.oee:.5f}", "order incomplete", ok=self.hidden(*self._window(true.order)))
                 continue
             apt, pbt = self._running(begin, end), end - begin
             pq = self.counted("total", order=true.order)
@@ -141,17 +141,22 @@ class Reconciliation(MachineRows):
             a, e, q = apt / pbt, (true.pri * pq / apt if apt else 0.0), (gq / pq if pq else 0.0)
             tolerance = 0.0005 if not self.faults else 0.002
             wanted = true.oee
-            if 0 < true.pq - pq <= self.short("total", "order", partial(_of_order, true.order)):
-                wanted = true.pri * gq / true.pbt  # without the parts that nobody could see: A x E x Q of what was there
+            moved = abs(pbt - true.pbt) > 2 * SAMPLING and any(self.near_fault(t, t) for t in self._window(true.order))
+            if moved or 0 < true.pq - pq <= self.short("total", "order", partial(_of_order, true.order)):
+                wanted = (
+                    true.pri * gq / pbt
+                )  # A x E x Q of the parts and times that could be seen, each of which has a row of its own
+            unsure = sum(max(0.0, min(last, end) - max(first, begin)) for first, last in self.windows())
             yield Row(
                 f"{true.order} A, E, Q, OEE",
                 f"{true.availability:.5f} {true.effectiveness:.5f} {true.quality:.5f} {true.oee:.5f}",
                 f"{a:.5f} {e:.5f} {q:.5f} {a * e * q:.5f}",
-                ok=abs(a * e * q - wanted) <= tolerance,
+                ok=abs(a * e * q - wanted) <= tolerance and abs(apt - true.apt) <= unsure + 4 * SAMPLING,
             )
 
-    def _hidden_order(self, name: str) -> bool:
-        return any(self.hidden(one.started, one.ended) for one in self.truth.orders if one.order == name)
+    def _window(self, name: str) -> tuple[float, float]:
+        """Return when an order truly began and ended (the scenario's end where it did not)."""
+        return next((one.started, one.ended or self.truth.length) for one in self.truth.orders if one.order == name)
 
     def _running(self, begin: float, end: float) -> float:
         """Seconds of running in [begin, end); an unknown period between two equal states without evidence of a break counts as that state."""

@@ -34,6 +34,8 @@ def demo(
         raise ConfigError(
             "the demo needs the simulators, which stand beside the package in the source folder; clone it and run `make demo` there"
         )
+    if keep is not None and keep.is_dir() and any(keep.iterdir()):
+        raise ConfigError(f"{keep} holds something already, perhaps an earlier run; name a new folder after --keep")
     folder = keep or Path(tempfile.mkdtemp(prefix="edge-agent-demo-"))
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
