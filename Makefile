@@ -9,6 +9,9 @@ demo:    ## the demo line, live; ARGS="--once --speed 30 --faults"
 	@$(PYTHON) dev.py demo $(ARGS)
 test:    ## the whole test suite
 	@$(PYTHON) dev.py test $(ARGS)
+.PHONY: scenarios
+scenarios: ## every hostile scenario, with its faults and without, ten minutes of it; ARGS="-k offexec"
+	@$(PYTHON) dev.py test tests/e2e -m scenarios $(ARGS)
 check:   ## format, lint, types, import floors
 	@$(PYTHON) dev.py check
 setup:   ## .venv with everything for development

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+from simulators.books import Stop
 from simulators.compare import MACHINE, POLL, SAMPLING, STATE_DEVICE, UNDER_WAY, Comparison, Row, same, span_text, stop_text
 from simulators.outcome import SampleTruth, Transition
+from simulators.stops import Downtime
 from simulators.vocabulary import SECOND
 
 
@@ -29,14 +31,9 @@ class MachineRows(Comparison):
                 if true.end is not None
                 else (stop.end, stop.order) == (None, true.order)
             )
-            late = any(first <= true.start and stop.start >= true.start + SAMPLING <= last for first, last in self.blind())
-            ok = ok or (
-                late and stop.order == true.order and (stop.end is None) == (true.end is None)
-            )  # its first cause was not seen
-            near = (stop.duration is None) == (true.duration is None) and abs(
-                (stop.duration or 0) - (true.duration or 0)
-            ) <= 2 * SAMPLING
-            once = stop.ended_events == (0 if true.end is None else 1)
+            ok = ok or self._seen_in_part(stop, true)
+            near = (stop.end is None) == (true.end is None) and abs((stop.duration or 0) - (true.duration or 0)) <= 2 * SAMPLING
+            once = stop.ended_events == (0 if stop.end is None else 1)
             yield Row(
                 name,
                 stop_text(true.duration, true.category, true.reason, true.micro),
@@ -52,6 +49,12 @@ class MachineRows(Comparison):
             str(int(listed is not None)),
             ok=len(still) == int(listed is not None),
         )
+
+    def _seen_in_part(self, stop: Stop, true: Downtime) -> bool:
+        """Return whether a stop that differs lies partly where nobody read the PLC: its first cause, its reason or its end may be unseen."""
+        last = self.truth.length if true.end is None else true.end
+        cut = any(begin <= last and end >= true.start for begin, end in self.blind())
+        return cut and stop.order == true.order and stop.reason in {None, true.reason}
 
     def transitions(self) -> Iterator[Row]:
         """Yield the numbers of state and mode changes, and whether durations join up."""
@@ -144,9 +147,13 @@ class MachineRows(Comparison):
     def _samples_to_tell(self, told: Mapping[str | None, int]) -> list[SampleTruth]:
         """Return the samples without those that the PLC lost with its power, by its own ledger, before they were acknowledged.
 
-        One that was read but not acknowledged is told all the same; ``told`` counts what came by serial number.
+        One that was read but not acknowledged is told all the same; ``told`` counts what came by serial number. With faults some may
+        still wait in the PLC at the end.
         """
         lost = {entry["value"]["k"] for entry in self.ledgers if entry["what"] == "sample.lost"}
+        if self.faults and self.ledgers:
+            taken = {entry["value"]["k"] for entry in self.ledgers if entry["what"] == "sample.acknowledged"}
+            lost |= {sample.k for sample in self.truth.samples} - taken
         spare = Counter(told)
         spare.subtract(sample.serial for sample in self.truth.samples if sample.k not in lost)
         found = []

@@ -29,6 +29,17 @@ class Place(msgspec.Struct, frozen=True):
         return self.ctx if self.production else msgspec.structs.replace(self.ctx, order=None)
 
 
+class Modes(msgspec.Struct, frozen=True):
+    """The modes of a unit: their ``names`` by code, and the codes of those that are ``production``."""
+
+    names: Mapping[int, str] = msgspec.field(default_factory=dict)
+    production: frozenset[int] = frozenset()
+
+    def name(self, code: int) -> str:
+        """Return the name that events give a mode."""
+        return self.names.get(code, f"code {code}")
+
+
 def before_loss(moment: Moment, last: Place) -> Place:
     """Return the context before a loss that this moment tells of: its shift is that of the ``last`` place that was surely seen.
 
@@ -38,10 +49,10 @@ def before_loss(moment: Moment, last: Place) -> Place:
     return Place(msgspec.structs.replace(picture.context, shift=last.ctx.shift), picture.mode_code, picture.production)
 
 
-def read(moment: Moment, tags: Mapping[str, str], modes: frozenset[int] | None = None) -> Place:
+def read(moment: Moment, tags: Mapping[str, str], modes: Modes | None = None) -> Place:
     """Return the context as this moment's readings of ``tags`` (context key -> ``device.tag``) give it, before its rule was folded.
 
-    ``modes`` are the codes of production modes; None: what is booked belongs to its order in every mode.
+    ``modes`` None: what is booked belongs to its order in every mode.
     """
     ctx, mode = moment.picture.context, moment.picture.mode_code
     production = modes is None or moment.picture.production
@@ -53,8 +64,8 @@ def read(moment: Moment, tags: Mapping[str, str], modes: frozenset[int] | None =
         if key != "mode":
             changes[key] = named(reading.value)
         elif reading.value != mode and isinstance(reading.value, int):
-            mode, changes["mode"] = reading.value, str(reading.value)
-            production = modes is None or mode in modes
+            mode, changes["mode"] = reading.value, str(reading.value) if modes is None else modes.name(reading.value)
+            production = modes is None or reading.value in modes.production
     return Place(msgspec.structs.replace(ctx, **changes) if changes else ctx, mode, production)
 
 

@@ -139,11 +139,11 @@ def _parts(config: UnitConfig, tags: Mapping[str, Tag]) -> Iterator[Callable[[],
     """Yield how each part of the unit is built, so that one that fails does not hide the others."""
     unit, order = config.unit, config.context.order if config.context else None
     context_tags = _context_tags(config)
-    modes = config.state.production_modes if config.state else ()
+    modes = state.modes_of(config.state) if config.state else None
     if config.context is not None:
         yield partial(context.build, config.context, unit=unit, name="context", tags=tags)
     for name, one in config.counters.items():
-        yield partial(counter.build, one, unit=unit, name=name, tags=tags, context_tags=context_tags, production_modes=modes)
+        yield partial(counter.build, one, unit=unit, name=name, tags=tags, context_tags=context_tags, modes=modes)
     for name, meter in config.energy.items():
         yield partial(energy.build, meter, unit=unit, name=name, tags=tags, context_tags=context_tags)
     if config.state is not None:

@@ -6,7 +6,7 @@ A count is what the register moved between two usable samples. How a wrap, a res
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edge_agent.events.advance import WRAPS, OnRestart, Register, modulus_of
-from edge_agent.events.belonging import Bounds, Place, before_loss, read
+from edge_agent.events.belonging import Bounds, Modes, Place, before_loss, read
 from edge_agent.events.losses import gauge, heed, sign, stand
 from edge_agent.events.reference import check_references
 from edge_agent.events.registers import Wraps, discontinuity, facts_of, find_register, fingerprint, happened, interval_text, require
@@ -76,7 +76,7 @@ class CounterRule:
     uom: str
     per_order: bool
     context: Mapping[str, str]
-    modes: frozenset[int]
+    modes: Modes
     tags: tuple[str, ...]
     fingerprint: str
     phase: Phase = Phase.COUNT
@@ -176,12 +176,12 @@ def build(
     name: str,
     tags: Mapping[str, Tag],
     context_tags: Mapping[str, str] | None = None,
-    production_modes: Collection[int] = (),
+    modes: Modes | None = None,
 ) -> tuple[Rule[Any], ...]:
     """Return the rule of counter ``name`` (with or without ``counters.``). Raises ValueError for a tag that is unknown or cannot count.
 
     ``context_tags`` maps a context key (order, product, lot, mode) to the ``device.tag`` that gives it: behind a loss it is read in the same
-    moment as the counter. Parts made in other modes than ``production_modes`` belong to no order.
+    moment as the counter. Parts made in ``modes`` that are not production belong to no order.
     """
     counter = name.removeprefix("counters.")
     place, context = f"counters.{counter}", dict(context_tags or {})
@@ -206,7 +206,7 @@ def build(
         uom=config.uom,
         per_order=config.reset_policy == "per_order",
         context=context,
-        modes=frozenset(production_modes),
+        modes=modes or Modes(),
         tags=tuple(dict.fromkeys(listened)),
         fingerprint=fingerprint(tag, config.wraps, config.role),
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from edge_agent.events.belonging import Modes
 from edge_agent.events.reference import device_of
 from edge_agent.events.rule import NOTHING, Moment, Outcome, Phase
 from edge_agent.events.tables import code_of
@@ -38,14 +39,13 @@ class ModeRule:
     version = 1
     state_type = ModeMemory
 
-    def __init__(self, tag: str, *, names: Mapping[int, str], production: frozenset[int]) -> None:
-        """Watch ``tag``; ``names`` add to PackML's and override them, ``production`` are the codes of production modes."""
+    def __init__(self, tag: str, modes: Modes) -> None:
+        """Watch ``tag``."""
         self.tags = (tag,)
         self.fingerprint = tag
         self._tag = tag
         self._device = device_of(tag)
-        self._names = {**PACKML_MODES, **names}
-        self._production = production
+        self._modes = modes
 
     def initial(self) -> ModeMemory:
         """Nothing seen."""
@@ -95,11 +95,11 @@ class ModeRule:
         )
 
     def _named(self, code: int) -> dict[str, Any]:
-        return {"code": code, "name": self._names.get(code, f"code {code}")}
+        return {"code": code, "name": self._modes.name(code)}
 
     def _picture(self, code: int, moment: Moment) -> dict[str, Any]:
         return {
             "mode_code": code,
-            "production": code in self._production,
+            "production": code in self._modes.production,
             "context": msgspec.structs.replace(moment.picture.context, mode=self._named(code)["name"]),
         }

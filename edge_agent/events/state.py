@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from edge_agent.events.mode import ModeRule
+from edge_agent.events.belonging import Modes
+from edge_agent.events.mode import PACKML_MODES, ModeRule
 from edge_agent.events.reference import check_references, device_of
 from edge_agent.events.rule import Moment, Outcome, Phase, Rule
 from edge_agent.events.tables import Code, StateTable, UserTable, load
@@ -105,6 +106,11 @@ def flag(moment: Moment, ref: str | None, *, known: bool) -> bool:
     return bool(reading.value)
 
 
+def modes_of(config: StateConfig) -> Modes:
+    """Return the modes of a unit: PackML's names, added to and overridden by its own."""
+    return Modes({**PACKML_MODES, **config.modes}, frozenset(config.production_modes))
+
+
 def build(config: StateConfig, *, unit: str, tags: Mapping[str, Tag]) -> tuple[Rule[Any], ...]:
     """Return the mode rule (where there is a mode) and the state rule. Raises ValueError for an unknown tag or state model."""
     reason = config.reason.tag if config.reason is not None else None
@@ -112,6 +118,6 @@ def build(config: StateConfig, *, unit: str, tags: Mapping[str, Tag]) -> tuple[R
     check_references([(f"unit {unit}, state.{place}", ref) for place, ref in wanted.items()], tags)
     rules: list[Rule[Any]] = []
     if config.mode is not None:
-        rules.append(ModeRule(config.mode, names=config.modes, production=frozenset(config.production_modes)))
+        rules.append(ModeRule(config.mode, modes_of(config)))
     rules.append(StateRule(config, load(config.model)))
     return tuple(rules)

@@ -84,6 +84,25 @@ def test_another_scenario_plays_to_its_own_truth(tmp_path: Path) -> None:
     assert code == 0, printed
 
 
+@pytest.mark.timeout(120)
+def test_a_hostile_scenario_plays_to_its_own_truth(tmp_path: Path) -> None:
+    """Counts in the scan of a change, power lost while running, two flags at once, two orders in a fifth of a second: still exact."""
+    code, report, printed = play(tmp_path, "--speed", "20", "--scenario", "tests/e2e/scenarios/hostile-a.yaml", seconds=110)
+    assert differing(report) == [], printed
+    assert code == 0, printed
+
+
+@pytest.mark.scenarios
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("faults", [(), ("--faults",)], ids=["plain", "faults"])
+@pytest.mark.parametrize("scenario", sorted((ROOT / "tests" / "e2e" / "scenarios").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_scenario_plays_to_its_own_truth(tmp_path: Path, scenario: Path, faults: tuple[str, ...]) -> None:
+    """Whatever the vocabulary can say ends with its own truth, with its faults and without."""
+    code, report, printed = play(tmp_path, "--speed", "8", "--scenario", str(scenario), *faults, seconds=190)
+    assert differing(report) == [], printed
+    assert code == 0, printed
+
+
 @pytest.fixture
 def mosquitto(tmp_path: Path) -> Iterator[str]:
     """A mosquitto of our own on a free port."""

@@ -4,8 +4,11 @@ import asyncio
 import contextlib
 import logging
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from asyncua import Client, ua
@@ -16,6 +19,8 @@ from simulators.ledger import read_ledger
 from simulators.line import Line
 from simulators.scenario import SECOND, load_scenario
 from simulators.tags import NAMESPACE, NODES
+
+ROOT = Path(__file__).parents[2]
 
 SHORT_FILE = SCENARIOS / "short.yaml"
 SHORT = load_scenario(SHORT_FILE)
@@ -215,3 +220,14 @@ async def assert_epoch_and_revised_values(url):
     results = await subscription.server.create_monitored_items(params)
     assert [one.RevisedQueueSize for one in results] == [1, 1, 20, 1000]
     await client.disconnect()
+
+
+def test_a_status_that_opc_ua_does_not_know_is_refused(tmp_path):
+    """A slip in a fault's status is told at the start, by name, and is no traceback in the middle of a run."""
+    text = (ROOT / "tests" / "e2e" / "scenarios" / "pouches.yaml").read_text(encoding="utf-8")
+    file = tmp_path / "slip.yaml"
+    file.write_text(text.replace("BadNoCommunication", "BadNonsense"), encoding="utf-8")
+    command = [sys.executable, "-m", "simulators.opcua_plc", "--scenario", str(file), "--port", "0", "--faults"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("faults.bad_status: BadNonsense is no StatusCode of OPC 10000-4")

@@ -30,6 +30,7 @@ def broken(place, value):
     ("place", "value", "message"),
     [
         (["length"], None, "length: Field required"),
+        (["heater", "mean"], 5000, "heater: 5000.8 CEL does not fit the register"),
         (["lenght"], 5, "lenght: Extra inputs are not permitted"),
         (["length"], 0, "length: must be longer than 0 s"),
         (["length"], "5 min", "length: a time must be a number of seconds"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
@@ -36,3 +37,22 @@ def print_verdict(report: dict[str, Any]) -> None:
         style="green" if report["ok"] else "bold red",
         highlight=False,
     )
+    if hint := too_fast(report):
+        console.print(hint, highlight=False)
+
+
+def too_fast(report: dict[str, Any]) -> str | None:
+    """Return what to do when rows differ and the agent was away for long: its start takes machine time, which ``speed`` multiplies."""
+    away = [_seconds(gap["interval"]) for gap in report["gaps"] if gap["reason"] == "agent_down"]
+    longest = max(away, default=0.0)
+    if report["ok"] or longest < 2 * report["speed"]:
+        return None
+    return (
+        f"the agent was away for {longest:.0f} s of the plant's time ({longest / report['speed']:.1f} s here): what happened meanwhile it "
+        "cannot know; play at a lower --speed, or with fewer programs beside it"
+    )
+
+
+def _seconds(interval: list[str]) -> float:
+    begin, end = map(datetime.fromisoformat, interval)
+    return (end - begin).total_seconds()

@@ -1,0 +1,93 @@
+"""The demo around its processes: the configuration that fits a scenario, what it refuses, what it says of a run that differs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from edge_agent.cli.demo import demo
+from edge_agent.cli.demo.fitting import fitted, wraps
+from edge_agent.cli.demo.verdict import too_fast
+from edge_agent.config.load import load
+from edge_agent.model.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+SCENARIOS = sorted([*(ROOT / "simulators" / "scenarios").glob("*.yaml"), *(ROOT / "tests" / "e2e" / "scenarios").glob("*.yaml")])
+
+
+def read(path: Path):
+    """Return a YAML file as plain data."""
+    return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda path: path.stem)
+def test_the_configuration_that_fits_a_scenario_is_one_that_the_agent_takes(tmp_path, scenario, monkeypatch):
+    """Every scenario gets a configuration without an error, with its own registers, calendar, thresholds and units."""
+    for name in ("PLC1_PORT", "METER_PORT", "HEATER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    script = read(scenario)
+    config = load(fitted(ROOT / "config", tmp_path / "config", script))
+    (unit,) = config.units
+    assert config.agent.time_zone == script["time_zone"]
+    assert set(config.agent.shifts) == set(script["shifts"])
+    assert unit.counters["total"].wraps == wraps(script["counters"]["total"]["modulus"])
+    assert unit.state is not None
+    assert len(unit.state.production_modes) == len(script["machine"]["production_modes"])
+    assert {device.device: getattr(device, "unit_id", None) for device in config.devices}["meter-main"] == script["meter"][
+        "unit_id"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("modulus", "word"),
+    [
+        (2**31, "packml"),
+        (2**16, "uint16"),
+        (2**32, "uint32"),
+        (10**8, "digits:8"),
+        (2**30, "modulus:1073741824"),
+        (60000, "modulus:60000"),
+    ],
+)
+def test_every_modulus_has_a_word(modulus, word):
+    """A register may wrap anywhere; the usual ones have names of their own."""
+    assert wraps(modulus) == word
+
+
+def test_the_comments_of_the_configuration_stay(tmp_path):
+    """What is fitted is still the file that a person would read."""
+    folder = fitted(ROOT / "config", tmp_path / "config", read(SCENARIOS[0]))
+    assert "# The filler" in (folder / "units" / "filler.yaml").read_text(encoding="utf-8")
+
+
+def test_a_folder_with_an_earlier_run_is_refused(tmp_path):
+    """A buffer and ledgers of another run would be taken for this one's."""
+    (tmp_path / "plc.ledger").write_text("{}\n")
+    with pytest.raises(ConfigError, match="name a new folder after --keep"):
+        demo(once=True, speed=10, faults=False, scenario=None, broker=None, json_file=None, keep=tmp_path)
+
+
+def report(*, ok: bool, seconds: int):
+    """Return a report whose agent was away for so many plant seconds."""
+    interval = ["2026-10-14T04:00:00.000000Z", f"2026-10-14T04:00:{seconds:02}.000000Z"]
+    return {
+        "ok": ok,
+        "speed": 10.0,
+        "gaps": [{"reason": "agent_down", "interval": interval}, {"reason": "comm_loss", "interval": interval}],
+    }
+
+
+def test_a_run_that_differs_because_it_was_too_fast_says_so():
+    """An agent starts in machine time: the verdict names how long it was away, and the remedy."""
+    hint = too_fast(report(ok=False, seconds=42))
+    assert hint is not None
+    assert "42 s of the plant's time (4.2 s here)" in hint
+    assert "--speed" in hint
+
+
+@pytest.mark.parametrize(("ok", "seconds"), [(True, 42), (False, 12)])
+def test_nothing_is_said_where_speed_is_not_the_cause(ok, seconds):
+    """No hint for a run that is right, and none where the agent was back soon."""
+    assert too_fast(report(ok=ok, seconds=seconds)) is None
