@@ -77,8 +77,8 @@ class Unit:
         since = self._clock.now() if since is None else since
         states, last_seen = await self._buffer.states(self.name)
         self._waiting = states.pop(_WAITING, b"")
-        if last_seen is not None and self._waiting and int(self._waiting) < last_seen:
-            await self._samples_lost(int(self._waiting), last_seen)
+        if last_seen is not None and self._waiting and int(self._waiting) < last_seen + self._fold.settle:
+            await self._samples_lost(int(self._waiting), last_seen + self._fold.settle)  # until the last commit
         self._state, dropped = self._fold.start(states)
         for rule in dropped:
             self._log.warning(
