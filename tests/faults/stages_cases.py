@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _OPTIONS = ("-p", "no:randomly", "-p", "no:cacheprovider", "-p", "lane_plugin", "-m", "faults", "-s", "--tb=short")
 
 
-def cases(order: Order, lanes: int = 2) -> Tally:
+def cases(order: Order, lanes: int = 3) -> Tally:
     """Run every case once; how long each waits is its own matter, so several run at the same time."""
     tally = Tally("cases", order.seed)
     shared = order.folder / "lanes"
@@ -55,7 +55,7 @@ def take(tally: Tally, line: dict[str, Any], order: Order) -> None:
     name = line["case"].partition("::")[2]
     order.say(f"{name} {line['outcome']} {line['seconds']:.1f} s{' ' + line['why'] if 'why' in line else ''}")
     if line["outcome"] == "failed":
-        tally.failures.append(f"{name}: {line['why']}; replay: make faults ARGS=\"-k '{name}'\"")
+        tally.failures.append(f"{name}: {line['why']}; replay: python3 dev.py test -m faults -s '{line['case']}'")
     key = {"passed": "passed", "failed": "failed"}.get(line["outcome"], "not_run")
     tally.figures[key] = tally.figures.get(key, 0) + 1
     tally.injected += line["outcome"] in {"passed", "failed"}
