@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _OPTIONS = ("-p", "no:randomly", "-p", "no:cacheprovider", "-p", "lane_plugin", "-m", "faults", "-s", "--tb=short")
 
 
-def cases(order: Order, lanes: int = 3) -> Tally:
+def cases(order: Order, lanes: int = 2) -> Tally:
     """Run every case once; how long each waits is its own matter, so several run at the same time."""
     tally = Tally("cases", order.seed)
     shared = order.folder / "lanes"
