@@ -31,7 +31,13 @@ def _ack_before_commit() -> None:
         before, late[id(self)] = late.get(id(self), []), groups
         self._write(before, now)
 
-    Outbox._commit = commit
+    def close(self: Outbox, now: float) -> None:
+        while self._groups:
+            commit(self, now)
+        self._write(late.pop(id(self), []), now)
+        in_order(self, now)
+
+    in_order, Outbox._commit, Outbox.close = Outbox.close, commit, close
 
 
 def _no_crc() -> None:

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from bench_tally import Tally
+from kill_bench import UNITS, compare
 
 BENCH = Path(__file__).with_name("kill_bench.py")
 
@@ -33,3 +35,20 @@ def test_the_kills_have_teeth(bug):
     """A promise before the commit, or numbers that only memory knows, are found within ten kills."""
     told = kill("--kills", "10", "--bug", bug)
     assert told["lost"] > 0
+
+
+@pytest.mark.parametrize("bug", ["ack_before_commit", "state_outside"])
+def test_it_is_the_kill_that_shows_the_bug(bug):
+    """These bugs break nothing by themselves: lives that end in order find nothing, so what is found is what a kill leaves."""
+    told = kill("--kills", "10", "--bug", bug, "--orderly")
+    assert (told["trials"], told["findings"]) == (10, [])
+
+
+def test_a_finding_is_counted_in_one_life_only():
+    """The next life goes on from what is there, so that one moment met does not pass for many."""
+    tally, promised = Tally(), dict.fromkeys(UNITS, 20)
+    first = [f"found {unit} {head} 16 0" for unit, head in zip(UNITS, (16, 18, 20), strict=True)]
+    compare(first, promised, tally, 1)
+    assert tally.found == {"lost": 2, "corrupt": 1}
+    compare([f"found {unit} {head} {head} 0" for unit, head in zip(UNITS, (16, 18, 20), strict=True)], promised, tally, 2)
+    assert tally.found == {"lost": 2, "corrupt": 1}
