@@ -353,7 +353,7 @@ async def test_a_deadband_is_left_to_the_server(plc: Plc) -> None:
     async with reading(config(plc.port, tags, publishing="1s", sampling="50ms"), clock=WallClock(speed=50)) as reader:
         await reader.settled(plc)
         item = next(item for item in plc.subscription.monitored_item_srv._monitored_items.values() if item.client_handle == 0)
-        assert (item.filter.DeadbandValue, item.queue_size) == (10.0, 200)
+        assert (item.filter.DeadbandValue, item.queue_size) == (10.0, 3000)
         assert plc.subscription.data.RevisedPublishingInterval == 20.0
         for value in (105, 120, 125, 140):
             await plc.write(a, value)

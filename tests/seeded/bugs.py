@@ -110,8 +110,8 @@ BUGS = (
     Bug(
         "a batch is released before its commit",
         "edge_agent/agent/unit.py",
-        "                await self._commit(turn)\n                self._release(turn.settled)\n",
-        "                self._release(turn.settled)\n                await self._commit(turn)\n",
+        "                await self._commit(turn, final=any(tick.final for tick in ticks))\n                self._release(turn.settled)\n",
+        "                self._release(turn.settled)\n                await self._commit(turn, final=any(tick.final for tick in ticks))\n",
         (f"{_UNIT}::test_a_batch_is_not_released_before_its_commit",),
     ),
     Bug(

@@ -11,6 +11,8 @@ _FASTEST_PUBLISHING: Final = 5.0
 _FASTEST_SAMPLING: Final = 1.0
 _LEAST_QUEUE: Final = 10
 _MOST_QUEUE: Final = 10_000
+_STALL: Final = 3000.0
+"""Machine milliseconds for which a gateway may be too busy to ask, without a sample lost."""
 
 
 class Pace(msgspec.Struct, frozen=True):
@@ -49,11 +51,11 @@ def publishing_ms(publishing: int, speed: float) -> float:
 def sampling(interval: int, publishing: float, speed: float) -> Asked:
     """Return what to ask for an interval in plant ns when published every ``publishing`` ms.
 
-    The queue holds ten publishing intervals, so that a late PublishRequest overflows nothing; at least 10 samples, because with a
-    queue of one the Overflow bit is never set (OPC 10000-4, 5.13.1.5).
+    The queue holds ten publishing intervals and three seconds, so that a late PublishRequest overflows nothing; at least 10 samples,
+    because with a queue of one the Overflow bit is never set (OPC 10000-4, 5.13.1.5).
     """
     every = max(interval / 1e6 / speed, _FASTEST_SAMPLING)
-    return Asked(every, min(max(_LEAST_QUEUE, ceil(10 * publishing / every)), _MOST_QUEUE))
+    return Asked(every, min(max(_LEAST_QUEUE, ceil(max(10 * publishing, _STALL) / every)), _MOST_QUEUE))
 
 
 def counts(publishing: float, pace: Pace) -> tuple[int, int]:
