@@ -14,6 +14,7 @@ from edge_agent.agent.desk import BufferDesk
 from edge_agent.agent.envelope import Envelope, configured, keep
 from edge_agent.agent.forward import Delivered
 from edge_agent.agent.link import Link
+from edge_agent.buffer import failpoint
 from edge_agent.config.schema import AgentConfig
 from edge_agent.model.instant import iso
 from edge_agent.ports import ArchiveBuffer, PlantClock
@@ -89,6 +90,8 @@ def _problems(
 ) -> list[str]:
     """Return in words what is wrong."""
     found = [] if buffer.healthy else [f"buffer: {buffer.detail}"]
+    if (warning := failpoint.warning()) is not None:
+        found.append(warning)
     found += [f"unit {name}: {state}" for name, state in units.items() if state != "ok"]
     found += [f"{link.name}: {link.error or 'not connected yet'}" for link in links if link.kind == "mqtt" and not link.up]
     for name, device in devices.items():

@@ -23,7 +23,7 @@ from edge_agent.buffer.lineage import Lineage, Succession, begin, machine_of, su
 from edge_agent.buffer.numbering import Batch, Group, Numbers, number
 from edge_agent.buffer.opening import DAMAGED, DamagedError, Opened, open_store, replace_store
 from edge_agent.buffer.store import Store
-from edge_agent.model.errors import EdgeAgentError, StorageError
+from edge_agent.model.errors import ConfigError, EdgeAgentError, StorageError
 
 _TRIALS = 3
 
@@ -158,9 +158,15 @@ class Committer:
                 self._log.warning("buffer.close_failed", error=str(error))
 
     def displaced(self) -> bool:
-        """Look at the directory: refresh the limits and the reserve; True when our file was deleted or replaced, and its handle given up."""
+        """Look at the directory: refresh the limits and the reserve; True when it is not ours as it was, and the handle given up.
+
+        Then our file was deleted or replaced, or the lock was, and another agent has taken it.
+        """
         if self._store is None:
             return False
+        if not self._entitled(self._store):
+            self._give_up_handle()
+            return True
         if self._store.displaced():
             self._rescue(self._store)
             self._give_up_handle()
@@ -168,6 +174,19 @@ class Committer:
         self.room.keep_reserve()
         self._limit(self._store)
         return False
+
+    def _entitled(self, store: Store) -> bool:
+        """Take the right to the directory again where its file was deleted; False when another process was faster: what stands there is its own."""
+        try:
+            self._enter()
+        except (ConfigError, StorageError) as error:
+            self._log.error("buffer.taken", error=str(error))
+            if store.displaced():
+                self.damage = Damage("", self.epoch, "the file was deleted while it was open, and another agent made its own")
+            return False
+        except OSError as error:  # nobody else could make the file either; what the disk says is told with the next commit
+            self._log.warning("buffer.not_locked", error=f"{type(error).__name__}: {error}")
+        return True
 
     def _rescue(self, store: Store) -> None:
         """Bring a deleted store back from its open handle; where another file stands in its place that one is taken as it is."""

@@ -137,6 +137,16 @@ class _File(apsw.VFSFile):
 
 _installed: list[_Disk] = []
 _kills: dict[str, Failpoint] = {}
+_asked: list[str] = []
+
+
+def warning() -> str | None:
+    """Return what to tell whoever looks at this agent, None when it fails on nobody's request."""
+    return (
+        f"failpoints: {VARIABLE}={'; '.join(_asked)} makes this agent fail on request: for tests only; unset it and restart"
+        if _asked
+        else None
+    )
 
 
 def install(environment: Mapping[str, str] = os.environ) -> None:
@@ -144,6 +154,7 @@ def install(environment: Mapping[str, str] = os.environ) -> None:
     if not (text := environment.get(VARIABLE)):
         return
     faults = parse(text)
+    _asked.append(text)
     structlog.get_logger().critical(
         "failpoints.active", variable=VARIABLE, value=text, meaning="this agent fails on request: for tests only"
     )

@@ -16,6 +16,8 @@ from edge_agent.model.errors import ConfigError, StorageError
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 DATABASE = "buffer.db"
 """The file name of the store; the write-ahead log stands beside it with ``-wal``."""
+LOCK = "lock"
+"""The file beside it that says which process may use the directory."""
 _VISITOR = " visitor"
 _PATIENCE = 10.0
 """Machine seconds that an agent waits for a command to end."""
@@ -55,32 +57,48 @@ class Lock:
         self._directory, self._visitor, self._fd = directory, visitor, -1
 
     def hold(self) -> None:
-        """Make the directory (mode 0700) and take the lock, unless it is held already.
+        """Make the directory (mode 0700) and take the lock, unless it is held already; again where its file was deleted or replaced.
 
         Raises ConfigError when another agent has it or the path cannot be a directory of ours, OSError when the disk is in the way.
         """
-        if self._fd >= 0:
+        if self._fd >= 0 and self._in_place(self._fd):
             return
-        directory, visitor = self._directory, self._visitor
-        self._fd = _open_lock(directory)
+        patience = 0.0 if self._visitor or self._fd >= 0 else _PATIENCE
+        taken = self._taken(patience)
+        self.release()
+        self._fd = taken
         try:
-            self._take(directory, 0.0 if visitor else _PATIENCE)
-        except BaseException:
-            self.release()
-            raise
-        try:
-            os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, f"{os.getpid()}{_VISITOR if visitor else ''}\n".encode(), 0)
+            os.ftruncate(taken, 0)
+            os.pwrite(taken, f"{os.getpid()}{_VISITOR if self._visitor else ''}\n".encode(), 0)
         except OSError:
             pass  # a full or read-only disk takes the courtesy of the number away, not the lock
 
-    def _take(self, directory: Path, patience: float) -> None:
+    def _in_place(self, fd: int) -> bool:
+        """Whether others who come meet the file that is open here: a lock on one that was deleted keeps nobody out."""
+        try:
+            return os.path.samestat(os.fstat(fd), (self._directory / LOCK).stat())
+        except FileNotFoundError:
+            return False
+
+    def _taken(self, patience: float) -> int:
+        while True:
+            fd = _open_lock(self._directory)
+            try:
+                self._take(fd, self._directory, patience)
+                if self._in_place(fd):  # not deleted between opening and locking
+                    return fd
+            except BaseException:
+                os.close(fd)
+                raise
+            os.close(fd)
+
+    def _take(self, fd: int, directory: Path, patience: float) -> None:
         end = time.monotonic() + patience
         while True:
             try:
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                holder = os.pread(self._fd, 64, 0).decode("ascii", "replace").strip() or "unknown"
+                holder = os.pread(fd, 64, 0).decode("ascii", "replace").strip() or "unknown"
                 pid = holder.removesuffix(_VISITOR)
                 if pid == holder:
                     raise ConfigError(
@@ -111,9 +129,9 @@ def _open_lock(directory: Path) -> int:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            return os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            return os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:
-            return os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC)
+            return os.open(directory / LOCK, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         if error.errno in _DISK or (there and error.errno in {errno.EACCES, errno.EPERM, errno.ENOENT}):
             raise  # a directory of ours that lost its permissions, or a disk in trouble

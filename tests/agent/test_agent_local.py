@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from edge_agent.agent.desk import BufferDesk
 from edge_agent.agent.envelope import Envelope, configured, keep, stored
+from edge_agent.buffer import failpoint
 from edge_agent.buffer.config import BufferConfig
 from edge_agent.buffer.memory import MemoryBuffer
 from edge_agent.buffer.sqlite import open_buffer
@@ -88,6 +89,19 @@ async def test_what_is_wrong_is_said_in_words(plant):
     assert status.health == "degraded"
     assert any("broker away" in problem for problem in status.problems)
     assert any(problem.startswith("device plc1: PLC away") for problem in status.problems)
+
+
+async def test_failpoints_are_a_problem_that_the_status_names(plant, monkeypatch):
+    """An agent that fails on request is never called healthy, whatever else is in order; without the variable nothing is said."""
+    monkeypatch.setattr(failpoint, "_asked", [])
+    monkeypatch.setattr(failpoint, "_kills", {})
+    assert failpoint.warning() is None
+    failpoint.install({failpoint.VARIABLE: "after_commit:1000000"})
+    async with plant.running():
+        await settled(plant)
+        status = await ask(plant, lambda desk: desk.status())
+    assert status.health == "degraded"
+    assert [problem for problem in status.problems if "EDGE_AGENT_FAILPOINT=after_commit:1000000" in problem]
 
 
 async def test_a_resend_by_the_socket_is_sent_at_once(plant):

@@ -253,6 +253,44 @@ async def test_a_store_under_which_the_directory_was_deleted_is_brought_back(tmp
         assert (buffer.epoch, await buffer.heads()) == (old, {"filler": (1, 201, 50)})
 
 
+@pytest.mark.parametrize("gone", ["store", "store/lock"])
+async def test_a_second_agent_does_not_get_in_where_the_lock_was_deleted(tmp_path, gone):
+    """With the directory, or alone: within a second the lock is there again, and the second agent is refused like any other."""
+    ahead = [0.0]
+    async with open_buffer(config(tmp_path / "store"), machine_clock=lambda: time.monotonic() + ahead[0]) as buffer:
+        old = await fill(buffer)
+        (shutil.rmtree if gone == "store" else os.unlink)(tmp_path / gone)
+        ahead[0] += 2
+        await buffer.append([event(201)], None)
+        with pytest.raises(ConfigError, match=rf"another agent \(process {os.getpid()}\) is using"):
+            async with open_buffer(config(tmp_path / "store")):
+                pass
+        assert await buffer.append([event(202)], None) is Custody.DURABLE
+    async with open_buffer(config(tmp_path / "store")) as buffer:
+        assert (buffer.epoch, await buffer.heads()) == (old, {"filler": (1, 202, 50)})
+
+
+async def test_where_the_second_agent_was_faster_the_first_one_stays_out(tmp_path):
+    """It keeps to memory and says who is there; once alone it goes on in the store that stands there, and its own is known to be lost."""
+    ahead = [0.0]
+    async with open_buffer(config(tmp_path / "store"), machine_clock=lambda: time.monotonic() + ahead[0]) as first:
+        old = await fill(first)
+        shutil.rmtree(tmp_path / "store")
+        async with open_buffer(config(tmp_path / "store")) as second:
+            ahead[0] += 2
+            assert await first.append([event(201)], None) is Custody.VOLATILE
+            stats = await first.stats()
+            assert (stats.healthy, f"another agent (process {os.getpid()})" in stats.detail) == (False, True)
+            await second.append([event(1)], None)
+            assert await second.heads() == {"filler": (1, 1, 0)}
+        ahead[0] += 2
+        assert await first.append([event(202)], None) is Custody.DURABLE
+        assert (first.epoch, first.epoch == old) == (second.epoch, False)
+        assert [each.entry for each in await first.peek(OUT, None, 10, "E")] == [event(1), event(201), event(202)]
+        assert first.damage is not None
+        assert (first.damage.epoch, first.damage.saved) == (old, None)
+
+
 async def test_a_store_that_was_replaced_is_not_overwritten(tmp_path):
     """Where another file stands in the place of ours, somebody meant it: it is opened as it is."""
     async with open_buffer(config(tmp_path / "other")) as buffer:
