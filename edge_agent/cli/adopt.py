@@ -93,5 +93,6 @@ def _agree(*, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise EdgeAgentError("nothing was changed: nobody can be asked here; run it again with --yes to agree")
-    if input("Take these streams over? [y/N] ").strip().lower() not in {"y", "yes"}:
+    print("Take these streams over? [y/N] ", end="", flush=True)
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:  # at the end of input it is empty: a no
         raise EdgeAgentError("nothing was changed")
