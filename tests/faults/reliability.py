@@ -48,7 +48,7 @@ def machine() -> dict[str, str]:
     about = {
         "cores": str(os.cpu_count()),
         "memory": f"{round(int(memory) / 2**20)} GiB",
-        "kernel": f"{platform.system()} {platform.release()}",
+        "kernel": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
     }
     about |= {"Python": platform.python_version(), "SQLite": f"{apsw.sqlite_lib_version()} (apsw {apsw.apsw_version()})"}
     about |= {name: version(name) for name in ("paho-mqtt", "pymodbus", "asyncua")}
