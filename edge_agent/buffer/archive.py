@@ -13,7 +13,8 @@ import msgspec
 from edge_agent.buffer.confirm import Confirmed
 from edge_agent.buffer.delivery import Delivery
 from edge_agent.buffer.loss import loss_of
-from edge_agent.buffer.store import COLUMNS, Store, Stored
+from edge_agent.buffer.records import COLUMNS, Stored
+from edge_agent.buffer.store import Store
 from edge_agent.model.stream import Entry, Kind, Record, RecordKey, record_id
 from edge_agent.ports import DeadLetter, Page, StreamLevel
 

@@ -14,7 +14,8 @@ import msgspec
 
 from edge_agent.buffer.delivery import Delivery
 from edge_agent.buffer.loss import Loss
-from edge_agent.buffer.store import COLUMNS, Place, Store, Stored
+from edge_agent.buffer.records import COLUMNS, Place, Stored
+from edge_agent.buffer.store import Store
 from edge_agent.ports import Confirmation
 
 _KEY = "confirmed "

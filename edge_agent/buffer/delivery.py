@@ -11,7 +11,8 @@ import msgspec
 import structlog
 
 from edge_agent.buffer.loss import LossReason, loss_of
-from edge_agent.buffer.store import Place, Store, Stored
+from edge_agent.buffer.records import Place, Stored
+from edge_agent.buffer.store import Store
 from edge_agent.model.stream import Kind, Record, RecordKey
 
 _REMEMBERED = 20_000

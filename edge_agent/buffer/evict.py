@@ -17,8 +17,9 @@ from edge_agent.buffer.config import BufferConfig
 from edge_agent.buffer.confirm import Confirmed
 from edge_agent.buffer.loss import Loss
 from edge_agent.buffer.numbering import MAX_BODY
+from edge_agent.buffer.records import Place, Stored
 from edge_agent.buffer.schema import PAGE
-from edge_agent.buffer.store import Place, Store, Stored
+from edge_agent.buffer.store import Store
 from edge_agent.model.stream import Kind
 
 _ALWAYS = 2 << 20

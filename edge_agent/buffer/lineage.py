@@ -18,7 +18,8 @@ import msgspec
 
 from edge_agent.buffer.loss import moved
 from edge_agent.buffer.numbering import checksum, row
-from edge_agent.buffer.store import COLUMNS, Store, Stored
+from edge_agent.buffer.records import COLUMNS, Stored
+from edge_agent.buffer.store import Store
 from edge_agent.model.stream import Checkpoint, Entry
 
 MACHINE = "EDGE_AGENT_MACHINE_ID"

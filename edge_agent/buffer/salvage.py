@@ -18,8 +18,9 @@ import msgspec
 
 from edge_agent.buffer.loss import Loss
 from edge_agent.buffer.numbering import Row, row
+from edge_agent.buffer.records import COLUMNS, Stored
 from edge_agent.buffer.schema import PAGE
-from edge_agent.buffer.store import COLUMNS, Store, Stored
+from edge_agent.buffer.store import Store
 from edge_agent.model.errors import StorageError
 from edge_agent.model.stream import Checkpoint, Entry
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from edge_agent.buffer import schema
 from edge_agent.buffer.numbering import Group
 from edge_agent.buffer.outbox import Outbox
-from edge_agent.buffer.store import Store, Stored
+from edge_agent.buffer.records import Stored
+from edge_agent.buffer.store import Store
 from edge_agent.model.stream import Custody
 
 

@@ -196,9 +196,9 @@ async def test_peek_does_not_scan(tmp_path):
     """The queue is read through its index, from the place reached, however long it is."""
     async with open_buffer(BufferConfig(path=tmp_path, min_free=0)):
         pass
-    from edge_agent.buffer import store
+    from edge_agent.buffer import records
 
     database = apsw.Connection(str(tmp_path / "buffer.db"))
-    plan = [row[3] for row in database.execute("EXPLAIN QUERY PLAN " + store._WAITING, ("E", 5, 10))]
+    plan = [row[3] for row in database.execute("EXPLAIN QUERY PLAN " + records._WAITING, ("E", 5, 10))]
     database.close()
     assert plan == ["SEARCH w USING PRIMARY KEY (kind=? AND id>?)", "SEARCH r USING INTEGER PRIMARY KEY (rowid=?)"]

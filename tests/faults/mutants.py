@@ -59,7 +59,7 @@ MUTANTS = (
     ),
     Mutant(
         "numbers are kept in memory only",
-        "edge_agent/buffer/store.py",
+        "edge_agent/buffer/streams.py",
         "heads[name] = StreamHead(identity, head)",
         "heads[name] = StreamHead(identity, 0)",
         ("corrupted", "undeclared_missing", "invented", "without an injected cause"),

@@ -153,7 +153,7 @@ BUGS = (
     ),
     Bug(
         "numbers begin again at a restart",
-        "edge_agent/buffer/store.py",
+        "edge_agent/buffer/streams.py",
         "heads[name] = StreamHead(identity, head)",
         "heads[name] = StreamHead(identity, 0)",
         ("tests/buffer/test_buffer_files.py::test_what_was_kept_is_there_after_a_restart",),

@@ -1,0 +1,107 @@
+"""The streams of an open store, in SQL: their names, how far their numbers and deliveries reach; and the facts about the store itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import cast
+
+import apsw
+
+from edge_agent.buffer.database import Database
+from edge_agent.buffer.numbering import Numbers, StreamHead
+
+
+class Streams(Database):
+    """Tables ``store`` and ``stream``."""
+
+    def __init__(self, path: Path, wal_pages: int, vfs: str | None) -> None:
+        """Open the file, creating its tables. Raises ConfigError, apsw.Error."""
+        super().__init__(path, wal_pages, vfs)
+        self.streams: dict[int, tuple[str, str]] = {}
+        self._ids: dict[tuple[str, str], int] = {}
+
+    def get(self, key: str) -> str | None:
+        """Return a fact about the store."""
+        return cast("str | None", self.db.execute("SELECT value FROM store WHERE key = ?", (key,)).get)
+
+    def put(self, key: str, value: str | None) -> None:
+        """Note a fact about the store."""
+        self.db.execute("INSERT INTO store VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (key, value))
+
+    def facts(self, prefix: str) -> list[tuple[str, str]]:
+        """Return the facts whose names begin with ``prefix``."""
+        rows = self.db.execute("SELECT key, value FROM store WHERE substr(key, 1, ?) = ?", (len(prefix), prefix))
+        return [cast("tuple[str, str]", found) for found in rows]
+
+    def numbers(self, epoch: str) -> Numbers:
+        """Read the heads of all streams of ``epoch``."""
+        heads: dict[str, StreamHead] = {}
+        for identity, of, name, head in self.db.execute("SELECT id, epoch, name, head FROM stream"):
+            self._name(identity, of, name)
+            if of == epoch:
+                heads[name] = StreamHead(identity, head)
+        last = self.db.execute("SELECT coalesce(max(id), 0) FROM record").get
+        return Numbers(epoch, heads, last + 1, max(self.streams, default=0) + 1)
+
+    def _name(self, identity: int, epoch: str, name: str) -> None:
+        self.streams[identity] = (epoch, name)
+        self._ids[epoch, name] = identity
+
+    def advance(self, epoch: str, heads: Mapping[str, StreamHead]) -> None:
+        """Note the last numbers given; inside a transaction. A head that is further already stays."""
+        for name, (identity, head) in heads.items():
+            self.db.execute(
+                "INSERT INTO stream VALUES (?, ?, ?, ?, 0) ON CONFLICT (id) DO UPDATE SET head = max(head, excluded.head)",
+                (identity, epoch, name, head),
+            )
+            self._name(identity, epoch, name)
+
+    def stream_id(self, stream: str, epoch: str) -> int | None:
+        """Return the row of a stream."""
+        return self._ids.get((epoch, stream))
+
+    def add_stream(self, epoch: str, name: str, head: int, settled: int) -> int:
+        """Make the stream of another epoch, for records that were saved from a damaged store; return its row."""
+        identity = max(self.streams, default=0) + 1
+        self.db.execute("INSERT INTO stream VALUES (?, ?, ?, ?, ?)", (identity, epoch, name, head, settled))
+        self._name(identity, epoch, name)
+        return identity
+
+    def settled(self, levels: Iterable[tuple[int, int]]) -> None:
+        """Note up to which number streams are delivered without a hole."""
+        self.db.executemany(
+            "UPDATE stream SET settled = max(settled, ?) WHERE id = ?", [(level, stream) for stream, level in levels]
+        )
+
+    def settled_level(self, stream: int) -> int:
+        """Return up to where a stream is delivered without a hole, as the disk knows it."""
+        return cast("int", self.db.execute("SELECT settled FROM stream WHERE id = ?", (stream,)).get or 0)
+
+    def levels(self, epoch: str) -> list[tuple[int, str, int, int, int]]:
+        """Return per stream of ``epoch`` (row, name, first number kept, head, delivered without a hole)."""
+        rows = self.db.execute(
+            "SELECT s.id, s.name, coalesce((SELECT coalesce(loss_from, seq) FROM record WHERE stream = s.id ORDER BY seq LIMIT 1), s.head + 1), "
+            "s.head, s.settled FROM stream s WHERE s.epoch = ?",
+            (epoch,),
+        )
+        return [cast("tuple[int, str, int, int, int]", found) for found in rows]
+
+    # -- of a damaged store ----------------------------------------------------------------------------------------
+
+    def all_levels(self) -> list[tuple[int, str, str, int, int]]:
+        """Return per stream of every epoch (row, epoch, name, head, delivered without a hole), touching no other table."""
+        rows = self.db.execute("SELECT id, epoch, name, head, settled FROM stream ORDER BY id")
+        levels = [cast("tuple[int, str, str, int, int]", found) for found in rows]
+        for identity, epoch, name, _, _ in levels:
+            self._name(identity, epoch, name)
+        return levels
+
+    def streams_complete(self) -> bool:
+        """Whether the list of streams and its index tell of equally many: a damaged page of one may have taken streams away."""
+        try:
+            by_index = self.db.execute("SELECT count(*) FROM stream INDEXED BY sqlite_autoindex_stream_1 WHERE epoch > ''").get
+        except apsw.Error:
+            return False
+        by_table = self.db.execute("SELECT count(*) FROM stream NOT INDEXED").get
+        return bool(by_index == by_table == len(self.streams))
