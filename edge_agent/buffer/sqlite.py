@@ -236,7 +236,7 @@ class SqliteBuffer(Visitors):
                 if request is None:
                     return False
                 if isinstance(request, Group):
-                    outbox.add(request, self._clock())
+                    outbox.add(request)
                 else:
                     answers.append((request.future, _answer(request, outbox, self._clock())))
         except queue.Empty:

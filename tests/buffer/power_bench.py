@@ -53,7 +53,7 @@ class Bench:
             self.made[unit] += size
             events = tuple(event(unit, number) for number in range(first, first + size))
             checkpoint = Checkpoint(unit, {"n": str(self.made[unit]).encode()}, self.made[unit])
-            self.outbox.add(Group(events, (checkpoint,), (unit, self.made[unit])), self.now)
+            self.outbox.add(Group(events, (checkpoint,), (unit, self.made[unit])))
         return self.turn()
 
     def turn(self) -> list[object]:
@@ -170,7 +170,7 @@ def read_rotten(bench: Bench, tmp_path: Path, number: int) -> None:
         assert outbox.committer.readable, f"{what}: not opened"
         outbox.peek(None, 100_000, "E")  # damaged rows are found now, and their loss records written
         for turn in (1, 2):  # the loss record of a row takes a commit, the replacement of a page by all that can be saved another
-            outbox.add(Group((event("z", turn),), ()), 10.0 * turn)
+            outbox.add(Group((event("z", turn),), ()))
             outbox.work(10.0 * turn)
             outbox.peek(None, 100_000, "E")
         outbox.work(30.0)

@@ -27,13 +27,13 @@ def _ack_before_commit() -> None:
     late: dict[int, list[Group]] = {}
 
     def commit(self: Outbox, now: float) -> None:
-        groups = self._next_groups()
+        groups = self._pending.take(self.committer.room.batch_bytes)
         self.answers += [(group.token, Custody.DURABLE) for group in groups]
         before, late[id(self)] = late.get(id(self), []), groups
         self._write(before, now)
 
     def close(self: Outbox, now: float) -> None:
-        while self._groups:
+        while self._pending:
             commit(self, now)
         self._write(late.pop(id(self), []), now)
         in_order(self, now)

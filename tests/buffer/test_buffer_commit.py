@@ -34,7 +34,7 @@ def outbox(tmp_path):
 
 def add(outbox: Outbox, now: float, events: int = 1) -> None:
     """Append and let it work."""
-    outbox.add(Group([event(i) for i in range(events)], (), None), now)
+    outbox.add(Group([event(i) for i in range(events)], (), None))
     outbox.work(now)
 
 

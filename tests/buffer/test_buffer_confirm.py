@@ -38,7 +38,7 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 
 def deliver(outbox: Outbox, now: float, *entries: Entry) -> None:
     """Append, deliver and commit at ``now``."""
-    outbox.add(Group(entries, ()), now)
+    outbox.add(Group(entries, ()))
     outbox.work(now)
     keys = [record.key for kind in ("E", "T") for record in outbox.peek(None, 10_000, kind) if not record.resent]
     outbox.settle(keys, [])
@@ -68,7 +68,7 @@ def test_a_mark_moves_only_forward_and_only_over_what_was_delivered(outbox: Outb
     """Unknown streams and epochs, numbers never delivered, steps back: each is named and moves nothing."""
     epoch = outbox.committer.epoch
     deliver(outbox, 1.0, event(1), event(2), event(3))
-    outbox.add(Group([event(4)], ()), 2.0)
+    outbox.add(Group([event(4)], ()))
     outbox.work(2.0)
     said = [
         outbox.confirm(*claim)

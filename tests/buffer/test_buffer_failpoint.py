@@ -58,7 +58,7 @@ from edge_agent.model.stream import Entry
 failpoint.install()
 outbox = Outbox(BufferConfig(path=Path(sys.argv[1]), min_free=0), 0.0, prefix="edgeagent")
 for now in range(1, 4):
-    outbox.add(Group((Entry("a", "E", "x", now, now, b"{}"),), ()), float(now))
+    outbox.add(Group((Entry("a", "E", "x", now, now, b"{}"),), ()))
     outbox.work(float(now))
     print(outbox.stats().healthy, flush=True)
 """

@@ -36,7 +36,7 @@ class Filler:
         group = Group(
             (*(self.count() for _ in range(events)), *(values() for _ in range(telemetry))), (Checkpoint("filler", {}, 1),), 0
         )
-        self.outbox.add(group, self.now)
+        self.outbox.add(group)
         self.now += 1
         self.outbox.work(self.now)
         assert self.outbox.answers == [(0, Custody.DURABLE)]

@@ -83,7 +83,7 @@ def test_a_batch_that_is_written_again_makes_one_letter(tmp_path: Path, monkeypa
             raise failures.pop()
 
     monkeypatch.setattr(Store, "insert", insert)
-    outbox.add(Group([entry(time=1 << 63)], ()), 1.0)
+    outbox.add(Group([entry(time=1 << 63)], ()))
     outbox.work(1.0)
     assert not failures
     assert len(outbox.dead_letters(0, 10)) == 1
@@ -97,7 +97,7 @@ def test_what_waited_in_memory_fits_a_small_store_when_the_disk_is_back(tmp_path
     with monkeypatch.context() as away:
         away.setattr(Store, "insert", _no_disk)
         for number in range(60):
-            outbox.add(Group([entry(body=b'{"a":"' + b"x" * 400 + b'"}') for _ in range(100)], ()), 1.0 + number)
+            outbox.add(Group([entry(body=b'{"a":"' + b"x" * 400 + b'"}') for _ in range(100)], ()))
             outbox.work(1.0 + number)
         assert not outbox.stats().healthy
     outbox.work(100.0)
