@@ -65,23 +65,23 @@ class MqttSink:
 
     async def retained(self, topics: Sequence[str]) -> Mapping[str, bytes]:
         """Return what the broker keeps on ``topics``; those with nothing, or that may not be read, are left out. Raises DisconnectedError."""
-        found, refused = await self._connection.retained(topics)
+        found, refused = await self._connection.hearing.retained(topics)
         for topic, code in refused.items():
             _log.warning("mqtt.not_readable", topic=topic, reason=words(code))
         return found
 
     async def request(self) -> Request:
         """Wait for the next command from outside. Raises DisconnectedError when the link is gone."""
-        return await self._connection.commands.next()
+        return await self._connection.hearing.commands.next()
 
     async def listen(self) -> None:
         """Subscribe to the command topics and what else is listened to; a broker that refuses is logged, and publishing goes on without."""
-        topics, kept = list(self._connection.commands.topics), self._connection.listening.filters
-        codes = await self._connection.subscribe(topics) if topics else []
+        topics, kept = list(self._connection.hearing.commands.topics), self._connection.hearing.listening.filters
+        codes = await self._connection.hearing.subscribe(topics) if topics else []
         for topic, code in zip(topics, codes, strict=False):
             if code >= 0x80:
                 _log.warning("mqtt.no_commands", topic=topic, reason=words(code))
-        for topic, code in zip(kept, await self._connection.subscribe(kept, retained=True) if kept else [], strict=False):
+        for topic, code in zip(kept, await self._connection.hearing.subscribe(kept, retained=True) if kept else [], strict=False):
             if code >= 0x80:
                 _log.warning("mqtt.not_subscribed", topic=topic, reason=words(code))
 
@@ -126,7 +126,7 @@ async def connect(
     opened = clock()
     watch = asyncio.create_task(_renew(connection, config, before, place, memory), name="mqtt-renewal")
     try:
-        connection.listening = listening
+        connection.hearing.listening = listening
         sink = MqttSink(connection, encoder, memory.counters)
         await sink.listen()
         for document in online:

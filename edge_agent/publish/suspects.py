@@ -1,14 +1,15 @@
 """Which message makes the broker hang up. A DISCONNECT names none, so they are sent one at a time until it shows. Pure.
 
 The first time, everything in flight is suspect. While it is looked for, one message is in flight: whoever is alone when the broker hangs up
-again was meant, and counts one refusal. Its last one condemns it; everything else goes on.
+again was meant, and counts one refusal. Its last one condemns it; everything else goes on. A broker that closes without a word says less, and
+its message is found in another way: `Closings`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
+from edge_agent.publish.closings import Closings, Course, Named
 from edge_agent.publish.tries import Tries
 
 MEANT = frozenset({0x81, 0x82, 0x90, 0x95, 0x99})
@@ -17,31 +18,22 @@ MEANT = frozenset({0x81, 0x82, 0x90, 0x95, 0x99})
 AT_ONCE = 0.1
 """Machine seconds until the next try, as long as each brings the search further."""
 
+SOON = 1.0
+"""Machine seconds until the next try after a trial without a word: a broker that crashed needs its time."""
+
 _BARREN = 20
 """So many connections in a row without one delivered record, and it is not a message that is wrong: the ordinary pauses apply."""
 
 _REMEMBERED = 1_000
 
 
-class Named(NamedTuple):
-    """A message: its topic, what it is called at each try (the topic again for what is not numbered), bytes of the packet."""
-
-    topic: str
-    name: str
-    size: int = 0
-
-    @property
-    def numbered(self) -> bool:
-        """Whether it is a record; a document is called by its topic and is made anew each time."""
-        return self.name != self.topic
-
-
 class Suspects:
     """The search, over connections."""
 
     def __init__(self, tries: Tries) -> None:
-        """Count refusals in ``tries``."""
+        """Count refusals in ``tries``; an end without a word has to come twice as often."""
         self._tries = tries
+        self._closings = Closings(2 * tries.most)
         self._left = 0
         self._barren = 0
         self._condemned: dict[str, int] = {}
@@ -49,7 +41,7 @@ class Suspects:
     @property
     def careful(self) -> bool:
         """Whether one message at a time is to be sent."""
-        return self._left > 0
+        return self._left > 0 or self._closings.careful
 
     def hung_up(self, flight: Sequence[Named], window: int) -> bool:
         """Note that the broker ended the connection for one of ``flight``; return whether the next try may come at once."""
@@ -57,10 +49,24 @@ class Suspects:
             return False
         self._left = max(self._left, len(flight) + window)
         if len(flight) == 1 and self._tries.refused(flight[0].name, flight[0].topic):
-            self._condemned[flight[0].name] = flight[0].size
-            if len(self._condemned) > _REMEMBERED:
-                del self._condemned[next(iter(self._condemned))]
+            self._condemn(flight[0])
         return self.refused()
+
+    def closed(self, flight: Sequence[Named], trial: Course | None) -> str:
+        """Note that the broker closed the connection without a word; return what is known against the message in flight, in words."""
+        guilty = self._closings.closed(flight, trial)
+        if guilty is not None:
+            self._condemn(guilty)
+        number = self._closings.most if guilty is not None else self._closings.trials
+        return f"right after a message on {flight[0].topic} ({number} of {self._closings.most})" if number else ""
+
+    def ended(self) -> None:
+        """Note that the connection ended in any way but those of `hung_up` and `closed`."""
+        self._closings.ended()
+
+    def proof(self, message: Named, so_far: Course) -> Course | None:
+        """Return what a connection still has to go through before ``message``, see `Closings.proof`."""
+        return self._closings.proof(message, so_far)
 
     def refused(self) -> bool:
         """Note a connection that ended for one message; return whether the next try may come at once."""
@@ -68,12 +74,12 @@ class Suspects:
         return self._barren <= _BARREN
 
     def accepted(self, message: Named) -> bool:
-        """Note an acknowledged message; return whether this was the last one that had to go alone."""
-        if not message.numbered:
-            return False
-        self._barren = 0
-        self._left = max(0, self._left - 1)
-        return self._left == 0
+        """Note an acknowledged message; return whether the next ones need not go alone."""
+        self._closings.accepted(message)
+        if message.numbered:
+            self._barren = 0
+            self._left = max(0, self._left - 1)
+        return not self.careful
 
     def condemned(self, message: Named) -> bool:
         """Tell, before it is sent, whether ``message`` is one that the broker hangs up for.
@@ -86,3 +92,8 @@ class Suspects:
         if message.numbered:
             del self._condemned[message.name]
         return True
+
+    def _condemn(self, message: Named) -> None:
+        self._condemned[message.name] = message.size
+        if len(self._condemned) > _REMEMBERED:
+            del self._condemned[next(iter(self._condemned))]

@@ -19,14 +19,14 @@ class Tries:
 
     def __init__(self, most: int) -> None:
         """Call a message hopeless at its ``most``-th refusal."""
-        self._most = most
+        self.most = most
         self._count: OrderedDict[str, int] = OrderedDict()
         self._hopeless: OrderedDict[str, None] = OrderedDict()
 
     def refused(self, name: str, topic: str) -> bool:
         """Count one refusal of ``name`` on ``topic``; return whether it was the last one it gets."""
         count = self._count.pop(name, 0) + 1
-        if count >= self._most or topic in self._hopeless:
+        if count >= self.most or topic in self._hopeless:
             _remember(self._hopeless, topic, None)
             return True
         _remember(self._count, name, count)

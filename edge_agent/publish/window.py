@@ -10,20 +10,21 @@ from collections import deque
 from typing import Any
 
 from edge_agent.model.errors import DisconnectedError
-from edge_agent.publish.suspects import Named
+from edge_agent.publish.closings import Named
 
 NOBODY = Named("", "")
 """Not in flight."""
 
 
 class _Sent:
-    __slots__ = ("answer", "code", "name", "since")
+    __slots__ = ("answer", "code", "held", "name", "since")
 
-    def __init__(self, answer: asyncio.Future[int], since: float, name: Named) -> None:
+    def __init__(self, answer: asyncio.Future[int], since: float, name: Named, held: bool) -> None:
         self.answer = answer
         self.since = since
         self.code: int | None = None
         self.name = name
+        self.held = held
 
 
 class Window:
@@ -92,13 +93,13 @@ class Window:
         """Let nobody in any more: who waits for a place waits for the end."""
         self._shut = True
 
-    def sent(self, mid: int, name: Named = NOBODY) -> asyncio.Future[int]:
+    def sent(self, mid: int, name: Named = NOBODY, *, held: bool = False) -> asyncio.Future[int]:
         """Note that message ``mid`` left on the taken place; the future gets the reason code of its acknowledgement.
 
-        ``name`` is the same at every try of this message. Cancelling the future does not free the place: the receiver still has the message.
+        ``name`` is the same at every try of this message. The answer does not free a place that is ``held``. Cancelling the future does not free the place: the receiver still has the message.
         """
         answer: asyncio.Future[int] = self._loop.create_future()
-        self._sent[mid] = _Sent(answer, self._loop.time(), name)
+        self._sent[mid] = _Sent(answer, self._loop.time(), name, held)
         return answer
 
     def acknowledge(self, mid: int, code: int) -> None:
@@ -116,7 +117,8 @@ class Window:
             self._first_since = self._loop.time()
             if not answered.answer.done():
                 answered.answer.set_result(answered.code)
-            self.give_back()
+            if not answered.held:
+                self.give_back()
         if not self._sent and self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
 

@@ -31,7 +31,7 @@ async def test_commands_are_bounded_and_leftovers_ignored(open_sink):
         broker.writer.write(message(TOPICS.command("snapshot"), b"0", properties=b"\x08\x00\x03a/#"))
         for n in range(1, 30):
             broker.writer.write(message(TOPICS.command("rebirth"), str(n).encode()))
-        await until(lambda: sink._connection.commands.dropped == 2 + 14)
+        await until(lambda: sink._connection.hearing.commands.dropped == 2 + 14)
         got = [await sink.request() for _ in range(16)]
         assert [one.body for one in got] == [str(n).encode() for n in range(16)]
         assert got[0].reply is None

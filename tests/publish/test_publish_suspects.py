@@ -10,10 +10,11 @@ from publish_setting import TOPICS
 
 from edge_agent.model.errors import DisconnectedError, RejectedError
 from edge_agent.ports import Document
+from edge_agent.publish.closings import Named
 from edge_agent.publish.config import MqttConfig
 from edge_agent.publish.memory import Memory
 from edge_agent.publish.reasons import RefusedError
-from edge_agent.publish.suspects import AT_ONCE, Named, Suspects
+from edge_agent.publish.suspects import AT_ONCE, Suspects
 from edge_agent.publish.tries import Tries
 
 TOO_LARGE = b"\xe0\x02\x95\x00"
