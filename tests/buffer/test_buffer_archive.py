@@ -90,7 +90,7 @@ async def test_a_commit_that_failed_retries_the_letters_once(tmp_path, monkeypat
         await buffer.append([event(n) for n in range(1, 4)], None)
         await reject(buffer, 1, 2)
         numbers = [letter.number for letter in await buffer.dead_letters(0, 10)]
-        committer = buffer._outbox.committer
+        committer = buffer._writer.outbox.committer
         write, failures = committer._write, iter([apsw.IOError("fsync")] * 3)
 
         def failing(*args, **kwargs):
