@@ -17,8 +17,9 @@ from edge_agent.buffer.salvage import salvage
 from edge_agent.buffer.store import Store
 from edge_agent.model.errors import StorageError
 
-DAMAGED = (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError)
-"""What is raised when the file itself is wrong, not the disk under it: text that is no UTF-8 is never written."""
+DAMAGED = (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, UnicodeDecodeError)
+"""What is raised when the file itself is wrong, not the disk under it: text that is no UTF-8 is never written, and statements that
+the tables do not understand were right when these were made (a flipped byte in the schema or in the header's format numbers)."""
 _CHECK_SECONDS = 5.0
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import apsw
+import structlog
 
 from edge_agent.model.errors import ConfigError
 
@@ -42,6 +43,9 @@ MIGRATIONS = (
     CREATE TABLE owner (name TEXT PRIMARY KEY, last_seen INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     """,
 )
+
+
+_NOTE_FORMAT = "INSERT INTO store VALUES ('format', ?) ON CONFLICT DO UPDATE SET value = excluded.value"
 
 
 def open_database(path: Path, wal_pages: int, vfs: str | None = None) -> apsw.Connection:
@@ -80,6 +84,8 @@ def _set_up(connection: apsw.Connection, wal_pages: int) -> None:
 
 def _migrate(connection: apsw.Connection, path: Path) -> None:
     version, application = connection.pragma("user_version"), connection.pragma("application_id")
+    if version > len(MIGRATIONS) or application not in {0, APPLICATION_ID}:
+        version, application = _believed(connection, version, application)
     if version > len(MIGRATIONS):
         raise ConfigError(
             f"{path}: written by a newer edge-agent (format {version}, this one knows {len(MIGRATIONS)}); "
@@ -88,6 +94,8 @@ def _migrate(connection: apsw.Connection, path: Path) -> None:
     if application not in {0, APPLICATION_ID} or (application == 0 and connection.pragma("schema_version")):
         raise ConfigError(f"{path}: not a buffer of edge-agent; choose another buffer.path")
     if version == len(MIGRATIONS):
+        if _format_inside(connection) is None:
+            connection.execute(_NOTE_FORMAT, (str(version),))
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -95,8 +103,29 @@ def _migrate(connection: apsw.Connection, path: Path) -> None:
             connection.execute(script)
         connection.pragma("application_id", APPLICATION_ID)
         connection.pragma("user_version", len(MIGRATIONS))
+        connection.execute(_NOTE_FORMAT, (str(len(MIGRATIONS)),))
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _believed(connection: apsw.Connection, version: int, application: int) -> tuple[int, int]:
+    """Return the format and application to go by: a header that contradicts our own tables is a damaged header, and is put right."""
+    inside = _format_inside(connection)
+    if inside is None or inside > len(MIGRATIONS):
+        return version, application
+    structlog.get_logger().error("buffer.header_damaged", format=version, application=hex(application), put_right=inside)
+    connection.pragma("application_id", APPLICATION_ID)
+    connection.pragma("user_version", inside)
+    return inside, APPLICATION_ID
+
+
+def _format_inside(connection: apsw.Connection) -> int | None:
+    """Return the format that the store notes among its facts; None where there is no such fact."""
+    try:
+        found = connection.execute("SELECT value FROM store WHERE key = 'format'").get
+    except apsw.SQLError:
+        return None
+    return int(found) if isinstance(found, str) and found.isdecimal() else None

@@ -77,12 +77,42 @@ async def test_a_newer_store_is_refused_and_untouched(tmp_path):
     """A store of a newer program is not opened, not changed and not put aside."""
     async with open_buffer(config(tmp_path)) as buffer:
         await fill(buffer)
-    change(tmp_path, "PRAGMA user_version = 99")
+    change(tmp_path, "PRAGMA user_version = 99; UPDATE store SET value = '99' WHERE key = 'format'")
     before = (tmp_path / DATABASE).read_bytes()
     with pytest.raises(ConfigError, match="written by a newer edge-agent"):
         async with open_buffer(config(tmp_path)):
             pass
     assert (tmp_path / DATABASE).read_bytes() == before
+
+
+@pytest.mark.parametrize("pragma", ["user_version = 99", "user_version = 0x01000001", "application_id = 7"])
+async def test_a_header_that_contradicts_the_tables_is_put_right(tmp_path, pragma):
+    """A flipped byte in the header's numbers is no newer program and no other one's file: everything is still there."""
+    async with open_buffer(config(tmp_path)) as buffer:
+        epoch = await fill(buffer)
+        heads = await buffer.heads()
+    change(tmp_path, f"PRAGMA {pragma}")
+    for _ in range(2):
+        async with open_buffer(config(tmp_path)) as buffer:
+            assert (buffer.epoch, await buffer.heads()) == (epoch, heads)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, 'causation', 'causatinn') WHERE name = 'record'",
+        "PRAGMA user_version = 0",
+    ],
+)
+async def test_tables_that_are_not_ours_any_more_are_put_aside(tmp_path, damage):
+    """A flipped byte in the text of the schema: the agent starts all the same, with a new epoch."""
+    async with open_buffer(config(tmp_path)) as buffer:
+        old = await fill(buffer)
+    change(tmp_path, damage)
+    async with open_buffer(config(tmp_path)) as buffer:
+        await buffer.peek("mqtt", None, 10, "E")
+        assert remembered(tmp_path) == buffer.epoch
+        assert buffer.previous_epoch == old
 
 
 async def test_a_foreign_database_is_refused(tmp_path):
