@@ -10,28 +10,27 @@ import asyncio
 import contextlib
 import random
 import signal
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
-import msgspec
 import structlog
 
 from edge_agent.agent.backoff import delays
 from edge_agent.agent.build import OUTPUT, Parts, build, origin_of
-from edge_agent.agent.clock import WallClock
 from edge_agent.agent.confirm import Watermarks
 from edge_agent.agent.forward import drained
+from edge_agent.agent.housekeeping import housekeeping
 from edge_agent.agent.link import Link, keep_open
 from edge_agent.agent.look import keep_envelope, local_api
-from edge_agent.agent.notify import notify, watchdog_seconds
+from edge_agent.agent.notify import notify
+from edge_agent.agent.requests import requests
 from edge_agent.agent.succeed import Origin
 from edge_agent.agent.unit import Unit
 from edge_agent.buffer.identity import Damage
 from edge_agent.buffer.sqlite import SqliteBuffer, open_buffer
 from edge_agent.config.schema import AgentConfig
 from edge_agent.model.errors import DisconnectedError, StorageError
-from edge_agent.ports import Document, PlantClock, Request, Sink
+from edge_agent.ports import PlantClock, Sink
 from edge_agent.publish import mqtt
 from edge_agent.publish.listening import NOTHING
 from edge_agent.publish.memory import Memory
@@ -43,16 +42,6 @@ _DEVICE_LONGEST = 0.5
 """Longest machine seconds between two tries at a device: it stands on the same line, and every second without it is a second unseen."""
 
 _CLOSE = 5.0
-_STEP = 500_000_000
-
-
-class ResendRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of ``cmd/resend``: records ``from_seq`` to ``to_seq`` of a stream and epoch."""
-
-    stream: str
-    epoch: str
-    from_seq: int
-    to_seq: int
 
 
 class Agent:
@@ -148,7 +137,10 @@ class Agent:
     ) -> None:
         units = [asyncio.create_task(self._run_unit(unit), name=f"unit {unit.name}") for unit in parts.units]
         links = [asyncio.create_task(self._link(parts, index), name=f"link {index}") for index in range(len(parts.collectors))]
-        others = [asyncio.create_task(work, name=name) for name, work in (("store", watch), *self._housekeeping(parts))]
+        others = [
+            asyncio.create_task(work, name=name)
+            for name, work in (("store", watch), *housekeeping(parts, self._clock, self._awake))
+        ]
         stopping = asyncio.create_task(stop.wait(), name="stop")
         everything = [*units, *links, out, *others, stopping]
         try:
@@ -223,7 +215,7 @@ class Agent:
             await parts.announcer.birth(sink)
             finish = asyncio.create_task(self._finish.wait())
             marks = [] if self._watermarks is None else [self._watermarks.run()]
-            await _first_of(parts.forwarder.run(sink), parts.announcer.run(sink), self._requests(parts, sink), finish, *marks)
+            await _first_of(parts.forwarder.run(sink), parts.announcer.run(sink), requests(parts, sink), finish, *marks)
             await parts.announcer.farewell(sink)
 
         await keep_open(self._out, open_, use, lost, self._delays)
@@ -233,78 +225,6 @@ class Agent:
 
     def _delays(self) -> Iterator[float]:
         return delays(self._random)
-
-    async def _requests(self, parts: Parts, sink: Sink) -> None:
-        """Answer commands from outside: they can make the agent say something again, never do anything to a PLC."""
-        while True:
-            request = await sink.request()
-            answer = await self._answer(parts, sink, request)
-            if request.reply is not None:
-                reply = Document(request.reply, msgspec.json.encode(answer), retain=False, correlation=request.correlation)
-                await parts.announcer.send(sink, reply)
-
-    async def _answer(self, parts: Parts, sink: Sink, request: Request) -> dict[str, Any]:
-        if request.command != "resend":
-            await parts.announcer.birth(sink)
-            return {"ok": True}
-        try:
-            wanted = msgspec.json.decode(request.body, type=ResendRequest)
-        except msgspec.MsgspecError as error:
-            self._log.warning("request.refused", command=request.command, reason=str(error))
-            return {"ok": False, "error": str(error)}
-        try:
-            resent = await parts.buffer.resend("mqtt", wanted.stream, wanted.epoch, wanted.from_seq, wanted.to_seq)
-        except StorageError as error:  # the buffer has told the log; whoever asked may ask again
-            return {"ok": False, "error": str(error)}
-        parts.forwarder.start_over()
-        self._log.info("request.resend", stream=wanted.stream, first=wanted.from_seq, last=wanted.to_seq, resent=resent)
-        expired = wanted.to_seq - wanted.from_seq + 1 - resent
-        return {"ok": True, "resent": resent, "not_kept": max(expired, 0)}
-
-    # -- housekeeping --------------------------------------------------------------------------------------------
-
-    def _housekeeping(self, parts: Parts) -> list[tuple[str, Coroutine[Any, Any, None]]]:
-        work = [("heartbeat", self._heartbeat(parts)), ("calendar", self._calendar(parts))]
-        if isinstance(self._clock, WallClock):
-            work.append(("clock", self._watch_clock(parts)))
-        if (seconds := watchdog_seconds()) is not None:
-            work.append(("watchdog", self._watchdog(parts, seconds)))
-        return work
-
-    async def _heartbeat(self, parts: Parts) -> None:
-        await self._awake.wait()  # until then the time of the last life stands
-        while True:
-            await asyncio.sleep(10.0)
-            await parts.journal.heartbeat()
-
-    async def _calendar(self, parts: Parts) -> None:
-        """Hand the drivers each declared instant (shift, energy grid) ahead of time, so that they read exactly there."""
-        while True:
-            now = self._clock.now()
-            boundaries = [boundary for unit in parts.units if (boundary := unit.next_boundary(now)) is not None]
-            if not boundaries:
-                return await asyncio.Event().wait() and None
-            for collector in parts.collectors:
-                collector.poll_at(min(boundaries))
-            await self._clock.sleep_until(min(boundaries))
-
-    async def _watch_clock(self, parts: Parts) -> None:
-        """Compare the wall clock with the monotonic one each second: a jump changes what times mean and is an event."""
-        origin = time.time_ns() - time.monotonic_ns()
-        while True:
-            await asyncio.sleep(1.0)
-            offset = time.time_ns() - time.monotonic_ns()
-            if abs(offset - origin) > _STEP:
-                self._log.warning("clock.stepped", step_ms=(offset - origin) / 1e6)
-                await parts.journal.clock_stepped(0, offset - origin)
-                origin = offset
-
-    async def _watchdog(self, parts: Parts, seconds: float) -> None:
-        """Feed systemd's watchdog while the loop turns and the store's writer answers."""
-        while True:
-            await parts.buffer.stats()
-            notify("WATCHDOG=1")
-            await asyncio.sleep(seconds)
 
 
 async def _first_of(*work: Awaitable[Any]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from agent_bench import body, others, short, until
 from agent_process import Plant
 
-from edge_agent.agent import supervise
+from edge_agent.agent import housekeeping, supervise
 from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.model.errors import StorageError
 from edge_agent.ports import Request
@@ -120,7 +120,7 @@ async def test_a_bug_in_a_part_ends_the_agent_with_its_error(plant, monkeypatch)
     async def heartbeat(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(supervise.Agent, "_heartbeat", heartbeat)
+    monkeypatch.setattr(housekeeping, "heartbeat", heartbeat)
     with pytest.raises(ZeroDivisionError):
         async with plant.running() as task:
             await asyncio.wait_for(task, 30)

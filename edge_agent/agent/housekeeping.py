@@ -1,0 +1,68 @@
+"""What an agent does by the way, for as long as it runs: sign of life, calendar, a look at the wall clock, systemd's watchdog."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+
+from edge_agent.agent.build import Parts
+from edge_agent.agent.clock import WallClock
+from edge_agent.agent.notify import notify, watchdog_seconds
+from edge_agent.ports import PlantClock
+
+_STEP = 500_000_000
+"""Nanoseconds by which the wall clock may part from the monotonic one between two looks."""
+
+
+def housekeeping(parts: Parts, clock: PlantClock, awake: asyncio.Event) -> list[tuple[str, Coroutine[Any, Any, None]]]:
+    """Return the work by name; ``awake`` is set once the store is open."""
+    work = [("heartbeat", heartbeat(parts, awake)), ("calendar", calendar(parts, clock))]
+    if isinstance(clock, WallClock):
+        work.append(("clock", watch_clock(parts)))
+    if (seconds := watchdog_seconds()) is not None:
+        work.append(("watchdog", watchdog(parts, seconds)))
+    return work
+
+
+async def heartbeat(parts: Parts, awake: asyncio.Event) -> None:
+    """Note every ten seconds that the agent lives, so that the next life knows since when nobody looked."""
+    await awake.wait()  # until then the time of the last life stands
+    while True:
+        await asyncio.sleep(10.0)
+        await parts.journal.heartbeat()
+
+
+async def calendar(parts: Parts, clock: PlantClock) -> None:
+    """Hand the drivers each declared instant (shift, energy grid) ahead of time, so that they read exactly there."""
+    while True:
+        now = clock.now()
+        boundaries = [boundary for unit in parts.units if (boundary := unit.next_boundary(now)) is not None]
+        if not boundaries:
+            return await asyncio.Event().wait() and None
+        for collector in parts.collectors:
+            collector.poll_at(min(boundaries))
+        await clock.sleep_until(min(boundaries))
+
+
+async def watch_clock(parts: Parts) -> None:
+    """Compare the wall clock with the monotonic one each second: a jump changes what times mean and is an event."""
+    origin = time.time_ns() - time.monotonic_ns()
+    while True:
+        await asyncio.sleep(1.0)
+        offset = time.time_ns() - time.monotonic_ns()
+        if abs(offset - origin) > _STEP:
+            structlog.get_logger().warning("clock.stepped", step_ms=(offset - origin) / 1e6)
+            await parts.journal.clock_stepped(0, offset - origin)
+            origin = offset
+
+
+async def watchdog(parts: Parts, seconds: float) -> None:
+    """Feed systemd's watchdog while the loop turns and the store's writer answers."""
+    while True:
+        await parts.buffer.stats()
+        notify("WATCHDOG=1")
+        await asyncio.sleep(seconds)
