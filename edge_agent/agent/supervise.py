@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator
+from functools import partial
 from typing import Any
 
 import structlog
@@ -203,22 +203,23 @@ class Agent:
                 listening=NOTHING if self._watermarks is None else self._watermarks.listening,
             )
 
-        async def use(sink: Sink) -> None:
-            if not buffer.readable:
-                await _first_of(parts.announcer.out_of_order(sink, buffer.opened), self._finish.wait())
-                if self._finish.is_set():
-                    await parts.announcer.send(sink, parts.announcer.status("offline"))
-                    return
-            await origin.ask(sink)
-            await origin.units_open.wait()
-            parts.announcer.go_on(await origin.runs(), origin.resumes)
-            await parts.announcer.birth(sink)
-            finish = asyncio.create_task(self._finish.wait())
-            marks = [] if self._watermarks is None else [self._watermarks.run()]
-            await _first_of(parts.forwarder.run(sink), parts.announcer.run(sink), requests(parts, sink), finish, *marks)
-            await parts.announcer.farewell(sink)
+        await keep_open(self._out, open_, partial(self._use, parts, origin, buffer), lost, self._delays)
 
-        await keep_open(self._out, open_, use, lost, self._delays)
+    async def _use(self, parts: Parts, origin: Origin, buffer: SqliteBuffer, sink: Sink) -> None:
+        """Send over a connection for as long as it lasts; nothing before the store is known to be the one that the broker knows."""
+        if not buffer.readable:
+            await _first_of(parts.announcer.out_of_order(sink, buffer.opened), self._finish.wait())
+            if self._finish.is_set():
+                await parts.announcer.send(sink, parts.announcer.status("offline"))
+                return
+        await origin.ask(sink)
+        await origin.units_open.wait()
+        parts.announcer.go_on(await origin.runs(), origin.resumes)
+        await parts.announcer.birth(sink)
+        finish = asyncio.create_task(self._finish.wait())
+        marks = [] if self._watermarks is None else [self._watermarks.run()]
+        await _first_of(parts.forwarder.run(sink), parts.announcer.run(sink), requests(parts, sink), finish, *marks)
+        await parts.announcer.farewell(sink)
 
     def _device_delays(self) -> Iterator[float]:
         return delays(self._random, longest=_DEVICE_LONGEST)
@@ -238,25 +239,3 @@ async def _first_of(*work: Awaitable[Any]) -> None:
         await asyncio.wait(tasks)
     for task in done:
         task.result()
-
-
-def serve(config: AgentConfig, clock: PlantClock, *, runner: Callable[[Coroutine[Any, Any, None]], None] | None = None) -> None:
-    """Run the agent until SIGTERM or SIGINT; returns after a clean shutdown."""
-
-    async def main() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        await Agent(config, clock).run(stop)
-
-    (runner or _run)(main())
-
-
-def _run(main: Coroutine[Any, Any, None]) -> None:
-    try:
-        import uvloop  # noqa: PLC0415 - absent on some platforms
-    except ImportError:
-        asyncio.run(main)
-    else:
-        uvloop.run(main)

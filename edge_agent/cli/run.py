@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge_agent import logs
 from edge_agent.agent.clock import plant_clock
-from edge_agent.agent.supervise import serve
+from edge_agent.agent.serve import serve
 from edge_agent.buffer import failpoint
 from edge_agent.config.load import load
 

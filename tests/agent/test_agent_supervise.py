@@ -12,7 +12,8 @@ import pytest
 from agent_bench import body, others, short, until
 from agent_process import Plant
 
-from edge_agent.agent import housekeeping, supervise
+from edge_agent.agent import housekeeping
+from edge_agent.agent.serve import serve
 from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.model.errors import StorageError
 from edge_agent.ports import Request
@@ -218,6 +219,6 @@ def test_sigterm_is_a_stop_in_order(tmp_path, monkeypatch):
 
     plants: list[Plant] = []
     plants.append(Plant(tmp_path, monkeypatch))
-    supervise.serve(plants[0].config, plants[0].clock, runner=runner)
+    serve(plants[0].config, plants[0].clock, runner=runner)
     assert plants[0].happened[-3:] == ["agent.stopped", "offline", "broker closed"]
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
