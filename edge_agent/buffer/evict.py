@@ -175,17 +175,26 @@ def make_room(
         total.records["delivered"] += gone
     while store.pages()[1] > target and (gone := store.forget_letters(100)):
         total.letters += gone
-    while confirmed is not None and store.pages()[1] > target and (dropped := confirmed.drop(store, several, prefix)).rows:
+    if confirmed is not None:
+        _drop_unconfirmed(store, target, several, prefix, confirmed, total)
+    kinds: tuple[Kind, ...] = ("T", "E")
+    for kind in kinds:
+        _drop_waiting(store, target, kind, floors[kind], step, prefix, total)
+    return total
+
+
+def _drop_unconfirmed(store: Store, target: int, step: int, prefix: str, confirmed: Confirmed, total: Evicted) -> None:
+    while store.pages()[1] > target and (dropped := confirmed.drop(store, step, prefix)).rows:
         total.records["delivered"] += dropped.rows
         total.losses += dropped.losses
         for kind, count in dropped.waiting.items():
             total.records[kind] -= count
-    kinds: tuple[Kind, ...] = ("T", "E")
-    for kind in kinds:
-        while store.pages()[1] > target:
-            evicted = evict(store, kind, floors[kind], step, prefix)
-            if not evicted.records[kind] and not evicted.losses:
-                break
-            total.records[kind] += evicted.records[kind]
-            total.losses += evicted.losses
-    return total
+
+
+def _drop_waiting(store: Store, target: int, kind: Kind, floor: int, step: int, prefix: str, total: Evicted) -> None:
+    while store.pages()[1] > target:
+        evicted = evict(store, kind, floor, step, prefix)
+        if not evicted.records[kind] and not evicted.losses:
+            break
+        total.records[kind] += evicted.records[kind]
+        total.losses += evicted.losses

@@ -40,8 +40,7 @@ class HeldStore:
 
         ``enter`` takes the right to use the directory. When the disk is in the way of either, ``problem`` says how, and every `write` tries again.
         """
-        self._config, self._prefix, self._vfs, self._as_found = config, prefix, vfs, as_found
-        self._enter = enter
+        self._config, self._prefix, self._vfs, self._as_found, self._enter = config, prefix, vfs, as_found, enter
         self._log = structlog.get_logger()
         self.room = Room(config.path, config)
         self.delivery = Delivery()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -74,6 +75,15 @@ def run(bench: str, options: argparse.Namespace, parts: list[tuple[object, ...]]
         options.json.write_text(json.dumps(told) + "\n")
     sys.stdout.write(json.dumps(told) + "\n")
     return 0 if total.clean and total.trials else 1
+
+
+def told_by(program: str, *arguments: str) -> dict[str, object]:
+    """Run a bench of this folder as a program and return its tally; the exit code says the same."""
+    call = [sys.executable, str(Path(__file__).with_name(program)), *arguments]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=60, check=False)
+    told: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    assert done.returncode == (1 if told["findings"] else 0), done.stderr
+    return told
 
 
 def _all(options: argparse.Namespace, parts: list[tuple[object, ...]], work: Callable[..., Tally]) -> Iterator[Tally]:

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
-from bench_tally import Tally
+from bench_tally import Tally, told_by
 from kill_bench import UNITS, compare
 
-BENCH = Path(__file__).with_name("kill_bench.py")
-
-
-def kill(*arguments: str) -> dict[str, object]:
-    """Run the bench and return its tally; the exit code says the same."""
-    done = subprocess.run([sys.executable, str(BENCH), *arguments], capture_output=True, text=True, timeout=60, check=False)
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert done.returncode == (1 if told["findings"] else 0), done.stderr
-    return told
+kill = partial(told_by, "kill_bench.py")
 
 
 def test_twenty_kills_lose_nothing_that_was_promised(tmp_path):

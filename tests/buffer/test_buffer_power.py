@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import apsw
 import pytest
-from power_bench import Bench, cut, event, examine, names, scenario
-from recording_vfs import RecordingVFS
+from bench_tally import told_by
+from power_bench import Bench, cut, event, examine, scenario
 
 from edge_agent.model.stream import Custody
-
-
-@pytest.fixture
-def vfs() -> Iterator[RecordingVFS]:
-    """A recording VFS of its own for each test."""
-    made = RecordingVFS(f"recording-{next(names)}")
-    yield made
-    made.unregister()
 
 
 def cut_everywhere(bench: Bench, tmp_path: Path, images: int = 200) -> None:
@@ -46,13 +37,7 @@ def test_a_power_cut_while_the_store_is_made_leaves_one_that_opens(tmp_path, vfs
         cut(bench, tmp_path, number, after_first_ack=False)
 
 
-def images(*arguments: str) -> dict[str, object]:
-    """Run the bench as a program and return its tally; the exit code says the same."""
-    bench = [sys.executable, str(Path(__file__).with_name("power_bench.py")), *arguments]
-    done = subprocess.run(bench, capture_output=True, text=True, timeout=60, check=False)
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert done.returncode == (1 if told["findings"] else 0), done.stderr
-    return told
+images = partial(told_by, "power_bench.py")
 
 
 def test_whatever_rots_the_store_opens_and_tells_what_is_missing(tmp_path):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from power_bench import Bench, event, names
+from power_bench import Bench, event
 from recording_vfs import Mark, RecordingVFS, image
 
 from edge_agent.buffer import commit
@@ -88,14 +87,6 @@ def left(story: Story, folder: Path, number: int) -> tuple[Found, int]:
         return look(outbox, len(story.before.runs)), place
     finally:
         outbox.close(1.0)
-
-
-@pytest.fixture
-def vfs() -> Iterator[RecordingVFS]:
-    """A recording VFS of its own for each test."""
-    made = RecordingVFS(f"recording-{next(names)}")
-    yield made
-    made.unregister()
 
 
 @pytest.mark.parametrize("fork", PLANS)
