@@ -24,6 +24,9 @@ SOON = 1.0
 _BARREN = 20
 """So many connections in a row without one delivered record, and it is not a message that is wrong: the ordinary pauses apply."""
 
+_TRIALS = 6
+"""Least trials of a message: on the worst of simulated bad lines, three in a row came about by chance."""
+
 _REMEMBERED = 1_000
 
 
@@ -31,9 +34,9 @@ class Suspects:
     """The search, over connections."""
 
     def __init__(self, tries: Tries) -> None:
-        """Count refusals in ``tries``; an end without a word has to come twice as often."""
+        """Count refusals in ``tries``; an end without a word has to come twice as often, and six times at least."""
         self._tries = tries
-        self._closings = Closings(2 * tries.most)
+        self._closings = Closings(max(_TRIALS, 2 * tries.most))
         self._left = 0
         self._barren = 0
         self._condemned: dict[str, int] = {}

@@ -97,7 +97,7 @@ async def test_f33_connections_that_die_again_and_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
 async def test_f33_cuts_at_random_accuse_no_message(tmp_path: Path, protocol: str) -> None:
     """Every connection is reset after another number of bytes, often in the very first record: none is ever set aside for it."""
-    async with bench(tmp_path, protocol=protocol, reject_after=1) as made:
+    async with bench(tmp_path, protocol=protocol) as made:
         random, tries, end = Random(33), len(made.connects()), time.monotonic() + 8 * DOWN
         while time.monotonic() < end:
             made.link.up.set("cut_after", str(random.randint(800, 9_000)))
@@ -328,14 +328,14 @@ async def test_f44_several_messages_for_which_the_broker_hangs_up(tmp_path: Path
 
 async def test_f44_a_message_for_which_the_broker_closes_without_a_word(tmp_path: Path) -> None:
     """By MQTT 3.1.1 one count ends the connection each time it comes: it alone is set aside after its trials, all others go on."""
-    async with bench(tmp_path, protocol="3.1.1", reject_after=1) as made:
+    async with bench(tmp_path, protocol="3.1.1") as made:
         made.reasons.add("rejected")
         bad, tries, begin = max(made.generator.told.values()) + 20, len(made.connects()), time.monotonic()
         await made.fault(f'fault reason_code:0x99,holding="raw":"{bad}"')
-        await until(lambda: any(each.data.get("reason") == "rejected" for each in made.events()), 40)
+        await until(lambda: any(each.data.get("reason") == "rejected" for each in made.events()), 65)
         print(f"set aside within {time.monotonic() - begin:.1f} s, {len(made.connects()) - tries} connections")
         await made.fresh(10)
-        assert len(made.connects()) - tries <= 8
+        assert len(made.connects()) - tries <= 12
         verdict = await made.finish()
         assert sum(each.declared_lost for each in verdict.streams) == 1
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from random import Random
 
 import pytest
@@ -204,3 +205,42 @@ async def test_a_takeover_in_step_accuses_nobody(mosquitto, open_sink, record, m
     assert delivery.ends
     assert other.counters.connections > 1
     assert delivery.rejected == []
+
+
+@asynccontextmanager
+async def cutting(port: int, random: Random, most: int) -> AsyncIterator[int]:
+    """Stand before a broker and reset each connection after a random number of bytes from the client; give the port."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far = await asyncio.open_connection("127.0.0.1", port)
+        back = asyncio.create_task(carry(far_reader, writer, 1 << 30))
+        await carry(reader, far, random.randint(300, most))
+        back.cancel()
+        await asyncio.wait([back])
+        writer.transport.abort()
+        far.transport.abort()
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, budget: int) -> None:
+        with contextlib.suppress(OSError):
+            while budget > 0 and (data := await reader.read(min(budget, 4_096))):
+                budget -= len(data)
+                writer.write(data)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@pytest.mark.parametrize("most", [1_500, 3_500, 8_000])
+async def test_a_line_that_is_cut_after_some_bytes_accuses_nobody(open_sink, record, memory, most, monkeypatch):
+    """Reset after a few hundred bytes or a few thousand, at random, with a record of two thousand at the head: it waits, and is not set aside."""
+    monkeypatch.setattr(closings, "_QUIET", 0.001)
+    async with FakeBroker() as broker, cutting(broker.port, Random(most), most) as port:
+        delivery = Delivery(open_sink, record, port, memory, protocol="3.1.1")
+        await delivery.run(100)
+        assert delivery.rejected == []
+        assert len(delivery.ends) > 1
+    async with FakeBroker() as broker:
+        delivery._open = lambda: open_sink(broker.port, memory=memory, online=(STATUS,))
+        await delivery.run(len(delivery.ends) + 1)
+    assert (delivery.rejected, delivery.waiting) == ([], {})
