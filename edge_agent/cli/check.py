@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from edge_agent.config.load import InvalidConfigError, load
+from edge_agent.config.schema import AgentConfig
 from edge_agent.drivers.catalog import tags_of
 
 
@@ -20,15 +21,32 @@ def check(directory: Path, *, as_json: bool) -> int:
         else:
             print(invalid, file=sys.stderr)
         return 1
+    warnings = _warnings(config)
     tags = sum(len(tags_of(device)) for device in config.devices)
     if as_json:
         print(
             json.dumps(
-                {"ok": True, "devices": len(config.devices), "tags": tags, "units": len(config.units), "cfg": config.fingerprint}
+                {
+                    "ok": True,
+                    "devices": len(config.devices),
+                    "tags": tags,
+                    "units": len(config.units),
+                    "cfg": config.fingerprint,
+                    "warnings": warnings,
+                }
             )
         )
     else:
+        for warning in warnings:
+            print(f"{directory}: warning: {warning}", file=sys.stderr)
         print(
-            f"{directory}: fine. {len(config.devices)} devices, {tags} tags, {len(config.units)} work units, fingerprint {config.fingerprint}"
+            f"{directory}: {'no mistakes, but see the warning' if warnings else 'fine'}. {len(config.devices)} devices, {tags} tags, {len(config.units)} work units, fingerprint {config.fingerprint}"
         )
     return 0
+
+
+def _warnings(config: AgentConfig) -> list[str]:
+    """Return what is allowed and hardly meant, each with its remedy."""
+    if not config.devices:
+        return ["nothing is collected: there is no device; put one into devices/ beside agent.yaml, or under `devices:` in it"]
+    return []

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from edge_agent.config.crosscheck import Part, cross_check
 from edge_agent.config.problem import Problem
 from edge_agent.config.schema import AgentConfig, AgentFile
 from edge_agent.config.source import Path_, Source, read
-from edge_agent.config.words import did_you_mean, words
-from edge_agent.drivers.catalog import DeviceConfig, tags_of
-from edge_agent.events.catalog import UnitConfig, inputs, rules_of
-from edge_agent.events.shift import Calendar
+from edge_agent.config.words import words
+from edge_agent.drivers.catalog import DeviceConfig
+from edge_agent.events.catalog import UnitConfig
 from edge_agent.model.errors import ConfigError
-from edge_agent.model.reading import Tag
 
 _AGENT: TypeAdapter[AgentFile] = TypeAdapter(AgentFile)
 _DEVICE: TypeAdapter[Any] = TypeAdapter(DeviceConfig)
@@ -34,31 +32,26 @@ class InvalidConfigError(ConfigError):
         super().__init__("\n".join([*map(str, self.problems), count]))
 
 
-@dataclass
-class _Part:
-    """One validated thing and where it came from."""
-
-    config: Any
-    source: Source
-    path: Path_
-
-
 def load(directory: Path) -> AgentConfig:
     """Load ``agent.yaml``, ``devices/*.yaml`` and ``units/*.yaml`` below ``directory``, or one file that holds everything.
 
+    A file that names no devices and has ``devices/`` beside it stands for its folder.
     Raises InvalidConfigError with every problem found; nothing but the files and the environment is read.
     """
-    file = directory if directory.is_file() else directory / "agent.yaml"
+    alone = directory.is_file()
+    file = directory if alone else directory / "agent.yaml"
     root = file.parent
     main = read(file)
     sources = [main]
+    if alone and not _named(main, "devices"):
+        alone = not (root / "devices").is_dir()
     agent = _validate(_AGENT, main, main.data, ())
     devices = _inline(_DEVICE, main, "devices")
     units = _inline(_UNIT, main, "units")
-    if not directory.is_file():
+    if not alone:
         devices += _folder(_DEVICE, root / "devices", sources)
         units += _folder(_UNIT, root / "units", sources)
-    _cross_check(main, agent, devices, units)
+    cross_check(sources, agent, devices, units)
     problems = [problem for source in sources for problem in source.problems]
     if problems or agent is None:
         raise InvalidConfigError(problems)
@@ -70,24 +63,28 @@ def load(directory: Path) -> AgentConfig:
     )
 
 
-def _folder(adapter: TypeAdapter[Any], folder: Path, sources: list[Source]) -> list[_Part]:
+def _named(main: Source, key: str) -> bool:
+    return isinstance(main.data, dict) and bool(main.data.get(key))
+
+
+def _folder(adapter: TypeAdapter[Any], folder: Path, sources: list[Source]) -> list[Part]:
     parts = []
     for file in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
         source = read(file)
         sources.append(source)
         config = _validate(adapter, source, source.data, ())
         if config is not None:
-            parts.append(_Part(config, source, ()))
+            parts.append(Part(config, source, ()))
     return parts
 
 
-def _inline(adapter: TypeAdapter[Any], source: Source, key: str) -> list[_Part]:
+def _inline(adapter: TypeAdapter[Any], source: Source, key: str) -> list[Part]:
     """Return the valid items of a list in the main file; what is wrong in them was reported with the file as a whole."""
     items = source.data.get(key) if isinstance(source.data, dict) else None
     parts = []
     for index, item in enumerate(items if isinstance(items, list) else []):
         try:
-            parts.append(_Part(adapter.validate_python(item), source, (key, index)))
+            parts.append(Part(adapter.validate_python(item), source, (key, index)))
         except ValidationError:
             continue
     return parts
@@ -114,7 +111,7 @@ def _validate(adapter: TypeAdapter[Any], source: Source, data: Any, path: Path_)
                 continue  # what could not be read on this line has been told; its absence is no second mistake
             if error["type"] == "union_tag_invalid":
                 place = source.place((*path, *where, str(error.get("ctx", {}).get("discriminator", "")).strip("'")))
-            if error["type"] == "extra_forbidden":
+            if error["type"] == "extra_forbidden" or error["loc"][-1:] == ("[key]",):
                 place = source.keys.get((*path, *where), place)
             source.problem(place, message, remedy)
         return None
@@ -152,90 +149,3 @@ def _known_keys(root: Mapping[str, Any], schema: Mapping[str, Any], loc: Sequenc
     if step in mapping:
         known |= _known_keys(root, {"$ref": mapping[step]}, rest)
     return known
-
-
-# -- what only shows when all files are known --------------------------------------------------------------------
-
-
-def _cross_check(main: Source, agent: AgentFile | None, devices: Sequence[_Part], units: Sequence[_Part]) -> None:
-    _unique(devices, "device")
-    _unique(units, "unit")
-    tags = {tag.ref: tag for part in devices for tag in tags_of(part.config)}
-    calendar = _calendar(main, agent)
-    invalid_devices = bool(main.problems) or any(part.source.problems for part in devices)
-    for part in units:
-        _references(part, tags, [device.config.device for device in devices], quiet=invalid_devices)
-        if not part.source.problems and not invalid_devices:
-            _rules(part, tags, calendar)
-
-
-def _unique(parts: Sequence[_Part], key: str) -> None:
-    seen: dict[str, _Part] = {}
-    for part in parts:
-        name = getattr(part.config, key)
-        if name in seen:
-            other = seen[name].source
-            part.source.problem(
-                part.source.place((*part.path, key)), f"{key} '{name}' exists already, in {other.file}", "give it another name"
-            )
-        seen[name] = part
-
-
-def _references(part: _Part, tags: Mapping[str, Tag], devices: Sequence[str], *, quiet: bool) -> None:
-    """Note every ``device.tag`` of a unit that does not exist, at the place where it is written."""
-    for ref in sorted(inputs(part.config)):
-        if ref in tags:
-            continue
-        device, dot, _ = ref.partition(".")
-        if quiet and device not in devices:
-            continue  # its device file is wrong itself and said so
-        if not dot:
-            message, remedy = f"'{ref}' names no tag", "write it as device.tag"
-        elif device not in devices:
-            message, remedy = f"there is no device '{device}' (in '{ref}')", did_you_mean(device, devices)
-        else:
-            message, remedy = f"device '{device}' has no tag '{ref.partition('.')[2]}'", did_you_mean(ref, tags)
-        part.source.problem(_written(part, ref), message, remedy)
-
-
-def _written(part: _Part, text: str) -> tuple[int, int]:
-    """Return the place of the value ``text`` inside a part."""
-    stack: list[tuple[Path_, Any]] = [((), part.source.data)]
-    while stack:
-        path, data = stack.pop()
-        if data == text and path[: len(part.path)] == part.path:
-            return part.source.place(path)
-        items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
-        stack.extend(((*path, key), value) for key, value in items)
-    return part.source.place(part.path)
-
-
-def _calendar(main: Source, agent: AgentFile | None) -> Calendar | None:
-    if agent is None or not agent.shifts:
-        return None
-    try:
-        return Calendar(agent.shifts, agent.time_zone)
-    except ValueError as error:
-        cause, _, remedy = str(error).partition("; ")
-        main.problem(main.place(("shifts",)), cause, remedy)
-        return None
-
-
-def _rules(part: _Part, tags: Mapping[str, Tag], calendar: Calendar | None) -> None:
-    try:
-        rules_of(part.config, tags=tags, calendar=calendar)
-    except (ConfigError, ValueError) as error:
-        for line in str(error).splitlines():
-            cause, _, remedy = line.partition("; ")
-            part.source.problem(_mentioned(part, cause), cause, remedy)
-
-
-def _mentioned(part: _Part, text: str) -> tuple[int, int]:
-    """Return the place of the longest key path or tag that an error text names, else the unit's beginning."""
-    places = part.source.keys
-    best: Path_ = ()
-    for path in places:
-        dotted = ".".join(map(str, path[len(part.path) :]))
-        if path[: len(part.path)] == part.path and dotted and dotted in text and len(path) > len(best):
-            best = path
-    return places.get(best, part.source.place(part.path))

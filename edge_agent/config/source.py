@@ -214,6 +214,13 @@ def _substituted(source: Source, node: ScalarNode, text: str) -> str:
             )
         return found or ""
 
+    left = _SUBSTITUTE.sub("", text)
+    if "${" in left:
+        source.problem(
+            _mark(node),
+            f"'{left[left.index('${') :][:40]}' is no substitution that is complete",
+            "write ${NAME}, ${NAME:-default} or ${file:/path}, with the closing brace; a name has letters, digits and _",
+        )
     return _SUBSTITUTE.sub(value, text)
 
 

@@ -29,6 +29,34 @@ _KINDS = {
 }
 
 
+_HOST = r"^[^\s/]+$"
+_WORD = "letters, digits, '_' and '-', beginning with a letter or digit"
+_PATTERNS = {
+    _HOST: ("is no host name or IP address", "write the name or address alone: no protocol, no path, no blanks"),
+    r"^[A-Za-z0-9][A-Za-z0-9_-]*$": ("cannot be a name", f"use {_WORD}"),
+    r"^[A-Za-z0-9][A-Za-z0-9._-]*$": (
+        "cannot be a name",
+        "use letters, digits, '.', '_' and '-', beginning with a letter or digit",
+    ),
+    r"^[A-Za-z0-9._-]+$": ("cannot be a name", "use letters, digits, '.', '_' and '-'"),
+    r"^[^+#/$\x00]+$": ("cannot be a level of a topic", "leave out + # / $"),
+    r"^[a-z0-9]+(\.[a-z0-9]+)*$": ("cannot begin an event type", "use small letters and digits, with single dots between"),
+}
+"""What the patterns of the configuration ask for, in words."""
+
+_LIMITS = {
+    "greater_than": ("gt", "is not greater than {}", "write a number greater than {}"),
+    "greater_than_equal": ("ge", "is less than {}", "write {} or more"),
+    "less_than": ("lt", "is not less than {}", "write a number less than {}"),
+    "less_than_equal": ("le", "is more than {}", "write {} or less"),
+    "string_too_short": ("min_length", "is too short", "write at least {} character(s)"),
+    "string_too_long": ("max_length", "is too long", "write at most {} characters"),
+    "too_short": ("min_length", "has too few items", "write at least {}"),
+    "too_long": ("max_length", "has too many items", "write at most {}"),
+}
+"""What the bounds of pydantic ask for: where the bound stands, the cause and the remedy."""
+
+
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     """Return ``did you mean 'host'?`` when one of ``known`` is near, else the list of what is known."""
     names = sorted(known)
@@ -64,13 +92,28 @@ def words(error: dict[str, Any], known: Iterable[str]) -> tuple[str, str]:
         return f"{name}: {_shown(value)} is not one of {expected}", did_you_mean(
             value, [part.strip(" '") for part in expected.replace(" or ", ",").split(",")]
         )
+    if (told := _bounds(kind, error.get("ctx", {}))) is not None:
+        return f"{name}: {_shown(value)} {told[0]}", told[1]
     message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
     cause, _, remedy = message.partition("; ")
     return (f"{name}: {cause}" if name else cause), remedy
 
 
+def _bounds(kind: str, ctx: dict[str, Any]) -> tuple[str, str] | None:
+    """Return cause and remedy of a pattern or limit that is not kept, None for another kind of error."""
+    if kind == "string_pattern_mismatch":
+        pattern = str(ctx.get("pattern"))
+        return _PATTERNS.get(pattern, (f"does not have the form {pattern}", ""))
+    if kind in _LIMITS:
+        key, cause, remedy = _LIMITS[kind]
+        return cause.format(ctx.get(key)), remedy.format(ctx.get(key))
+    if kind == "finite_number":
+        return "is no number to calculate with", "write a finite number"
+    return None
+
+
 def _name(loc: tuple[Any, ...]) -> str:
-    parts = [str(part) for part in loc if not isinstance(part, int)]
+    parts = [str(part) for part in loc if not isinstance(part, int) and part != "[key]"]
     return parts[-1] if parts else ""
 
 

@@ -1,0 +1,144 @@
+"""What only shows when all files are known: names given twice, tags that nobody has, codes that are no codes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edge_agent.config.schema import AgentFile
+from edge_agent.config.source import Path_, Source
+from edge_agent.config.words import did_you_mean
+from edge_agent.drivers.catalog import tags_of
+from edge_agent.events.catalog import inputs, rules_of
+from edge_agent.events.shift import Calendar
+from edge_agent.model.errors import ConfigError
+from edge_agent.model.reading import Tag
+
+_DEVICE_LINE = re.compile(r"^device:[ \t]*['\"]?([^\s'\"#]+)", re.MULTILINE)
+
+
+@dataclass
+class Part:
+    """One validated thing and where it came from."""
+
+    config: Any
+    source: Source
+    path: Path_
+
+
+def cross_check(sources: Sequence[Source], agent: AgentFile | None, devices: Sequence[Part], units: Sequence[Part]) -> None:
+    """Note what does not fit together in ``sources``, the main file first; ``devices`` and ``units`` are the valid ones among them."""
+    main = sources[0]
+    _unique(devices, "device")
+    _unique(units, "unit")
+    tags = {tag.ref: tag for part in devices for tag in tags_of(part.config)}
+    calendar = _calendar(main, agent)
+    told = {name for source in sources[1:] if source.problems and source.file.parent.name == "devices" for name in _named(source)}
+    invalid_devices = bool(main.problems or told) or any(part.source.problems for part in devices)
+    for part in units:
+        _references(part, tags, [device.config.device for device in devices], told, quiet=bool(main.problems))
+        if not part.source.problems:
+            check_codes(part, tags)
+        if not part.source.problems and not invalid_devices:
+            _rules(part, tags, calendar)
+
+
+def _named(source: Source) -> set[str]:
+    """Return what the device of a file with problems may be called: what the file says, as far as it can be read, and as the file is called."""
+    if isinstance(source.data, dict):
+        return {source.file.stem, str(source.data.get("device", ""))}
+    line = _DEVICE_LINE.search(source.text)
+    return {line[1], source.file.stem} if line else {source.file.stem}
+
+
+def _unique(parts: Sequence[Part], key: str) -> None:
+    seen: dict[str, Part] = {}
+    for part in parts:
+        name = getattr(part.config, key)
+        if name in seen:
+            other = seen[name].source
+            part.source.problem(
+                part.source.place((*part.path, key)), f"{key} '{name}' exists already, in {other.file}", "give it another name"
+            )
+        seen[name] = part
+
+
+def _references(part: Part, tags: Mapping[str, Tag], devices: Sequence[str], told: set[str], *, quiet: bool) -> None:
+    """Note every ``device.tag`` of a unit that does not exist, at the place where it is written."""
+    for ref in sorted(inputs(part.config)):
+        if ref in tags:
+            continue
+        device, dot, _ = ref.partition(".")
+        if device in told or (quiet and device not in devices):
+            continue  # its device file is wrong itself and said so
+        if not dot:
+            message, remedy = f"'{ref}' names no tag", "write it as device.tag"
+        elif device not in devices:
+            message, remedy = f"there is no device '{device}' (in '{ref}')", did_you_mean(device, devices)
+        else:
+            message, remedy = f"device '{device}' has no tag '{ref.partition('.')[2]}'", did_you_mean(ref, tags)
+        part.source.problem(_written(part, ref), message, remedy)
+
+
+def _written(part: Part, text: str) -> tuple[int, int]:
+    """Return the place of the value ``text`` inside a part."""
+    stack: list[tuple[Path_, Any]] = [((), part.source.data)]
+    while stack:
+        path, data = stack.pop()
+        if data == text and path[: len(part.path)] == part.path:
+            return part.source.place(path)
+        items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+        stack.extend(((*path, key), value) for key, value in items)
+    return part.source.place(part.path)
+
+
+def _calendar(main: Source, agent: AgentFile | None) -> Calendar | None:
+    if agent is None or not agent.shifts:
+        return None
+    try:
+        return Calendar(agent.shifts, agent.time_zone)
+    except ValueError as error:
+        cause, _, remedy = str(error).partition("; ")
+        main.problem(main.place(("shifts",)), cause, remedy)
+        return None
+
+
+def _rules(part: Part, tags: Mapping[str, Tag], calendar: Calendar | None) -> None:
+    try:
+        rules_of(part.config, tags=tags, calendar=calendar)
+    except (ConfigError, ValueError) as error:
+        for line in str(error).splitlines():
+            cause, _, remedy = line.partition("; ")
+            part.source.problem(_mentioned(part, cause), cause, remedy)
+
+
+def _mentioned(part: Part, text: str) -> tuple[int, int]:
+    """Return the place of the longest key path or tag that an error text names, else the unit's beginning."""
+    places = part.source.keys
+    best: Path_ = ()
+    for path in places:
+        dotted = ".".join(map(str, path[len(part.path) :]))
+        if path[: len(part.path)] == part.path and dotted and dotted in text and len(path) > len(best):
+            best = path
+    return places.get(best, part.source.place(part.path))
+
+
+def check_codes(part: Part, tags: Mapping[str, Tag]) -> None:
+    """Note a state or mode tag whose value is a measurement: a code that is scaled or a fraction means no state."""
+    if part.config.state is None:
+        return
+    for place, ref in (("tag", part.config.state.tag), ("mode", part.config.state.mode)):
+        tag = tags.get(ref) if ref is not None else None
+        if tag is None:
+            continue
+        why = f"is a {tag.type}" if (tag.type or "").startswith("float") else ""
+        if tag.scale != 1.0 or tag.offset != 0.0:
+            why = f"has scale {tag.scale:g} and offset {tag.offset:g}"
+        if why:
+            part.source.problem(
+                part.source.place((*part.path, "state", place)),
+                f"{place}: '{ref}' {why}, so it is a measurement and no code",
+                f"name the tag that carries the {'mode' if place == 'mode' else 'state'} as a whole number or text; codes are never scaled",
+            )
