@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
 from fault_bench import Bench, bench, until
+from fault_command import edge_agent
 from fault_disk import announced, api, size_of, small_disk, spacing, written
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(90)]
@@ -198,6 +200,17 @@ async def test_f17_a_store_that_somebody_deletes(tmp_path: Path) -> None:
         for suffix in ("", "-wal"):
             (made.store / f"buffer.db{suffix}").unlink()
         await until(lambda: any(line["event"] == "buffer.rescued" for line in made.log()), 5)
+        await made.fresh(HEALED)
+        nothing_lost(await made.finish())
+
+
+async def test_f17_a_second_agent_where_the_directory_was_deleted(tmp_path: Path) -> None:
+    """The directory goes with its lock: both are there again, a second agent on the same path is refused, and nothing is lost."""
+    async with bench(tmp_path) as made:
+        shutil.rmtree(made.store)
+        await until(lambda: any(line["event"] == "buffer.rescued" for line in made.log()), 5)
+        code, said = await edge_agent("run", "-c", str(tmp_path / "agent.yaml"))
+        assert (code, f"another agent (process {made.agent.pid})" in said) == (78, True), said
         await made.fresh(HEALED)
         nothing_lost(await made.finish())
 

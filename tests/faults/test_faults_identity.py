@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
-from fault_bench import ROOT, WINDOW, Bench, bench, until
+from fault_bench import WINDOW, Bench, bench, until
+from fault_command import edge_agent
 
 from simulators.check import judge
 from simulators.check_records import read_store
 from simulators.ledger import read_ledger
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(60)]
-
-
-async def edge_agent(*arguments: str) -> tuple[int, str]:
-    """Run a command to its end."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "edge_agent", *arguments, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    out, _ = await asyncio.wait_for(process.communicate(), 40)
-    assert process.returncode is not None
-    return process.returncode, out.decode()
 
 
 async def based(made: Bench) -> None:
