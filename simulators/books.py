@@ -67,6 +67,8 @@ class Books:
     early: int = 0
     disagreeing: list[str] = field(default_factory=list)
     snapshot: dict[str, Any] | None = None
+    begin: tuple[float, Any, Any] | None = None
+    """The state, since when, and the mode, that the first snapshot found."""
     last_time: float = 0.0
 
     def t(self, text: str) -> float:
@@ -171,3 +173,7 @@ class Books:
 
     def _state_snapshot(self, time: float, data: dict[str, Any], _: Event) -> None:
         self.snapshot = {"time": time, **data}
+        if self.begin is None and not self.states and data.get("state"):
+            self.begin = (self.t(data["since"]), data["state"], data.get("mode"))
+        for alarm in data.get("alarms", ()):  # one that stood before anybody looked is told by the snapshot alone
+            self.alarms.setdefault(alarm["instance_id"], [str(alarm["alarm_id"]), self.t(alarm["since"]), None])

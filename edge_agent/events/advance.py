@@ -87,7 +87,7 @@ def advance(
     if sign is not None:
         return _after_sign(last, value, elapsed, register, sign)
     if value >= last:
-        return _forward(last, value, elapsed, register)
+        return _forward(last, value, elapsed, register, elapsed if unseen is None else unseen)
     rolled = _rollover(last, value, elapsed, register)
     if rolled is not None and rolled.delta <= register.most(elapsed if unseen is None else unseen) + register.burst:
         return rolled
@@ -99,13 +99,14 @@ def advance(
     return rolled if rolled is not None else reset
 
 
-def _forward(last: int, value: int, elapsed: int, register: Register) -> Advance:
+def _forward(last: int, value: int, elapsed: int, register: Register, unseen: int) -> Advance:
+    """Count a rise within ``elapsed`` ns; what it hides beyond itself can only have happened in ``unseen`` ns."""
     delta, limit = value - last, register.most(elapsed) + register.burst
     if delta > limit:
         return Advance(0, "implausible", (0, limit), ("too_fast",), held=True)
-    unseen = _unseen_turns(delta, limit, register)
-    if delta and unseen:
-        return Advance(delta, "rollover", (0, unseen), ("may_have_wrapped",))
+    turns = _unseen_turns(delta, register.most(unseen) + register.burst, register)
+    if delta and turns:
+        return Advance(delta, "rollover", (0, turns), ("may_have_wrapped",))
     return Advance(delta)
 
 
@@ -122,7 +123,7 @@ def _unseen_turns(delta: int, limit: int, register: Register) -> int:
     """Return how much more than ``delta`` whole turns can hide: after a long outage a small register may have wrapped unseen."""
     if register.modulus is None:
         return 0
-    return (limit - delta) // register.modulus * register.modulus
+    return max(limit - delta, 0) // register.modulus * register.modulus
 
 
 def _reset(last: int, value: int, elapsed: int, register: Register, kind: Sign) -> Advance:
@@ -135,14 +136,14 @@ def _reset(last: int, value: int, elapsed: int, register: Register, kind: Sign) 
 
 def _after_sign(last: int, value: int, elapsed: int, register: Register, sign: Sign) -> Advance:
     if register.on_restart == "keeps":
-        explained = _forward(last, value, elapsed, register) if value >= last else _rollover(last, value, elapsed, register)
+        explained = _forward(last, value, elapsed, register, elapsed) if value >= last else _rollover(last, value, elapsed, register)
         return explained or _reset(last, value, elapsed, register, sign)
     if value < last:
         return _reset(last, value, elapsed, register, sign)
     limit = register.most(elapsed) + register.burst
     if register.on_restart == "zeroes" and value <= limit:
         return Advance(value, sign, (0, register.most(elapsed)))
-    forward = _forward(last, value, elapsed, register)
+    forward = _forward(last, value, elapsed, register, elapsed)
     if forward.held:
         return forward
     # Not known, or said to be zeroed and yet too high for that: the difference is the least that was made.

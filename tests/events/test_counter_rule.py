@@ -298,6 +298,15 @@ def test_small_register_that_may_have_turned_unseen_is_told():
     assert told(bench.see(200_000, 150)) == [("rollover", 50, 3 * 65_536), (50, "recovered")]
 
 
+def test_small_register_that_stood_over_a_weekend_has_not_turned():
+    """A subscription that was never cut would have told a turn: the first part on Monday is one part, and no rollover."""
+    bench = Bench(counter(wraps="uint16", max_rate="1/s"))
+    bench.see(0, 100)
+    for second in range(60, 200_000, 60):
+        bench.tick(second)
+    assert told(bench.see(200_000, 101)) == [(1, "observed")]
+
+
 def test_count_belongs_to_the_context_that_ends_in_its_moment():
     """Order tag and counter in one moment: the parts were made before, for the old order."""
     bench = Bench(counter(context_tags={"order": "plc1.order"}), picture=Picture(context=ORDER_1))

@@ -142,3 +142,26 @@ def test_parts_know_what_they_belong_to():
     found = {part.t: part for part in parts(load_scenario(SCENARIOS / "samemode.yaml"))}
     assert (found[31.0].order, found[31.5].order, found[33.0].order) == ("SO-77", None, None)
     assert found[33.0].mode == 2
+
+
+def test_of_several_restarts_that_nobody_saw_one_stands_for_all():
+    """Two power-offs inside one window of blindness are one restart for whoever comes back; outside it each is told."""
+    check = judged("hostile-a")
+    check.books.steps = [
+        (150.0, {"counter": "total", "kind": "device_restart"}),
+        (360.0, {"counter": "total", "kind": "device_restart"}),
+    ]
+    assert check._same_times([150.0, 360.0], [150.0, 360.0])
+    assert not check._same_times([150.0, 360.0], [360.0])
+    check.windows = lambda: [(100.0, 365.0)]
+    assert check._same_times([150.0, 360.0], [360.0])
+
+
+def test_what_stood_before_anybody_looked_is_known_from_the_first_snapshot():
+    """A machine that runs, and an alarm that stands, when the agent starts."""
+    books = judged("hostile-a").books
+    state, alarm = {"code": 6, "name": "Execute", "category": "running"}, {"instance_id": "u/5/1", "alarm_id": "5"}
+    since = "2026-03-29T00:57:00Z"
+    books._state_snapshot(1.0, {"state": state, "since": since, "mode": None, "alarms": [{**alarm, "since": since}]}, {})
+    assert books.begin == (0.0, state, None)
+    assert books.alarms["u/5/1"] == ["5", 0.0, None]

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,9 @@ from edge_agent.cli.demo.stage import Stage, StageError
 _BASELINE = 60.0
 _SETTLED = 0.5
 """Machine seconds after the last plant second, for what is still on its way into the agent."""
+
+_WAY_BACK = 30.0
+"""Machine seconds that an agent or a broker gets after a fault at the end to be heard of again."""
 
 
 class Play:
@@ -26,6 +30,7 @@ class Play:
         self.progress: dict[str, Any] = {}
         self.says = "waiting for a first value of every tag"
         self._by_hand: set[asyncio.Task[None]] = set()
+        self._healed_at: int | None = None
 
     async def run(self, show: Callable[[], None]) -> bool:
         """Play; return True when the scenario reached its end, False when somebody stopped it."""
@@ -42,9 +47,20 @@ class Play:
                 if ended:
                     await fault
                 fault.cancel()
-            return ended
+            return ended and await self._heard_again()
         finally:
             watching.cancel()
+
+    async def _heard_again(self) -> bool:
+        """After a fault near the end, wait until something arrives that was sent after it: the agent's way back takes machine time."""
+        before = self._healed_at
+        if before is None:
+            return True
+        deadline = time.monotonic() + _WAY_BACK
+        while self.progress.get("received", 0) <= before and time.monotonic() < deadline:
+            if not await self._pause(0.1):
+                return False
+        return await self._pause(_SETTLED)
 
     async def _baseline(self) -> None:
         try:
@@ -86,6 +102,7 @@ class Play:
         await agent.end(signal.SIGKILL)
         await self._until(end)
         await agent.start()
+        self._healed_at = self.progress.get("received", 0)
         self.says = "agent started again"
 
     async def _stop_broker(self, begin: float, end: float) -> None:
@@ -98,6 +115,7 @@ class Play:
         await self._until(end)
         await broker.start()
         await broker.ready()
+        self._healed_at = self.progress.get("received", 0)
         self.says = "broker back"
 
     def key(self, key: str) -> None:
