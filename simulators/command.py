@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
+import math
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -14,6 +16,8 @@ from simulators.clock import Clock, ClockError, read_clock, start_clock
 from simulators.ledger import Ledger
 from simulators.scenario import ScenarioError, load_scenario
 from simulators.schema import Scenario
+
+_LAST_PORT = 65_535
 
 
 @dataclass(frozen=True)
@@ -32,17 +36,38 @@ def arguments(name: str, what: str) -> argparse.ArgumentParser:
     """Make the parser with the options that all simulators have."""
     parser = argparse.ArgumentParser(prog=f"python -m simulators.{name}", description=what)
     parser.add_argument("--scenario", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--speed", type=float, default=1.0, help="plant seconds per machine second, without --clock")
+    parser.add_argument("--speed", type=speed, default=1.0, help="plant seconds per machine second, without --clock")
     parser.add_argument("--clock", type=Path, metavar="FILE", help="clock file shared by all processes of the run")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, required=True, help="0 takes a free one; the ready line names it")
+    parser.add_argument("--port", type=port, required=True, help="0 takes a free one; the ready line names it")
     parser.add_argument("--faults", action="store_true", help="also inject the scenario's faults that are this simulator's")
     parser.add_argument("--ledger", type=Path, metavar="FILE", help="append what truly happened, as JSON lines")
     return parser
 
 
+def port(text: str) -> int:
+    """Read a TCP port for argparse."""
+    if not text.isdecimal() or int(text) > _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"'{text}' is no TCP port; give a number from 1 to {_LAST_PORT}, or 0 for a free one")
+    return int(text)
+
+
+def speed(text: str) -> float:
+    """Read plant seconds per machine second for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"'{text}' is no speed; give a number greater than 0, 1 for the plant's own pace")
+    return value
+
+
 def play(parser: argparse.ArgumentParser, simulator: Callable[[Stage], Awaitable[None]]) -> None:
-    """Run a simulator until it ends or a signal ends it; exit code 2 for a scenario or clock that cannot be used."""
+    """Run a simulator until it ends or a signal ends it.
+
+    Exit code 2 for a scenario or clock that cannot be used, 1 when the port or the ledger cannot be had.
+    """
     options = parser.parse_args()
     try:
         scenario = load_scenario(options.scenario)
@@ -53,6 +78,18 @@ def play(parser: argparse.ArgumentParser, simulator: Callable[[Stage], Awaitable
     except (ScenarioError, ClockError) as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
+    except OSError as error:
+        print(f"{parser.prog}: {_cannot(error, options)}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def _cannot(error: OSError, options: argparse.Namespace) -> str:
+    """Say what the system refused, and what to do about it."""
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if error.errno == errno.EADDRINUSE:
+        return f"port {options.port} of {options.host} is in use; end the program that has it, or give --port 0 for a free one"
+    return f"cannot listen on {options.host}:{options.port}: {error.strerror or error}"
 
 
 async def until_signal(work: Awaitable[None]) -> None:

@@ -41,6 +41,8 @@ def _nanoseconds(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("a time must be a number of seconds")  # noqa: TRY004 - pydantic turns ValueError into a located error
     exact = Decimal(str(value)) * SECOND
+    if not exact.is_finite():
+        raise ValueError("a time must be a number of seconds")
     if exact != exact.to_integral_value():
         raise ValueError("a time may not be finer than a nanosecond")
     if exact < 0:
@@ -82,7 +84,7 @@ def _utc(value: object) -> datetime:
 def _zone(value: str) -> str:
     try:
         ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(f"unknown time zone {value!r}") from None
     return value
 

@@ -146,6 +146,6 @@ async def test_a_scenario_that_cannot_be_played_is_exit_code_2(tmp_path):
     """The problems are on stderr."""
     path = tmp_path / "bad.yaml"
     path.write_text("version: 1\n")
-    with pytest.raises(AssertionError, match=r"bad\.yaml: name: Field required"):
+    with pytest.raises(AssertionError, match=r"bad\.yaml:1: name: Field required"):
         async with simulator("modbus_meter", "--scenario", path, "--port", 0):
             pass

@@ -206,7 +206,7 @@ def scenarios(draw):
         "scrap": {"start": 2**16 - draw(st.integers(1, 9)), "modulus": 2**16},
         "zeroed_at": zeroed,
     }
-    raw.update(context=context, alarms=[], stop_reasons=[])
+    raw.update(context=context, alarms=[], stop_reasons=[], faults={})
     raw["meter"]["start"] = raw["meter"]["modulus"] - draw(st.integers(1, 20))
     return raw
 
