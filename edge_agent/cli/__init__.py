@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -109,7 +110,13 @@ def demo(
     keep: Annotated[Path | None, typer.Option("--keep", help="Keep logs, buffer and ledgers in this folder.")] = None,
 ) -> None:
     """Play the demo line: simulated PLCs, an MQTT broker, the agent, and a MOM side that checks every number."""
-    from edge_agent.cli.demo import demo as verb
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # each ends a demo in order, from its first moment
+        signal.signal(number, signal.default_int_handler)
+    try:
+        from edge_agent.cli.demo import demo as verb
+    except KeyboardInterrupt:
+        print("stopped")
+        raise typer.Exit(130) from None
 
     raise typer.Exit(verb(once=once, speed=speed, faults=faults, scenario=scenario, broker=broker, json_file=json, keep=keep))
 

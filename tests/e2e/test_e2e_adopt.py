@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from edge_agent.cli.demo.play import Play
+from edge_agent.cli.demo.scenario import checked
 from edge_agent.cli.demo.stage import Process, Stage
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,7 +47,7 @@ async def played(folder: Path) -> tuple[dict[str, Any], str]:
     await broker.start()
     try:
         address = (await broker.ready()).rpartition("/")[2]
-        stage = Stage(ROOT, folder, SCENARIO, 2.0, faults=True, broker=address)
+        stage = Stage(ROOT, folder, SCENARIO, checked(ROOT, SCENARIO), 2.0, faults=True, broker=address)
         try:
             await stage.open()
             play = Play(stage, asyncio.Event())

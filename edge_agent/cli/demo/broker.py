@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import socket
 from pathlib import Path
 
-from edge_agent.model.errors import ConfigError
+from edge_agent.model.errors import ConfigError, EdgeAgentError
+
+_REACH = 5.0
 
 _CONFIG = """\
 id = 0
@@ -56,3 +59,20 @@ def broker_command(folder: Path, port: int) -> list[str]:
     config = folder / "broker.toml"
     config.write_text(_CONFIG.format(port=port), encoding="utf-8")
     return ["-c", _PROGRAM, str(config), str(port)]
+
+
+def reach(broker: str) -> None:
+    """Connect to a broker of the user's once, so that a wrong address is told before anything starts.
+
+    Raises ConfigError for what is no ``host:port``, EdgeAgentError when nobody answers there.
+    """
+    host, _, port = broker.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+        raise ConfigError(f"--broker '{broker}' is not host:port; write it like 127.0.0.1:1883")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _REACH).close()
+    except OSError as error:
+        why = "no answer within 5 s" if isinstance(error, TimeoutError) else error.strerror or str(error)
+        raise EdgeAgentError(
+            f"the broker {broker} cannot be reached: {why}; check host and port after --broker, and that it runs"
+        ) from error

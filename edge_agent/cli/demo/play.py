@@ -13,6 +13,8 @@ from typing import Any
 from edge_agent.cli.demo.stage import Stage, StageError
 
 _BASELINE = 60.0
+_PATIENCE = 6.0
+"""Machine seconds after which a broker of the user's that the agent has no link to is the reason, not the start."""
 _SETTLED = 0.5
 """Machine seconds after the last plant second, for what is still on its way into the agent."""
 
@@ -35,6 +37,7 @@ class Play:
     async def run(self, show: Callable[[], None]) -> bool:
         """Play; return True when the scenario reached its end, False when somebody stopped it."""
         watching = asyncio.create_task(self._watch(show))
+        faults: list[asyncio.Task[None]] = []
         try:
             await self._baseline()
             if self.stop.is_set():
@@ -49,7 +52,7 @@ class Play:
                 fault.cancel()
             return ended and await self._heard_again()
         finally:
-            watching.cancel()
+            await _ended([watching, *faults, *self._by_hand])  # none of them may start a process again after this
 
     async def _heard_again(self) -> bool:
         """After a fault near the end, wait until something arrives that was sent after it: the agent's way back takes machine time."""
@@ -63,9 +66,12 @@ class Play:
         return await self._pause(_SETTLED)
 
     async def _baseline(self) -> None:
+        late = time.monotonic() + _PATIENCE
         try:
             async with asyncio.timeout(_BASELINE):
                 while not self.progress.get("ready") and not self.stop.is_set():
+                    if self.stage.external_broker and time.monotonic() > late and (why := self.stage.broker_trouble()):
+                        raise StageError(f"the agent has no link to the broker {self.stage.broker}: {why}")
                     if not self.stage.processes["agent"].running:
                         raise StageError(f"the agent ended:\n{self.stage.processes['agent'].tail()}")
                     await asyncio.sleep(0.05)
@@ -122,6 +128,8 @@ class Play:
         """Do what a key asks for: b broker, p PLC link, k kill the agent, q quit."""
         if key == "q":
             self.stop.set()
+        elif self.stage.started is None:
+            return  # before the first values nothing can be cut: there is no baseline to go on from
         elif key == "p":
             self.stage.processes["plc_link"].signal(signal.SIGUSR1)
             self.says = "PLC link toggled"
@@ -163,3 +171,9 @@ class Play:
             raise StageError(f"the MOM side wrote no report:\n{mom.tail()}")
         report: dict[str, Any] = json.loads(self.stage.report_file.read_text(encoding="utf-8"))
         return report
+
+
+async def _ended(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

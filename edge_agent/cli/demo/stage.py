@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import socket
 import sys
 import time
@@ -15,11 +16,14 @@ from typing import Any
 from edge_agent.agent.clock import CLOCK_FILE
 from edge_agent.cli.demo.broker import broker_command
 from edge_agent.cli.demo.fitting import fitted
-from edge_agent.config.source import read
+from edge_agent.config.load import load
 from edge_agent.model.errors import ConfigError, EdgeAgentError
 
 _READY = 30.0
 _END = 20.0
+
+
+_REASON = re.compile(r"""reason=(?:['"](.*?)['"](?: \w+=|$)|(\S+))""")
 
 
 class StageError(EdgeAgentError):
@@ -54,6 +58,7 @@ class Process:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 env=self._environment,
+                start_new_session=True,  # Ctrl-C reaches the demo alone, which ends everybody in order
             )
         self._reader = asyncio.create_task(self._read(self._process))
 
@@ -113,18 +118,18 @@ class Process:
 class Stage:
     """Everything that runs in one demo."""
 
-    def __init__(self, root: Path, folder: Path, scenario: Path, speed: float, *, faults: bool, broker: str | None) -> None:
-        """Prepare ``scenario``; raises ConfigError when it cannot be read."""
+    def __init__(
+        self, root: Path, folder: Path, scenario: Path, script: dict[str, Any], speed: float, *, faults: bool, broker: str | None
+    ) -> None:
+        """Prepare ``script``, which is what the file ``scenario`` says; raises ConfigError when no configuration fits it."""
         self.root, self.folder, self.scenario, self.speed, self.faults = root, folder, scenario, speed, faults
         self.external_broker = broker
-        source = read(scenario)
-        if source.problems or not isinstance(source.data, dict):
-            raise ConfigError("\n".join(map(str, source.problems)) or f"{scenario}: no scenario")
-        self.script: dict[str, Any] = source.data
+        self.script = script
         try:
             self.config = fitted(root / "config", folder / "config", self.script)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"{scenario}: no configuration fits this scenario: {error}") from error
+            load(self.config)
+        except (KeyError, TypeError, ValueError, ConfigError) as error:
+            raise ConfigError(f"{scenario}: no configuration fits this scenario:\n{error}") from error
         self.clock_file = folder / "clock.json"
         self.report_file = folder / "report.json"
         self.environment = os.environ | {"PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"}
@@ -172,6 +177,18 @@ class Stage:
         )
         # Last: a device that does not answer yet would be a declared gap, and rightly so.
         await self._spawn("agent", ["-m", "edge_agent", "run", "-c", str(self.config)], ready=False)
+
+    def runs(self, name: str) -> bool:
+        """Say whether the process called ``name`` runs; True for one that is not ours."""
+        return name not in self.processes or self.processes[name].running
+
+    def broker_trouble(self) -> str | None:
+        """Return why the agent has no link to the broker, in the words of its log; None while it has one, or did not try."""
+        if "agent" not in self.processes:
+            return None
+        said = [line for line in self.processes["agent"].tail(200).splitlines() if "kind=mqtt" in line and " link." in line]
+        reason = _REASON.search(said[-1]) if said and "link.up" not in said[-1] else None
+        return (reason[1] or reason[2]) if reason else None
 
     @property
     def broker(self) -> str:
@@ -232,10 +249,10 @@ class Stage:
 
     async def close(self) -> None:
         """End whatever still runs, the agent first."""
-        order = ["agent", "mom", "plc_link", "plc", "meter", "heater", "broker"]
-        for name in order:
-            if name in self.processes:
-                await self.processes[name].end(15, 5.0)
+        first = [process for name, process in self.processes.items() if name == "agent"]
+        for process in first:
+            await process.end(15, 5.0)
+        await asyncio.gather(*(process.end(15, 5.0) for process in self.processes.values() if process not in first))
 
 
 def _free_port() -> int:

@@ -117,10 +117,15 @@ class View:
             "broker", "agent", "events", "lost", "duplicates removed", "asked again", "gaps declared", "p50 ms", "p95 ms"
         )
         values = [p.get(k) for k in ("applied", "lost", "duplicates", "resends", "gaps", "p50_ms", "p95_ms")]
-        table.add_row(
-            "up" if p.get("connected") else "down", p.get("agent") or "-", *("-" if v is None else str(v) for v in values)
-        )
+        up = bool(p.get("connected")) and self._stage.runs("broker")
+        table.add_row("up" if up else "down", self._agent(p, broker=up), *("-" if v is None else str(v) for v in values))
         return table
+
+    def _agent(self, p: dict[str, Any], *, broker: bool) -> str:
+        """Return how the agent is: its process is ours to see, the rest the broker tells, the last will 10 s after a death."""
+        if not self._stage.runs("agent"):
+            return "killed"
+        return str(p.get("agent") or "-") if broker else "runs, not heard"
 
     def _ticker(self, p: dict[str, Any]) -> Table:
         table = _table("t (s)", "event", "")
