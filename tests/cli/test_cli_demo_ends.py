@@ -17,7 +17,8 @@ import pytest
 
 from edge_agent.cli.demo.broker import reach
 from edge_agent.cli.demo.play import Play
-from edge_agent.cli.demo.stage import Process, Stage
+from edge_agent.cli.demo.process import Process
+from edge_agent.cli.demo.stage import Stage
 from edge_agent.cli.demo.until import Stop, StoppedError
 from edge_agent.cli.demo.view import View
 from edge_agent.model.errors import ConfigError, EdgeAgentError

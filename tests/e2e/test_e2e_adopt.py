@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from edge_agent.cli.demo.play import Play
+from edge_agent.cli.demo.process import Process
 from edge_agent.cli.demo.scenario import checked
-from edge_agent.cli.demo.stage import Process, Stage
+from edge_agent.cli.demo.stage import Stage
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIO = ROOT / "tests" / "e2e" / "scenarios" / "swap.yaml"

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from edge_agent.cli.demo.stage import Stage, StageError
+from edge_agent.cli.demo.process import StageError
+from edge_agent.cli.demo.stage import Stage
 
 _BASELINE = 60.0
 _PATIENCE = 6.0
