@@ -148,6 +148,9 @@ def test_ctrl_c_reaches_the_demo_alone(aside: Path) -> None:
         start_new_session=True,
     )
     reached(aside, "starting")
+    while not (others := [one for one in left(aside) if b"simulators." in command_line(one)]):
+        assert demo.poll() is None
+    assert [one for one in others if os.getsid(one) == demo.pid] == []
     os.killpg(demo.pid, signal.SIGINT)
     printed, _ = demo.communicate(timeout=30)
     assert demo.returncode == 130

@@ -64,6 +64,7 @@ def broken(place, value):
         (["length"], float("inf"), "length: a time must be a number of seconds"),
         (["bottles", "period"], 0, "bottles.period: must be longer than 0 s"),
         (["shifts", "A", "start"], "13:00", "shifts.A: overlaps shift M; end one where the next begins"),
+        (["shifts", "M", "start"], "05:59", "shifts.M: overlaps shift N"),
         (["shifts", "A", "end"], "22:01", "shifts.A: overlaps shift N"),
         (["shifts", "A", "end"], "14:00", "shifts.A: overlaps shift N"),
         (["faults", "link_cuts", 0, 1], 1111, "faults.link_cuts[0]: ends at t=1111, after the scenario's length"),
