@@ -84,6 +84,8 @@ def _open(directory: Path, path: Path, wal_pages: int, vfs: str | None, damage: 
             epoch = _create(store, damage.epoch if damage else remembered(directory))
         elif store.get("clean") != "1":  # a check costs seconds: only after a crash
             store.check(_CHECK_SECONDS)
+        if not store.accounted():
+            raise apsw.CorruptError("there are records that neither wait nor were delivered")  # noqa: TRY301 - handled like SQLite's own findings
         store.checkpoint()
         with store.transaction():
             store.put("clean", "0")

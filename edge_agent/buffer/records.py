@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
+import apsw
 from msgspec import structs
 
 from edge_agent.buffer.numbering import Row, checksum, readable
@@ -13,7 +14,7 @@ from edge_agent.model.stream import Entry, Kind, Record, RecordKey
 
 COLUMNS = "id, stream, seq, kind, type, time, recorded, correlation, causation, samples, loss_from, crc, body"
 _WAITING = (
-    f"SELECT w.resent, r.{COLUMNS.replace(', ', ', r.')} FROM waiting w CROSS JOIN record r ON r.id = w.id "  # noqa: S608 - constants
+    f"SELECT w.resent, r.{COLUMNS.replace(', ', ', r.')} FROM waiting w LEFT JOIN record r ON r.id = w.id "  # noqa: S608 - constants
     "WHERE w.kind = ? AND w.id > ? ORDER BY w.id LIMIT ?"
 )
 _TEXTS = ("kind", "type", "correlation", "causation")
@@ -48,7 +49,7 @@ class Records(Streams):
         except UnicodeDecodeError:
             for name in _TEXTS:
                 query = query.replace(f" r.{name},", f" CAST(r.{name} AS BLOB),").replace(f" {name},", f" CAST({name} AS BLOB),")
-            return cast("list[tuple[object, ...]]", self.db.execute(query, arguments).fetchall())
+            return [(*map(_text, found[:-1]), found[-1]) for found in self.db.execute(query, arguments)]
 
     def stored(self, resent: bool, columns: Sequence[object]) -> Stored:
         """Return the record that the columns of a row make, with its checksum judged."""
@@ -65,9 +66,28 @@ class Records(Streams):
         return Stored(place, Record(RecordKey(name, epoch, seq), entry, resent), sound, first is not None)
 
     def waiting(self, kind: Kind, after: int, limit: int) -> list[Stored]:
-        """Return undelivered records in the order they were appended, from behind row ``after``."""
-        found = [self.stored(bool(resent), columns) for resent, *columns in self.rows(_WAITING, (kind, after, limit))]
+        """Return undelivered records in the order they were appended, from behind row ``after``.
+
+        Raises apsw.CorruptError where one cannot be found any more, or names a stream that is none: a byte of the file's own structure is
+        wrong, and a join would pass over the record without a word.
+        """
+        found = [self._there(bool(resent), columns) for resent, *columns in self.rows(_WAITING, (kind, after, limit))]
         return [stored if stored.sound else _of_kind(stored, kind) for stored in found]
+
+    def _there(self, resent: bool, columns: Sequence[object]) -> Stored:
+        if columns[0] is None:
+            raise apsw.CorruptError("a record that waits is not in its table")
+        if columns[1] not in self.streams:
+            raise apsw.CorruptError(f"record {columns[0]} is of stream {columns[1]}, and there is none")
+        stored = self.stored(resent, columns)
+        if not stored.sound and not self._indexed(stored.place):
+            raise apsw.CorruptError(f"the number of record {columns[0]} is not the one it was given")
+        return stored
+
+    def _indexed(self, place: Place) -> bool:
+        """Whether the index knows a row by the number it shows: a damaged row may show another one, and its loss would be declared there."""
+        found = self.db.execute("SELECT id FROM record WHERE stream = ? AND seq = ?", (place.stream, place.seq)).get
+        return bool(found == place.id)
 
     def read(self, place: Place) -> Stored | None:
         """Return one waiting record."""
@@ -95,6 +115,16 @@ class Records(Streams):
             (stream, seq),
         )
         return [cast("tuple[int, int]", found) for found in rows]
+
+
+def _text(value: object) -> object:
+    """Return a text that was read as bytes, for the sake of another one in the batch that is none, as the text it is."""
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value
+    return value
 
 
 def _of_kind(stored: Stored, kind: Kind) -> Stored:

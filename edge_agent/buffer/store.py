@@ -55,8 +55,8 @@ class Store(Records, States, Letters):
         epoch, _ = self.streams[place.stream]
         columns = row(place.id, place.stream, place.seq, epoch, entry, first)
         self.db.execute(
-            "UPDATE record SET type=?, time=?, recorded=?, correlation=?, causation=?, samples=?, loss_from=?, crc=?, body=? WHERE id=?",
-            (*columns[4:], place.id),
+            "UPDATE record SET kind=?, type=?, time=?, recorded=?, correlation=?, causation=?, samples=?, loss_from=?, crc=?, body=? WHERE id=?",
+            (*columns[3:], place.id),
         )
 
     def resend(self, stream: int, first: int, last: int) -> int:

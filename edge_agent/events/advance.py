@@ -136,7 +136,9 @@ def _reset(last: int, value: int, elapsed: int, register: Register, kind: Sign) 
 
 def _after_sign(last: int, value: int, elapsed: int, register: Register, sign: Sign) -> Advance:
     if register.on_restart == "keeps":
-        explained = _forward(last, value, elapsed, register, elapsed) if value >= last else _rollover(last, value, elapsed, register)
+        explained = (
+            _forward(last, value, elapsed, register, elapsed) if value >= last else _rollover(last, value, elapsed, register)
+        )
         return explained or _reset(last, value, elapsed, register, sign)
     if value < last:
         return _reset(last, value, elapsed, register, sign)

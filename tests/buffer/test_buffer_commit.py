@@ -201,4 +201,4 @@ async def test_peek_does_not_scan(tmp_path):
     database = apsw.Connection(str(tmp_path / "buffer.db"))
     plan = [row[3] for row in database.execute("EXPLAIN QUERY PLAN " + records._WAITING, ("E", 5, 10))]
     database.close()
-    assert plan == ["SEARCH w USING PRIMARY KEY (kind=? AND id>?)", "SEARCH r USING INTEGER PRIMARY KEY (rowid=?)"]
+    assert plan == ["SEARCH w USING PRIMARY KEY (kind=? AND id>?)", "SEARCH r USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN"]

@@ -115,6 +115,47 @@ async def test_tables_that_are_not_ours_any_more_are_put_aside(tmp_path, damage)
         assert buffer.previous_epoch == old
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE waiting SET id = id + 1000000 WHERE id = 70",
+        "UPDATE waiting SET kind = 'G' WHERE id = 70",
+        "DELETE FROM waiting WHERE id = 70",
+        "UPDATE record SET stream = -126 WHERE id = 70",
+        "UPDATE record SET id = id + 1000000 WHERE id = 70",
+    ],
+)
+async def test_a_queue_that_lost_a_record_is_noticed(tmp_path, damage):
+    """A wrong byte in the store's own structure takes a record out of the queue: it is found again, or declared, never passed over."""
+    async with open_buffer(config(tmp_path)) as buffer:
+        await fill(buffer)
+        wanted = {record.key.seq for record in await buffer.peek("mqtt", None, 100, "E")}
+    change(tmp_path, damage)
+    async with open_buffer(config(tmp_path)) as buffer:
+        told: set[int] = set()
+        for _ in range(3):  # what is found while it runs takes a commit
+            told |= {record.key.seq for record in await buffer.peek("mqtt", None, 300, "E")}
+            await buffer.append([], Checkpoint("filler", {}, 1))
+        assert wanted <= told
+        assert buffer.damage is not None
+
+
+@pytest.mark.parametrize("column", ["kind", "type", "causation"])
+async def test_a_text_that_is_none_any_more_costs_its_own_record_only(tmp_path, column):
+    """One row with a byte that is no UTF-8: the rows around it in the same batch are handed out, its own is declared once."""
+    async with open_buffer(config(tmp_path)) as buffer:
+        await fill(buffer)
+    change(tmp_path, f"UPDATE record SET {column} = CAST(X'C5' AS TEXT) WHERE id = 70")
+    async with open_buffer(config(tmp_path)) as buffer:
+        for _ in range(2):  # its loss record takes its place with the next commit
+            records = await buffer.peek("mqtt", None, 300, "E")
+            await buffer.append([], Checkpoint("filler", {}, 1))
+        losses = [record.key.seq for record in records if "collection.gap" in record.entry.type]
+        assert losses == [70]
+        assert [record.key.seq for record in records] == list(range(51, 201))
+        assert buffer.damage is None
+
+
 async def test_a_foreign_database_is_refused(tmp_path):
     """Somebody else's SQLite file is not taken over."""
     database = apsw.Connection(str(tmp_path / DATABASE))
