@@ -180,7 +180,14 @@ def _rows(old: Store, first: int, last: int) -> list[Stored] | None:
 
 
 def _delivered(old: Store, first: int, last: int) -> set[int]:
+    """Return what was surely delivered between two rows: garbage may name any row, so one that waits besides was not."""
     found: set[int] = set()
     with contextlib.suppress(apsw.Error):  # what is not known to be delivered is sent again
         found.update(identity for (identity,) in old.db.execute("SELECT id FROM delivered WHERE id BETWEEN ? AND ?", (first, last)))
+    try:
+        for kind in ("E", "T"):
+            waits = old.db.execute("SELECT id FROM waiting WHERE kind = ? AND id BETWEEN ? AND ? AND resent = 0", (kind, first, last))
+            found.difference_update(identity for (identity,) in waits)
+    except apsw.Error:
+        return set()
     return found

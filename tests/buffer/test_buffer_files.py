@@ -123,6 +123,7 @@ async def test_tables_that_are_not_ours_any_more_are_put_aside(tmp_path, damage)
         "DELETE FROM waiting WHERE id = 70",
         "UPDATE record SET stream = -126 WHERE id = 70",
         "UPDATE record SET id = id + 1000000 WHERE id = 70",
+        "INSERT INTO delivered VALUES (70, 0)",
     ],
 )
 async def test_a_queue_that_lost_a_record_is_noticed(tmp_path, damage):
