@@ -18,6 +18,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -45,10 +46,28 @@ def demo(args: list[str]) -> int:
 
 
 def test(args: list[str]) -> int:
-    """Run the test suite; what it could not test is printed at its end."""
+    """Run the test suite; what it could not test is printed at its end.
+
+    Without arguments the end-to-end tests, which mostly wait for their plants, run beside the others, and tell what they have to when these are over.
+    """
     setup("dev")
     need_mosquitto()
-    return run("-m", "pytest", *args)
+    if args:
+        return run("-m", "pytest", *args)
+    deselected = "not faults and not scenarios"
+    with tempfile.TemporaryFile() as told:
+        command = [str(PYTHON), "-m", "pytest", "tests/e2e", "-m", deselected, "-p", "no:cacheprovider"]
+        beside = subprocess.Popen(command, cwd=ROOT, stdout=told, stderr=subprocess.STDOUT)
+        try:
+            code = run("-m", "pytest", "--ignore", "tests/e2e")
+            codes = [code, beside.wait()]
+        finally:
+            if beside.poll() is None:
+                beside.terminate()
+                beside.wait()
+        told.seek(0)
+        print("end to end:", told.read().decode("utf-8", "replace"), sep="\n", flush=True)
+    return max(codes)
 
 
 def faults(args: list[str]) -> int:
