@@ -186,7 +186,9 @@ def _delivered(old: Store, first: int, last: int) -> set[int]:
         found.update(identity for (identity,) in old.db.execute("SELECT id FROM delivered WHERE id BETWEEN ? AND ?", (first, last)))
     try:
         for kind in ("E", "T"):
-            waits = old.db.execute("SELECT id FROM waiting WHERE kind = ? AND id BETWEEN ? AND ? AND resent = 0", (kind, first, last))
+            waits = old.db.execute(
+                "SELECT id FROM waiting WHERE kind = ? AND id BETWEEN ? AND ? AND resent = 0", (kind, first, last)
+            )
             found.difference_update(identity for (identity,) in waits)
     except apsw.Error:
         return set()
