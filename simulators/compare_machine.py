@@ -54,7 +54,8 @@ class MachineRows(Comparison):
         """Return whether a stop that differs lies partly where nobody read the PLC: its first cause, its reason or its end may be unseen."""
         last = self.truth.length if true.end is None else true.end
         cut = any(begin <= last and end >= true.start for begin, end in self.blind())
-        return cut and stop.order == true.order and stop.reason in {None, true.reason}
+        own = stop.order == true.order or self.hidden(true.start, true.start)  # found later, it stands in the order of then
+        return cut and own and stop.reason in {None, true.reason}
 
     def transitions(self) -> Iterator[Row]:
         """Yield the numbers of state and mode changes, and whether durations join up."""
