@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from edge_agent.drivers.opcua.address import parse_node, parse_path
+from edge_agent.drivers.opcua.profile import profiles
 from edge_agent.model.quantity import Duration
 from edge_agent.model.reading import Tag
 
@@ -86,6 +87,7 @@ class OpcUaConfig(BaseModel):
     allow_insecure: bool = Field(False, description="connect without encryption (security policy None)")
     username: str | None = None
     password: SecretStr | None = None
+    profile: str | None = Field(None, description="how to treat this kind of server; left out, its BuildInfo tells")
     timeout: Duration = Field(10_000 * _MS, description="how long one request may take (machine time)")
     tags: dict[Name, OpcUaTag] = Field(min_length=1)
 
@@ -102,6 +104,13 @@ class OpcUaConfig(BaseModel):
         if "@" in parts.netloc:
             raise ValueError("the url carries a user; write username and password as keys of their own")
         return url
+
+    @field_validator("profile")
+    @classmethod
+    def _profile_exists(cls, profile: str | None) -> str | None:
+        if profile is not None and profile not in profiles():
+            raise ValueError(f"{profile!r} is no known profile; use one of {', '.join(profiles())}, or leave it out")
+        return profile
 
     @field_validator("sampling", "publishing", "timeout")
     @classmethod

@@ -122,7 +122,7 @@ async def connect(
     """
     guard = Guard()
     timeout = max(config.timeout for config in configs) / 1e9
-    session = Session(client_for(configs[0], guard), guard, timeout, clock)
+    session = Session(client_for(configs[0], guard), guard, timeout, clock, configs[0].profile)
     try:
         await session.open()
         driver = OpcUaDriver(configs, wiring, session, clock, pace)

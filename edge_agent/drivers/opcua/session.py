@@ -17,6 +17,7 @@ from asyncua.ua.ua_binary import struct_from_binary
 from asyncua.ua.uaerrors import UaError, UaStatusCodeError
 
 from edge_agent.drivers.opcua.guard import Guard
+from edge_agent.drivers.opcua.profile import GENERIC, profile_for, profiles
 from edge_agent.drivers.opcua.security import GuardedClient
 from edge_agent.drivers.opcua.shape import Columns
 from edge_agent.drivers.opcua.variant import DecodeError
@@ -34,8 +35,12 @@ _TOO_MUCH: Final = frozenset({
 })  # fmt: skip
 
 NAMESPACES, STARTED, CURRENT, STATE = 2255, 2257, 2258, 2259
-_READ_LIMIT, _TRANSLATE_LIMIT, _MONITOR_LIMIT = 11705, 11712, 11714
-_FACTS: Final = (NAMESPACES, STARTED, CURRENT, STATE, _READ_LIMIT, _TRANSLATE_LIMIT, _MONITOR_LIMIT)
+PRODUCT, MANUFACTURER, SOFTWARE = 2261, 2263, 2264
+_READ_LIMIT, _BROWSE_LIMIT, _TRANSLATE_LIMIT, _MONITOR_LIMIT = 11705, 11710, 11712, 11714
+_FACTS: Final = (
+    NAMESPACES, STARTED, CURRENT, STATE, PRODUCT, MANUFACTURER, SOFTWARE,
+    _READ_LIMIT, _BROWSE_LIMIT, _TRANSLATE_LIMIT, _MONITOR_LIMIT,
+)  # fmt: skip
 
 
 def status_text(code: int) -> str:
@@ -56,7 +61,9 @@ class Session:
     Every service raises DisconnectedError when the server does not answer in time or refuses the service as a whole.
     """
 
-    def __init__(self, client: GuardedClient, guard: Guard, timeout: float, clock: PlantClock) -> None:
+    def __init__(
+        self, client: GuardedClient, guard: Guard, timeout: float, clock: PlantClock, profile: str | None = None
+    ) -> None:
         self.client = client
         self.guard = guard
         self.timeout = timeout
@@ -64,7 +71,10 @@ class Session:
         self.namespaces: list[str] = []
         self.facts: dict[int, Any] = {}
         self._clock = clock
-        self._read_size = self._monitor_size = self.translate_size = _AT_MOST
+        self._read_size = self._monitor_size = self.translate_size = self.browse_size = _AT_MOST
+        self._wanted = profile
+        self.profile_name, self.profile = GENERIC, profiles()[GENERIC]
+        self._turn = asyncio.Lock()
         self._log = structlog.get_logger().bind(server=client.server_url.netloc)
 
     @contextlib.asynccontextmanager
@@ -92,10 +102,15 @@ class Session:
         async with self.bounded("connect", within=min(self.timeout, CONNECT)):
             await self.client.connect()
         await self.refresh()
-        for name, number in (("_read_size", _READ_LIMIT), ("translate_size", _TRANSLATE_LIMIT), ("_monitor_size", _MONITOR_LIMIT)):
+        self.profile_name, profile = profile_for(self.facts.get(PRODUCT), self.facts.get(MANUFACTURER), self._wanted)
+        self.profile = profile
+        for name, number, most in (
+            ("_read_size", _READ_LIMIT, profile.read), ("browse_size", _BROWSE_LIMIT, profile.browse),
+            ("translate_size", _TRANSLATE_LIMIT, profile.translate), ("_monitor_size", _MONITOR_LIMIT, profile.monitor),
+        ):  # fmt: skip
             limit = self.facts.get(number)
             # 0 and absent both mean that the server names no limit (OPC 10000-5, 6.3.11).
-            setattr(self, name, min(limit, _AT_MOST) if isinstance(limit, int) and limit > 0 else _AT_MOST)
+            setattr(self, name, min(limit, most) if isinstance(limit, int) and limit > 0 else most)
 
     async def refresh(self) -> None:
         """Read the namespaces, times, state and limits of the server again."""
@@ -170,7 +185,8 @@ class Session:
         while at < len(items):
             chunk = items[at : at + size]
             try:
-                answers = await call(chunk)
+                async with self._turn if self.profile.serial else contextlib.nullcontext():
+                    answers = await call(chunk)
             except UaStatusCodeError as error:
                 if len(chunk) == 1:
                     raise DisconnectedError(f"the server refuses a single operation: {status_text(error.code)}") from error
