@@ -71,6 +71,7 @@ class Tag(msgspec.Struct, frozen=True):
     ``type`` is the declared value type (``bool``, ``int16`` ... ``uint64``, ``float32``, ``float64``, ``string``) or None when the
     device tells. ``value = raw * scale + offset``. ``period`` is the sampling or poll period in ns (plant clock).
     ``snapshot`` names the tags that are read in one request with this one (same name = same request), None when unknown.
+    ``names`` says what the values of an enumeration are called; the value itself stays the number.
     """
 
     device: str
@@ -82,6 +83,7 @@ class Tag(msgspec.Struct, frozen=True):
     period: int = 0
     snapshot: str | None = None
     acknowledge: bool = False
+    names: tuple[tuple[int, str], ...] = ()
 
     @property
     def ref(self) -> str:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from edge_agent.drivers.opcua.address import parse_node, parse_path
+from edge_agent.drivers.opcua.pick import Pick, parse_fields, parse_spans
 from edge_agent.drivers.opcua.profile import profiles
 from edge_agent.model.quantity import Duration
 from edge_agent.model.reading import Tag
@@ -30,12 +31,20 @@ class OpcUaTag(BaseModel):
 
     node: str | None = Field(None, description="node id: s=Name, i=1234, ns=2;s=Name or nsu=urn:vendor;s=Name")
     path: str | None = Field(None, description="browse path: Objects/2:Line/2:Speed or Objects/nsu=urn:vendor;Line")
+    index: Annotated[int, Field(ge=0, strict=True)] | str | None = Field(
+        None, description='one element of an array, from 0; "1,4" in a matrix'
+    )
+    range: str | None = Field(None, description='elements of an array, both ends included: "2:5"; the value is an array')
+    field: str | None = Field(None, description="a field of a structure: Speed, Motor.Speed or Motors[2].Speed")
     type: ValueType | None = Field(None, description="the type the value must have; left out, the server tells")
     scale: Annotated[float, Field(allow_inf_nan=False)] = Field(1.0, description="value = raw * scale + offset")
     offset: Annotated[float, Field(allow_inf_nan=False)] = 0.0
     uom: str | None = Field(None, description="unit of measure (UN/CEFACT code or symbol)")
     deadband: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         None, description="smallest change reported, in scaled units"
+    )
+    names: dict[int, str] = Field(
+        default_factory=dict, description="what the values of an enumeration are called; the value stays a number"
     )
     sampling: Duration | None = Field(None, description="sampling interval of this tag; default: the device's")
     acknowledge: bool = Field(False, description="the one kind of tag that the agent may write: a handshake acknowledgement")
@@ -53,6 +62,34 @@ class OpcUaTag(BaseModel):
         if path is not None:
             parse_path(path)
         return path
+
+    @property
+    def pick(self) -> Pick | None:
+        """What to take of the variable's value, None for all of it; raises ValueError with the remedy."""
+        if self.index is None and self.range is None and self.field is None:
+            return None
+        wanted = self.range if self.index is None else str(self.index)
+        spans = () if wanted is None else parse_spans(wanted)
+        if self.index is not None and any(span.first != span.last for span in spans):
+            raise ValueError(f"index {self.index!r} names several elements; write it as range")
+        return Pick(spans, self.range is None, parse_fields(self.field) if self.field is not None else ())
+
+    @model_validator(mode="after")
+    def _picks_one_thing(self) -> Self:
+        pick = self.pick
+        if pick is None:
+            return self
+        if self.index is not None and self.range is not None:
+            raise ValueError("give one of index (one element) and range (several)")
+        if self.range is not None and (self.field is not None or self.type is not None or self.deadband is not None):
+            raise ValueError("a range is an array; leave out type, field and deadband, or name one element with index")
+        if self.range is not None and (self.scale != 1.0 or self.offset != 0.0):
+            raise ValueError("a range is an array and is not scaled; name one element with index")
+        if self.field is not None and self.deadband is not None:
+            raise ValueError("servers know no deadband for a field of a structure; leave it out")
+        if self.acknowledge:
+            raise ValueError("an acknowledge tag is a variable of its own; leave out index, range and field")
+        return self
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -151,7 +188,7 @@ def tags_of(config: OpcUaConfig) -> tuple[Tag, ...]:
     return tuple(
         Tag(
             config.device, name, tag.type, tag.scale, tag.offset, tag.uom,
-            config.sampling if tag.sampling is None else tag.sampling, None, tag.acknowledge,
+            config.sampling if tag.sampling is None else tag.sampling, None, tag.acknowledge, tuple(tag.names.items()),
         )
         for name, tag in config.tags.items()
     )  # fmt: skip

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from math import isfinite
 from typing import Final
 
+from edge_agent.drivers.opcua.pick import Complaint
 from edge_agent.drivers.opcua.shape import Columns
 from edge_agent.drivers.opcua.variant import DATETIME, LOCALIZED_TEXT, NULL, STRING, STRUCTURE
 from edge_agent.model.instant import iso
@@ -142,6 +143,8 @@ class Converter:
 
 def plain_value(kind: int, value: object) -> tuple[Value | None, str | None]:
     """Return a decoded value as the model has it, and what is wrong with it (None: nothing)."""
+    if isinstance(value, Complaint):
+        return None, str(value)
     if kind & 0x80:
         return _plain_array(kind, value)
     if isinstance(value, float):

@@ -22,6 +22,7 @@ from edge_agent.drivers.opcua.floors import Floors
 from edge_agent.drivers.opcua.inbox import Inbox, Receipt
 from edge_agent.drivers.opcua.item import NODE_GONE, Item
 from edge_agent.drivers.opcua.pace import Pace, counts, publishing_ms
+from edge_agent.drivers.opcua.prepare import misfits, take_parts
 from edge_agent.drivers.opcua.report import Reporter
 from edge_agent.drivers.opcua.session import CURRENT, STARTED, STATE, Session, status_text
 from edge_agent.drivers.opcua.shape import Columns
@@ -49,6 +50,7 @@ class Device:
         self.tags = tags_of(config)
         self.items = [Item(i, tag, config.tags[tag.name]) for i, tag in enumerate(self.tags)]
         self.by_name = {item.tag.name: item for item in self.items}
+        self._parts = {item.handle: item for item in self.items if item.pick is not None}
         self._config = config
         self._session, self._loop, self._inbox, self._clock, self._pace = endpoint
         boot = self.by_name[config.boot].handle if config.boot else None
@@ -127,6 +129,7 @@ class Device:
     def notified(self, rows: Columns, receipt: Receipt) -> None:
         """Take the rows of one notification message."""
         rows = self._own(rows)
+        take_parts(rows, self._parts)
         for handle, names in self._triggers.items():
             if handle in rows.handles:
                 self._look_at_trigger(rows, handle, names)
@@ -172,7 +175,9 @@ class Device:
     # -- items that come and go ----------------------------------------------------------------------------------
 
     def _vanished(self, rows: Columns) -> list[tuple[Item, str]]:
-        """Return the active items whose status says that their node is no longer there."""
+        """Return the active items whose status says that their node is no longer there, or whose structure is another one now."""
+        if self._parts and (other := [(self.items[handle], why) for handle, why in misfits(rows)]):
+            return [(item, why) for item, why in other if item.state == "active"]
         if not any(rows.status):
             return []
         gone = [

@@ -21,9 +21,11 @@ from asyncua import ua
 from edge_agent.drivers.opcua.address import NodeAddress, Step, parse_node, parse_path
 from edge_agent.drivers.opcua.config import OpcUaConfig, OpcUaTag
 from edge_agent.drivers.opcua.pace import Asked, Pace, sampling
+from edge_agent.drivers.opcua.prepare import prepare, take_parts
 from edge_agent.drivers.opcua.resolve import node_of, translate
 from edge_agent.drivers.opcua.session import Session, status_text
 from edge_agent.drivers.opcua.shape import Columns
+from edge_agent.drivers.opcua.typebook import TypeBook
 from edge_agent.model.reading import Tag
 
 NODE_GONE: Final = frozenset({
@@ -46,6 +48,9 @@ class Item:
         self.tag = tag
         self.address: NodeAddress | tuple[Step, ...] = parse_node(config.node) if config.node else parse_path(config.path or "")
         self.deadband = config.deadband
+        self.pick = config.pick
+        self.index_range: str | None = None
+        self.types: TypeBook | None = None
         self.node: ua.NodeId | None = None
         self.monitored: int | None = None
         self.state: Literal["resolving", "active", "bad"] = "resolving"
@@ -73,7 +78,12 @@ class Item:
             # The server compares raw values, the user writes scaled ones.
             raw = self.deadband / abs(self.tag.scale)
             params.Filter = ua.DataChangeFilter(ua.DataChangeTrigger.StatusValue, ua.DeadbandType.Absolute, raw)
-        return ua.MonitoredItemCreateRequest(ua.ReadValueId(self.node, ua.AttributeIds.Value), ua.MonitoringMode.Reporting, params)
+        return ua.MonitoredItemCreateRequest(self.value_id, ua.MonitoringMode.Reporting, params)
+
+    @property
+    def value_id(self) -> ua.ReadValueId:
+        """What the server is asked for: the value, or the part of an array where the server cuts it."""
+        return ua.ReadValueId(self.node, ua.AttributeIds.Value, self.index_range)
 
 
 async def resolve(session: Session, items: Sequence[Item], config: OpcUaConfig) -> None:
@@ -94,6 +104,7 @@ async def resolve(session: Session, items: Sequence[Item], config: OpcUaConfig) 
             item.detail = node
         else:
             item.node = node
+    await prepare(session, items)
 
 
 async def monitor(session: Session, subscription: int, items: Sequence[Item], publishing: float, speed: float) -> list[str | None]:
@@ -139,8 +150,13 @@ def _compare(asked: Sequence[Asked], given: Sequence[ua.MonitoredItemCreateResul
 
 async def read(session: Session, items: Sequence[Item], *, whole: bool = False) -> Columns:
     """Read the items now, one row for each in their order; an item without a node gives a bad row. ``whole`` = one request."""
-    known = [(item.node, item.handle) for item in items if item.node is not None]
-    rows = await session.read([node for node, _ in known], [handle for _, handle in known], whole=whole) if known else Columns()
+    known = [item for item in items if item.node is not None]
+    rows = (
+        await session.read_ids([item.value_id for item in known], [item.handle for item in known], whole=whole)
+        if known
+        else Columns()
+    )
+    take_parts(rows, {item.handle: item for item in known if item.pick is not None})
     if len(known) == len(items):
         return rows
     by_handle = {handle: row for row, handle in enumerate(rows.handles)}

@@ -61,9 +61,7 @@ class Session:
     Every service raises DisconnectedError when the server does not answer in time or refuses the service as a whole.
     """
 
-    def __init__(
-        self, client: GuardedClient, guard: Guard, timeout: float, clock: PlantClock, profile: str | None = None
-    ) -> None:
+    def __init__(self, client: GuardedClient, guard: Guard, timeout: float, clock: PlantClock, profile: str | None = None) -> None:
         self.client = client
         self.guard = guard
         self.timeout = timeout
@@ -157,13 +155,19 @@ class Session:
 
     async def read(self, nodes: Sequence[ua.NodeId], handles: Sequence[int] | None = None, *, whole: bool = False) -> Columns:
         """Read the Value of all nodes, newest, with both times; ``whole`` = in one request, however many they are."""
-        numbers = list(handles if handles is not None else range(len(nodes)))
+        return await self.read_ids([ua.ReadValueId(node, ua.AttributeIds.Value) for node in nodes], handles, whole=whole)
+
+    async def read_ids(
+        self, wanted: Sequence[ua.ReadValueId], handles: Sequence[int] | None = None, *, whole: bool = False
+    ) -> Columns:
+        """Read any attributes, or parts of values; one row for each."""
+        numbers = list(handles if handles is not None else range(len(wanted)))
         out = Columns()
 
-        async def one(chunk: Sequence[tuple[ua.NodeId, int]]) -> Sequence[None]:
+        async def one(chunk: Sequence[tuple[ua.ReadValueId, int]]) -> Sequence[None]:
             request = ua.ReadRequest()
             request.Parameters.TimestampsToReturn = ua.TimestampsToReturn.Both
-            request.Parameters.NodesToRead = [ua.ReadValueId(node, ua.AttributeIds.Value) for node, _ in chunk]
+            request.Parameters.NodesToRead = [item for item, _ in chunk]
             body = await self.request(request, "read", batch=True)
             async with self.bounded("read", batch=True):
                 status, rows = read_response(body, [number for _, number in chunk])
@@ -171,8 +175,8 @@ class Session:
             out.extend(rows)
             return [None] * len(chunk)
 
-        size = len(nodes) if whole else self._read_size
-        smaller = await self.in_batches(one, list(zip(nodes, numbers, strict=True)), size)
+        size = len(wanted) if whole else self._read_size
+        smaller = await self.in_batches(one, list(zip(wanted, numbers, strict=True)), size)
         self._read_size = min(self._read_size, smaller)
         return out
 

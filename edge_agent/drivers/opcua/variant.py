@@ -190,7 +190,16 @@ _OTHERS: Final[dict[int, _Decoder]] = {
 }  # fmt: skip
 
 
-def _array(body: bytes, pos: int, kind: int, depth: int) -> tuple[tuple[object, ...] | None, int]:
+def scalar(kind: int, body: bytes, pos: int, depth: int) -> tuple[Any, int]:
+    """Return one value of a built-in type; ids 26 to 31 are reserved and decoded as a ByteString (OPC 10000-6, 5.2.2.16)."""
+    if kind in SCALARS:
+        layout = _SCALAR_STRUCTS[kind]
+        return layout.unpack_from(body, pos)[0], pos + layout.size
+    return (None, pos) if kind == NULL else _OTHERS.get(kind, byte_string)(body, pos, depth)
+
+
+def array(body: bytes, pos: int, kind: int, depth: int) -> tuple[tuple[object, ...] | None, int]:
+    """Return an array of a built-in type, None where it is null; bounded by the bytes that are there."""
     count, pos = count_of(body, pos)
     if count == -1:
         return None, pos
@@ -207,7 +216,7 @@ def _array(body: bytes, pos: int, kind: int, depth: int) -> tuple[tuple[object, 
     return tuple(values), pos
 
 
-def _shaped(flat: tuple[object, ...], dimensions: tuple[int, ...]) -> tuple[object, ...]:
+def shaped(flat: tuple[object, ...], dimensions: tuple[int, ...]) -> tuple[object, ...]:
     """Return a matrix as nested tuples; flat where the dimensions do not multiply up to the number of values."""
     if len(dimensions) < 2 or min(dimensions) < 1 or prod(dimensions) != len(flat):
         return flat
@@ -228,17 +237,11 @@ def variant(body: bytes, pos: int, depth: int = 0) -> tuple[int, object, int]:
     pos += 1
     value: object
     if encoding & _ARRAY:
-        value, pos = _array(body, pos, kind, depth + 1)
-    elif kind in SCALARS:
-        scalar = _SCALAR_STRUCTS[kind]
-        value, pos = scalar.unpack_from(body, pos)[0], pos + scalar.size
-    elif kind == NULL:
-        value = None
+        value, pos = array(body, pos, kind, depth + 1)
     else:
-        # Ids 26 to 31 are reserved and decoded as a ByteString (OPC 10000-6, 5.2.2.16).
-        value, pos = _OTHERS.get(kind, byte_string)(body, pos, depth + 1)
+        value, pos = scalar(kind, body, pos, depth + 1)
     if encoding & _MATRIX:
-        dimensions, pos = _array(body, pos, 6, depth + 1)
+        dimensions, pos = array(body, pos, 6, depth + 1)
         if isinstance(value, tuple) and dimensions:
-            value = _shaped(value, dimensions)  # type: ignore[arg-type]  # kind 6 is Int32
+            value = shaped(value, dimensions)  # type: ignore[arg-type]  # kind 6 is Int32
     return encoding, value, pos
