@@ -15,7 +15,7 @@ from edge_agent.events.encode import encode
 from edge_agent.model.errors import StorageError
 from edge_agent.model.event import ProductionEvent
 from edge_agent.model.instant import iso
-from edge_agent.model.reading import Batch, Boot, ClockOffset, DeviceDown, DeviceUp, Gap, Notice, TagStatus
+from edge_agent.model.reading import Batch, Boot, ClockOffset, DeviceDown, DeviceUp, Gap, Notice, TagStatus, Undeclared
 from edge_agent.model.stream import Checkpoint
 from edge_agent.ports import Buffer, PlantClock
 
@@ -34,6 +34,7 @@ class Journal:
         self._cfg = cfg
         self.devices = devices
         self._down_since: dict[str, int] = {}
+        self._meant: dict[str, tuple[int, tuple[str, ...]]] = {}
         self._log = structlog.get_logger().bind(stream=stream)
 
     async def started(self, since: int, *, anew: bool = False) -> None:
@@ -125,9 +126,29 @@ class Journal:
                     "remedy": "compare the tag's address with the device's program",
                 }
                 return ProductionEvent(type=name, time=notice.time, data=data)
+            case Undeclared():
+                return self._undeclared(notice)
             case Gap() | Boot() | ClockOffset():
                 return None  # told in the streams of the units that read the device
         return None
+
+    def _undeclared(self, notice: Undeclared) -> ProductionEvent | None:
+        """Tell once, and again when it has changed, that a device has variables that were meant to be tags."""
+        said = (notice.count, notice.paths)
+        if self._meant.get(notice.device, (0, ())) == said:
+            return None
+        self._meant[notice.device] = said
+        data = {
+            "code": "tags_undeclared",
+            "device": notice.device,
+            "action": "raised" if notice.count else "cleared",
+            "text": notice.detail,
+            "tags": list(notice.paths),
+            "count": notice.count,
+            "severity": 200,
+            "remedy": "declare them with edge-agent browse --add, or leave them out with exclude under tags_from",
+        }
+        return ProductionEvent(type="device.fault", time=notice.time, data=data)
 
     def _connected(self, notice: DeviceUp, offset: int | None, boot: Boot | None) -> ProductionEvent:
         since = self._down_since.pop(notice.device, None)

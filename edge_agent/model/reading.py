@@ -161,6 +161,19 @@ class TagStatus(msgspec.Struct, frozen=True, tag="tag"):
     detail: str = ""
 
 
+class Undeclared(msgspec.Struct, frozen=True, tag="undeclared"):
+    """The device has ``count`` variables that are meant to be tags and are not declared (0: none); ``paths`` names the first of them.
+
+    Sent after each connect where the configuration asks for that. They are not read: what is collected changes with the configuration only.
+    """
+
+    device: str
+    time: int
+    paths: tuple[str, ...]
+    count: int
+    detail: str = ""
+
+
 class AgentDown(msgspec.Struct, frozen=True, tag="agent_down"):
     """The agent itself was away between ``since`` (last committed time of the unit) and ``until``; made by the agent, never by a driver."""
 
@@ -168,7 +181,7 @@ class AgentDown(msgspec.Struct, frozen=True, tag="agent_down"):
     until: int
 
 
-Notice = DeviceUp | DeviceDown | Boot | Gap | ClockOffset | TagStatus | AgentDown
+Notice = DeviceUp | DeviceDown | Boot | Gap | ClockOffset | TagStatus | Undeclared | AgentDown
 
 
 # -- batches -----------------------------------------------------------------------------------------------------

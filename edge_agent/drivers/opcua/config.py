@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from edge_agent.drivers.opcua.address import parse_node, parse_path
+from edge_agent.drivers.opcua.glob import Naming, Pattern
 from edge_agent.drivers.opcua.pick import Pick, parse_fields, parse_spans
 from edge_agent.drivers.opcua.profile import profiles
 from edge_agent.model.quantity import Duration
@@ -108,6 +109,29 @@ class OpcUaTag(BaseModel):
         return self
 
 
+class TagsFrom(BaseModel):
+    """A part of the server's tree whose variables are meant to be tags: where ``edge-agent browse --add`` looks, and each connect compares."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    browse: str = Field(description="pattern of browse names below Objects: Line1/**, */Motor?/Speed")
+    include: tuple[str, ...] = Field(
+        (), description="only paths that match one of these; a single name is compared with the last step"
+    )
+    exclude: tuple[str, ...] = Field((), description="no paths that match one of these")
+    names: Naming = Field("path", description="name of a tag: its whole path, or its leaf alone")
+    prefix: str = Field("", max_length=32, description="stands before every name")
+    depth: int = Field(10, ge=1, le=50, description="levels below Objects that are looked at")
+    max_tags: int = Field(5_000, ge=1, le=50_000, description="most variables that are taken")
+
+    @field_validator("browse", "include", "exclude")
+    @classmethod
+    def _patterns_parse(cls, patterns: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        for pattern in (patterns,) if isinstance(patterns, str) else patterns:
+            Pattern(pattern)
+        return patterns
+
+
 class OpcUaConfig(BaseModel):
     """One OPC UA device: where it is, how often it is sampled, and its tags."""
 
@@ -126,7 +150,13 @@ class OpcUaConfig(BaseModel):
     password: SecretStr | None = None
     profile: str | None = Field(None, description="how to treat this kind of server; left out, its BuildInfo tells")
     timeout: Duration = Field(10_000 * _MS, description="how long one request may take (machine time)")
+    tags_from: tuple[TagsFrom, ...] = Field((), description="parts of the server's tree whose variables are meant to be under tags")
     tags: dict[Name, OpcUaTag] = Field(min_length=1)
+
+    @field_validator("tags_from", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, rules: object) -> object:
+        return (rules,) if isinstance(rules, dict) else rules
 
     @field_validator("url")
     @classmethod

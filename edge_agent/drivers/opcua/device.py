@@ -18,6 +18,7 @@ from asyncua import ua
 from edge_agent.drivers.opcua import item as items_of
 from edge_agent.drivers.opcua.config import OpcUaConfig, tags_of
 from edge_agent.drivers.opcua.convert import quality_of
+from edge_agent.drivers.opcua.expand import undeclared
 from edge_agent.drivers.opcua.floors import Floors
 from edge_agent.drivers.opcua.inbox import Inbox, Receipt
 from edge_agent.drivers.opcua.item import NODE_GONE, Item
@@ -27,6 +28,7 @@ from edge_agent.drivers.opcua.report import Reporter
 from edge_agent.drivers.opcua.session import CURRENT, STARTED, STATE, Session, status_text
 from edge_agent.drivers.opcua.shape import Columns
 from edge_agent.drivers.opcua.subscribe import PublishLoop
+from edge_agent.drivers.opcua.typebook import text_of
 from edge_agent.model.errors import ConfigError
 from edge_agent.model.reading import ClockOffset, DeviceUp, Notice, Quality, TagStatus
 from edge_agent.ports import DeviceWiring, PlantClock
@@ -221,6 +223,14 @@ class Device:
             if self._resync:
                 self._resync = False
                 await self._read_again()
+
+    async def compare(self) -> None:
+        """Say which variables of the server ``tags_from`` names and nobody declared. Raises DisconnectedError."""
+        if self._config.tags_from:
+            nodes = {text_of(item.node) for item in self.items if item.node is not None}
+            notice = await undeclared(self._session, self.name, self._config.tags_from, nodes, self._clock.now())
+            self._log.info("opcua.tags_from", undeclared=notice.count, first=notice.paths[:3])
+            self._reporter.put(Columns(), after=[notice])
 
     async def _read_again(self) -> None:
         rows = await items_of.read(self._session, [item for item in self.items if item.state == "active"])

@@ -103,6 +103,7 @@ class OpcUaDriver:
         async with asyncio.TaskGroup() as group:
             group.create_task(device.keep())
             group.create_task(device.watch_groups())
+            group.create_task(device.compare())
 
 
 def _first(errors: BaseExceptionGroup[DisconnectedError]) -> DisconnectedError:
