@@ -83,6 +83,34 @@ def adopt(
 
 
 @app.command()
+def browse(
+    target: Annotated[
+        str | None, typer.Argument(metavar="[URL|FILE]", help="opc.tcp://host:4840, or a device file, whose server is taken.")
+    ] = None,
+    path: Annotated[
+        str | None,
+        typer.Argument(help="Part of the tree: Line1, or a pattern: 'Line1/**/Speed'.  [default: the file's tags_from, else all]"),
+    ] = None,
+    depth: Annotated[int, typer.Option("--depth", min=1, max=50, help="Levels below Objects.")] = 10,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=50_000, help="Most variables.")] = 50_000,
+    add: Annotated[
+        Path | None,
+        typer.Option(
+            "--add", help="Add the tags that are missing to this device file; its comments stay. A new file is written whole."
+        ),
+    ] = None,
+    allow_insecure: Annotated[
+        bool, typer.Option("--allow-insecure", help="Connect without encryption (security policy None).")
+    ] = False,
+) -> None:
+    """Show what an OPC UA server has, as tags with addresses, types and live values. Reads only."""
+    from edge_agent.cli.browse import Wish
+    from edge_agent.cli.browse import browse as verb
+
+    verb(Wish(target, path, depth, limit, add, allow_insecure))
+
+
+@app.command()
 def schema(
     what: Annotated[Literal["agent", "device", "unit"], typer.Argument(help="Which file's schema.")] = "agent",
 ) -> None:

@@ -235,3 +235,23 @@ def test_names_of_enumerations() -> None:
         ua.EnumField(Value=-7, DisplayName=ua.LocalizedText("left"), Name=""),
     ]
     assert enum_definition(struct_to_binary(ua.EnumDefinition(fields))) == {0: "Off", -7: "left"}
+
+
+def test_types_full_of_nothing_cost_nothing() -> None:
+    """A structure of structures of structures that are empty is refused at the first one, not after 2^40 of them."""
+    kinds: dict[str, Any] = dict(BASE)
+    empty = ua.StructureDefinition(ua.NodeId(5, 2), ua.NodeId(22), ua.StructureType.Structure, [])
+    last = Layout("T0")
+    last.fill(structure_definition(struct_to_binary(empty)), kinds)
+    for level in range(40):
+        kinds[f"ns=2;i={level}"] = last
+        fields = [ua.StructureField(Name=name, DataType=ua.NodeId(level, 2), ValueRank=-1) for name in "ab"]
+        last = Layout(f"T{level + 1}")
+        last.fill(
+            structure_definition(
+                struct_to_binary(ua.StructureDefinition(ua.NodeId(5, 2), ua.NodeId(22), ua.StructureType.Structure, fields))
+            ),
+            kinds,
+        )
+    with pytest.raises(DecodeError, match="empty inside"):
+        last(b"")

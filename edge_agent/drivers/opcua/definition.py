@@ -115,7 +115,8 @@ class Layout:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.fields: tuple[str, ...] = ()
+        self.parts: tuple[tuple[str, int, int | Layout], ...] = ()
+        self.types: dict[str, str] = {}
         self._decode: Decode = self._unknown
 
     def _unknown(self, body: bytes, pos: int, depth: int) -> tuple[Any, int]:
@@ -124,9 +125,11 @@ class Layout:
 
     def fill(self, definition: StructureDefinition, kinds: Mapping[str, int | Layout]) -> None:
         """Compile; ``kinds`` gives for each data type of a field its built-in type id, or the layout of a structure."""
-        self.fields = tuple(field.name for field in definition.fields)
+        self.types = {field.name: field.data_type for field in definition.fields}
         subtyped = definition.kind in {_SUBTYPED, _SUBTYPED_UNION}
         parts = [_part(field, kinds, subtyped=subtyped and field.optional) for field in definition.fields]
+        inner = [STRUCTURE if subtyped and field.optional else kinds[field.data_type] for field in definition.fields]
+        self.parts = tuple((part.name, part.kind, kind) for part, kind in zip(parts, inner, strict=True))
         if definition.kind in {_UNION, _SUBTYPED_UNION}:
             self._decode = partial(_union, parts)
         elif definition.kind == _OPTIONAL:
@@ -134,11 +137,27 @@ class Layout:
         else:
             self._decode = partial(_in_order, _joined(parts))
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the fields, in order."""
+        return tuple(self.types)
+
+    def data_type(self, way: Sequence[str]) -> str:
+        """Return the data type of a field of a field; "" when there is none."""
+        step: int | Layout = self
+        for name in way[:-1]:
+            step = next((inner for part, _, inner in step.parts if part == name), 0) if isinstance(step, Layout) else 0
+        return step.types.get(way[-1], "") if isinstance(step, Layout) else ""
+
     def decode(self, body: bytes, pos: int, depth: int) -> tuple[Decoded, int]:
         """Decode one structure inside another."""
         if depth > _DEPTH:
             raise DecodeError("structures nested too deeply")
-        return self._decode(body, pos, depth + 1)
+        decoded, end = self._decode(body, pos, depth + 1)
+        if end == pos and depth:
+            # Types that contain types that contain nothing could make a short body endless work.
+            raise DecodeError(f"{self.name} is empty inside another structure")
+        return decoded, end
 
     def __call__(self, body: bytes) -> Decoded:
         """Return the fields of a whole body; raises DecodeError unless the definition fits it to the last byte."""

@@ -15,10 +15,9 @@ from asyncua import ua
 from edge_agent.drivers.opcua.config import OpcUaConfig
 from edge_agent.drivers.opcua.convert import TYPE_IDS
 from edge_agent.drivers.opcua.device import Device, Endpoint
-from edge_agent.drivers.opcua.guard import Guard
 from edge_agent.drivers.opcua.inbox import Inbox
+from edge_agent.drivers.opcua.opening import session_with
 from edge_agent.drivers.opcua.pace import PACE, Pace
-from edge_agent.drivers.opcua.security import client_for
 from edge_agent.drivers.opcua.session import Session, status_text
 from edge_agent.drivers.opcua.subscribe import PublishLoop
 from edge_agent.model.errors import DisconnectedError
@@ -121,11 +120,7 @@ async def connect(
 
     Raises DisconnectedError when the server is not there, ConfigError when it may not be used unsecured.
     """
-    guard = Guard()
-    timeout = max(config.timeout for config in configs) / 1e9
-    session = Session(client_for(configs[0], guard), guard, timeout, clock, configs[0].profile)
-    try:
-        await session.open()
+    async with session_with(configs, clock, pace) as session:
         driver = OpcUaDriver(configs, wiring, session, clock, pace)
         task = asyncio.create_task(driver.acquire())
         try:
@@ -133,5 +128,3 @@ async def connect(
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-    finally:
-        await session.close(pace.teardown)
