@@ -83,6 +83,19 @@ def adopt(
 
 
 @app.command()
+def read(
+    device: Annotated[str | None, typer.Argument(help="One device.  [default: all]")] = None,
+    config: Config = DEFAULT_CONFIG,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on and print every change, until Ctrl-C.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Read every tag once: value, unit, quality, time, raw value. Publishes and stores nothing. Exit code 0: all good, 1: some are not."""
+    from edge_agent.cli.read import read as verb
+
+    raise typer.Exit(verb(config, device, follow=follow, as_json=json))
+
+
+@app.command()
 def browse(
     target: Annotated[
         str | None, typer.Argument(metavar="[URL|FILE]", help="opc.tcp://host:4840, or a device file, whose server is taken.")

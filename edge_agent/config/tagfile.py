@@ -47,10 +47,10 @@ def with_tags(text: str, lines: Sequence[str], indent: int = 2) -> str:
     if not isinstance(root, MappingNode):
         raise ConfigError("the file is no table of keys and values; start with `version: 1`")
     rows = text.splitlines(keepends=True)
-    tags = next((value for key, value in root.value if isinstance(key, ScalarNode) and key.value == "tags"), None)
-    if tags is None or (isinstance(tags, ScalarNode) and not tags.value):
-        at = len(rows) if tags is None else tags.start_mark.line + 1
-        new = [*(["tags:\n"] if tags is None else []), *(f"{line}\n" for line in lines)]
+    key, tags = next((pair for pair in root.value if isinstance(pair[0], ScalarNode) and pair[0].value == "tags"), (None, None))
+    if key is None or tags is None or (isinstance(tags, ScalarNode) and not tags.value):
+        at = len(rows) if key is None else key.start_mark.line + 1
+        new = [*(["tags:\n"] if key is None else []), *(f"{line}\n" for line in lines)]
     elif not isinstance(tags, MappingNode) or tags.flow_style:
         raise ConfigError("`tags:` is written in braces; write one tag in a line, so that more can be added")
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Annotated, assert_never
 
@@ -10,9 +10,10 @@ from pydantic import Field
 
 from edge_agent.drivers.modbus import config as modbus
 from edge_agent.drivers.modbus.config import ModbusConfig
+from edge_agent.drivers.modbus.decode import scaling
 from edge_agent.drivers.opcua import config as opcua
 from edge_agent.drivers.opcua.config import OpcUaConfig
-from edge_agent.model.reading import Tag
+from edge_agent.model.reading import Tag, Value
 from edge_agent.ports import DeviceWiring, Driver, PlantClock
 
 DeviceConfig = Annotated[ModbusConfig | OpcUaConfig, Field(discriminator="driver")]
@@ -26,6 +27,28 @@ def tags_of(config: ModbusConfig | OpcUaConfig) -> tuple[Tag, ...]:
             return modbus.tags_of(config)
         case OpcUaConfig():
             return opcua.tags_of(config)
+        case _:
+            assert_never(config)
+
+
+def unscaled(config: ModbusConfig | OpcUaConfig) -> ModbusConfig | OpcUaConfig:
+    """Return the device with its tags as they are on the wire."""
+    match config:
+        case ModbusConfig():
+            return modbus.unscaled(config)
+        case OpcUaConfig():
+            return opcua.unscaled(config)
+        case _:
+            assert_never(config)
+
+
+def scalings(config: ModbusConfig | OpcUaConfig) -> list[Callable[[Value], Value | None]]:
+    """Return for each tag, in configuration order, what makes its value of what `unscaled` reads."""
+    match config:
+        case ModbusConfig():
+            return [(lambda raw: raw) if field.type in {"bool", "string"} else scaling(field) for field in modbus.fields_of(config)]
+        case OpcUaConfig():
+            return [opcua.scaling(tag) for tag in config.tags.values()]
         case _:
             assert_never(config)
 

@@ -219,3 +219,9 @@ def tags_of(config: ModbusConfig) -> tuple[Tag, ...]:
 def endpoint(config: ModbusConfig) -> str:
     """Return what devices that share one connection have in common."""
     return f"modbus-tcp://{config.host.lower()}:{config.port}"
+
+
+def unscaled(config: ModbusConfig) -> ModbusConfig:
+    """Return the device with its tags as they are on the wire: no scale, no offset, no deadband."""
+    plain = {"scale": 1.0, "offset": 0.0, "deadband": None}
+    return config.model_copy(update={"tags": {name: tag.model_copy(update=plain) for name, tag in config.tags.items()}})

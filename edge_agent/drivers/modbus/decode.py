@@ -105,7 +105,7 @@ def _string(raw: bytes) -> Sample:
 
 
 def _number(field: Field) -> Callable[[Raw], Sample]:
-    scale = _scaling(field)
+    scale = scaling(field)
     floating = field.type in {"float32", "float64"}
     bad = frozenset(struct.unpack(">f", struct.pack(">f", value))[0] if field.type == "float32" else value for value in field.bad)
 
@@ -119,7 +119,7 @@ def _number(field: Field) -> Callable[[Raw], Sample]:
     return convert
 
 
-def _scaling(field: Field) -> Callable[[Raw], Value]:
+def scaling(field: Field) -> Callable[[Raw], Value]:
     """Return raw -> raw * scale + offset, as an integer where all three are, and without the noise of 0.1 where it divides."""
     scale, offset = field.scale, field.offset
     integral = field.type not in {"float32", "float64"}

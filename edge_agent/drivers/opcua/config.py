@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from math import isfinite
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -13,7 +15,7 @@ from edge_agent.drivers.opcua.glob import Naming, Pattern
 from edge_agent.drivers.opcua.pick import Pick, parse_fields, parse_spans
 from edge_agent.drivers.opcua.profile import profiles
 from edge_agent.model.quantity import Duration
-from edge_agent.model.reading import Tag
+from edge_agent.model.reading import Tag, Value
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
 ValueType = Literal[
@@ -231,3 +233,22 @@ def endpoint(config: OpcUaConfig) -> str:
     user = f"{config.username}@" if config.username else ""
     host = f"[{host}]" if ":" in host else host
     return f"opc.tcp://{user}{host}:{parts.port or _DEFAULT_PORT}{parts.path.rstrip('/')}"
+
+
+def unscaled(config: OpcUaConfig) -> OpcUaConfig:
+    """Return the device with its tags as the server has them: no scale, no offset, no deadband, and no comparing with the server's tree."""
+    plain = {"scale": 1.0, "offset": 0.0, "deadband": None}
+    tags = {name: tag.model_copy(update=plain) for name, tag in config.tags.items()}
+    return config.model_copy(update={"tags": tags, "tags_from": ()})
+
+
+def scaling(tag: OpcUaTag) -> Callable[[Value], Value | None]:
+    """Return raw -> raw * scale + offset, None where that is no number any more; what is no number stays as it is."""
+
+    def scaled(raw: Value) -> Value | None:
+        if (tag.scale == 1.0 and tag.offset == 0.0) or isinstance(raw, bool) or not isinstance(raw, int | float):
+            return raw
+        value = raw * tag.scale + tag.offset
+        return value if isfinite(value) else None
+
+    return scaled
