@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import sha256
+from typing import Any
 
 import msgspec
 
@@ -103,7 +104,7 @@ def meta_document(config: UnitConfig, *, tags: Mapping[str, Tag], cfg: str) -> b
         },
         "state": None if config.state is None else config.state.model_dump(mode="json", include={"tag", "model", "mode"}),
         "context": config.context.model_dump(mode="json") if config.context else {},
-        "tags": {ref: {"type": tags[ref].type, "uom": tags[ref].uom} for ref in sorted(inputs(config)) if ref in tags},
+        "tags": {ref: _tag(tags[ref]) for ref in sorted(inputs(config)) if ref in tags},
         "telemetry": list(config.telemetry.tags) if config.telemetry else [],
     }
     return msgspec.json.encode(document)
@@ -111,3 +112,9 @@ def meta_document(config: UnitConfig, *, tags: Mapping[str, Tag], cfg: str) -> b
 
 def _uom(tags: Mapping[str, Tag], ref: str) -> str | None:
     return tags[ref].uom if ref in tags else None
+
+
+def _tag(tag: Tag) -> dict[str, Any]:
+    """Return what a consumer is told of a tag; the names of its values only where it has some."""
+    names = {"names": {str(value): name for value, name in tag.names}} if tag.names else {}
+    return {"type": tag.type, "uom": tag.uom} | names
