@@ -156,10 +156,12 @@ def test_the_birth_says_what_moves_quantities(role: str, gross: list[str]):
         "unit": "filler",
         "path": ["acme"],
         "counters": {"total": {"tag": "plc.count", "role": role, "wraps": "uint16", "max_rate": "3/s"}},
-        "telemetry": {"tags": ["plc.speed"]},
+        "telemetry": {"tags": ["plc.speed", "plc.mode"]},
     }
     tags = {"plc.count": Tag("plc", "count", "uint16"), "plc.speed": Tag("plc", "speed", "float32", uom="/min")}
+    tags["plc.mode"] = Tag("plc", "mode", "int32", names=((1, "Manual"), (2, "Auto")))
     document = json.loads(meta_document(UnitConfig.model_validate(unit), tags=tags, cfg="abc"))
     assert (document["books"], document["gross_includes"], document["cfg"]) == ("production.count", gross, "abc")
     assert document["counters"] == {"total": {"tag": "plc.count", "role": role, "uom": "H87", "wraps": "uint16"}}
     assert document["tags"]["plc.speed"] == {"type": "float32", "uom": "/min"}
+    assert document["tags"]["plc.mode"] == {"type": "int32", "uom": None, "names": {"1": "Manual", "2": "Auto"}}

@@ -51,6 +51,10 @@ def values() -> st.SearchStrategy[ua.Variant]:
         "QualifiedName": st.text().map(lambda name: ua.QualifiedName(name, 2)),
     }
     of |= {"NodeId": st.text(min_size=1).map(lambda name: ua.NodeId(name, 3))}
+    unknown = st.builds(
+        lambda number, body: ua.ExtensionObject(ua.NodeId(number, 7), body), st.integers(1, 2**32 - 1), st.binary(min_size=1)
+    )
+    of |= {"ExtensionObject": unknown}
     scalars = [strategy.map(lambda value, n=name: ua.Variant(value, ua.VariantType[n])) for name, strategy in of.items()]
     arrays = [
         st.lists(strategy, max_size=4).map(lambda value, n=name: ua.Variant(value, ua.VariantType[n], is_array=True))
@@ -68,9 +72,11 @@ def data_values() -> st.SearchStrategy[ua.DataValue]:
     )  # fmt: skip
 
 
-def plain(value: object) -> object:
+def plain(value: object) -> object:  # noqa: C901 - one case per type
     """Return what `variant` makes of an asyncua value."""
     match value:
+        case variants.Structure():
+            return value.encoding, value.body
         case list() | tuple():
             return tuple(plain(one) for one in value)
         case datetime():
@@ -85,6 +91,8 @@ def plain(value: object) -> object:
             return value.Name
         case ua.NodeId():
             return value.to_string()
+        case ua.ExtensionObject():
+            return value.TypeId.to_string(), value.Body
         case float():
             return value.hex() if value == value else "nan"  # noqa: PLR0124
     return value
