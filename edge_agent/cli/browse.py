@@ -88,6 +88,8 @@ def _line(one: Candidate) -> str:
         members["field"] = one.field
     if one.type is not None:
         members["type"] = one.type
+    if one.uom:
+        members["uom"] = one.uom
     if 0 < len(one.names) <= _MOST_NAMES and (one.type or "").lstrip("u").startswith("int"):
         members["names"] = dict(one.names)
     return tag_line(one.name, members, f"{one.shown}   {one.path}".strip(), usable=one.usable and "${" not in one.node)

@@ -57,6 +57,14 @@ async def plc() -> AsyncIterator[Plc]:
     drive = ua.Variant(motor(2.5, 'say "x"\n'), ua.VariantType.ExtensionObject)
     await one.add_variable(ua.NodeId('"DB"."M 1"', plc.index), f"{plc.index}:M 1", drive, datatype=types["Motor"].nodeid)
     await one.add_variable(ua.NodeId("M1.Arr", plc.index), f"{plc.index}:Arr", [1, 2, 3])
+    oil = await one.add_variable(ua.NodeId("Oil", plc.index), f"{plc.index}:Oil", 71.5)
+    for reference in plc.server.iserver.aspace[one.nodeid].references:
+        if reference.NodeId == oil.nodeid:  # asyncua can make no variable of another type in one call
+            reference.TypeDefinition = ua.NodeId(ua.ObjectIds.AnalogItemType)
+    celsius = ua.EUInformation(
+        "http://www.opcfoundation.org/UA/units/un/cefact", 4408652, ua.LocalizedText("°C"), ua.LocalizedText("degree")
+    )
+    await oil.add_property(ua.NodeId("Oil.Unit", plc.index), "0:EngineeringUnits", celsius)
     await one.add_variable(ua.NodeId("a ${HOME} b", plc.index), f"{plc.index}:Money", 3)
     yield plc
     await plc.stop()
@@ -85,6 +93,7 @@ async def test_the_tree_is_printed_as_tags(plc: Plc, capsys: pytest.CaptureFixtu
         "Line1_Motor1_M_1_Name": {"node": f'nsu={URI};s="DB"."M 1"', "field": "Name", "type": "string"},
         "Line1_Motor1_M_1_Counts": {"node": f'nsu={URI};s="DB"."M 1"', "field": "Counts"},
         "Line1_Motor1_Arr": {"node": f"nsu={URI};s=M1.Arr"},
+        "Line1_Motor1_Oil": {"node": f"nsu={URI};s=Oil", "type": "float64", "uom": "CEL"},
     }
     comments = {line.split(":")[0].strip(): line.rpartition("   # ")[2] for line in printed.splitlines()}
     assert comments["Line1_Motor1_Mode"] == "2 (Auto)   Line1/Motor1/Mode"
@@ -105,12 +114,13 @@ async def test_adding_keeps_what_stands_in_the_file(plc: Plc, tmp_path: Path) ->
     assert [line for line in after.splitlines() if line not in added] == before.splitlines()
     assert after.index("Line1_Motor1_M_1_On") > after.index("type: int32")
     assert [line.split(":")[0].strip() for line in added] == [
-        "Line1_Motor1_M_1_On", "Line1_Motor1_M_1_Speed", "Line1_Motor1_M_1_Name", "Line1_Motor1_M_1_Counts", "# Line1_Motor1_Money",
+        "Line1_Motor1_M_1_On", "Line1_Motor1_M_1_Speed", "Line1_Motor1_M_1_Name", "Line1_Motor1_M_1_Counts", "Line1_Motor1_Oil",
+        "# Line1_Motor1_Money",
     ]  # fmt: skip
     config = OpcUaConfig.model_validate(read(file).data)
-    assert len(config.tags) == 6
+    assert len(config.tags) == 7
     await run(plc, target=None, add=file)
-    assert len(OpcUaConfig.model_validate(read(file).data).tags) == 6
+    assert len(OpcUaConfig.model_validate(read(file).data).tags) == 7
     assert os.listdir(tmp_path) == ["plc1.yaml"]  # noqa: PTH208 - no temporary file is left
 
 
@@ -187,6 +197,7 @@ def test_text_is_written_so_that_it_is_read_again(text: str, tmp_path: Path) -> 
     [
         ua.NodeId(5),
         ua.NodeId("a;b=c", 2),
+        ua.NodeId("a;b=c"),
         ua.NodeId(b"\x01\xff", 3),
         ua.NodeId.from_string("ns=2;g=09087e75-8e5e-499b-954f-f2a9603db28a"),
     ],

@@ -36,6 +36,7 @@ class Candidate(NamedTuple):
     shown: str
     usable: bool
     declared: bool
+    uom: str
 
 
 class Survey(NamedTuple):
@@ -101,7 +102,7 @@ def _candidate(session: Session, wanted: Wanted, described: Described, known: di
         taken.add(name)
     return Candidate(
         name, node, described.field, described.type, tuple(sorted(described.names.items())), path, shown(described), described.usable,
-        is_declared,
+        is_declared, described.uom,
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from edge_agent.drivers.opcua.pick import Complaint, Field, Pick, pick
 from edge_agent.drivers.opcua.session import Session, status_text
 from edge_agent.drivers.opcua.shape import Columns
 from edge_agent.drivers.opcua.typebook import TypeBook
+from edge_agent.drivers.opcua.units import ANALOG, units_of
 from edge_agent.model.reading import Quality, Value
 
 _TYPES: Final = {number: name for name, number in TYPE_IDS.items()}
@@ -37,6 +38,7 @@ class Described(NamedTuple):
     value: Value | None
     problem: str
     usable: bool
+    uom: str = ""
 
 
 async def describe(session: Session, nodes: Sequence[ua.NodeId], definitions: Sequence[str]) -> list[Described]:
@@ -49,9 +51,12 @@ async def describe(session: Session, nodes: Sequence[ua.NodeId], definitions: Se
     special = [place for place, definition in enumerate(definitions) if definition in _MULTI_STATE]
     own = dict(zip(special, await book.learn_names([nodes[place] for place in special]), strict=True))
     await book.learn_encodings({encoding for value in rows.values if isinstance(encoding := getattr(value, "encoding", None), str)})
+    analog = [place for place, definition in enumerate(definitions) if definition in ANALOG]
+    units = dict(zip(analog, await units_of(session, [nodes[place] for place in analog]), strict=True))
     out: list[Described] = []
     for place, data_type in enumerate(data_types):
-        out.extend(_variable(place, rows, book, data_type, own.get(place) or names.get(data_type) or {}))
+        made = _variable(place, rows, book, data_type, own.get(place) or names.get(data_type) or {})
+        out += [one._replace(uom=units[place]) for one in made] if units.get(place) else made
     return out
 
 

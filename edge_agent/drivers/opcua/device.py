@@ -29,7 +29,7 @@ from edge_agent.drivers.opcua.session import CURRENT, STARTED, STATE, Session, s
 from edge_agent.drivers.opcua.shape import Columns
 from edge_agent.drivers.opcua.subscribe import PublishLoop
 from edge_agent.drivers.opcua.typebook import text_of
-from edge_agent.model.errors import ConfigError
+from edge_agent.model.errors import ConfigError, DisconnectedError
 from edge_agent.model.reading import ClockOffset, DeviceUp, Notice, Quality, TagStatus
 from edge_agent.ports import DeviceWiring, PlantClock
 
@@ -228,7 +228,13 @@ class Device:
         """Say which variables of the server ``tags_from`` names and nobody declared. Raises DisconnectedError."""
         if self._config.tags_from:
             nodes = {text_of(item.node) for item in self.items if item.node is not None}
-            notice = await undeclared(self._session, self.name, self._config.tags_from, nodes, self._clock.now())
+            try:
+                notice = await undeclared(self._session, self.name, self._config.tags_from, nodes, self._clock.now())
+            except DisconnectedError:
+                raise
+            except Exception:  # noqa: BLE001 - the log gets the traceback: a tree that cannot be understood must not stop the tags
+                self._log.exception("opcua.tags_from_failed")
+                return
             self._log.info("opcua.tags_from", undeclared=notice.count, first=notice.paths[:3])
             self._reporter.put(Columns(), after=[notice])
 

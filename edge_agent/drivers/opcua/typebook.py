@@ -7,6 +7,7 @@ from __future__ import annotations
 
 # asyncua re-exports without saying so and takes plain ints for its own number types.
 # mypy: disable-error-code="attr-defined,arg-type"
+import re
 import struct
 import uuid
 from collections.abc import Iterable, Sequence
@@ -31,6 +32,9 @@ from edge_agent.drivers.opcua.variant import STRUCTURE, DecodeError, Structure
 _BUILT_IN: Final = {f"i={number}": number for number in range(1, 26)}
 _ABSTRACT: Final = {"i=26": 24, "i=27": 24, "i=28": 24, "i=29": 6, "i=50": STRUCTURE}
 """Number, Integer, UInteger are sent as Variants; an enumeration as Int32; Decimal as an ExtensionObject (OPC 10000-6, 5.2.3, 5.2.4)."""
+_NODE: Final = re.compile(
+    r"^(?:svr=(?P<server>\d+);)?(?:nsu=(?P<uri>[^;]*);|ns=(?P<space>\d+);)?(?P<kind>[isgb])=(?P<id>.*)$", re.DOTALL
+)
 _ENUMERATION: Final = "i=29"
 _MOST_TYPES: Final = 5_000
 _MOST_NAMES: Final = 10_000
@@ -48,18 +52,16 @@ def text_of(node: ua.NodeId) -> str:
 
 def node_of_text(text: str, namespaces: Sequence[str]) -> ua.NodeId:
     """Return the node id of a text made by the decoder; raises LookupError for a namespace or server that is not there."""
-    space = 0
-    *where, rest = text.split(";", 2) if text.startswith("svr=") else text.split(";", 1)
-    for part in where:
-        key, _, value = part.partition("=")
-        if key == "svr":
-            raise LookupError(f"{text} is on another server")
-        if key == "nsu" and value not in namespaces:
-            raise LookupError(f"the server has no namespace {value}")
-        space = namespaces.index(value) if key == "nsu" else int(value)
-    kind, _, identifier = rest.partition("=")
+    match = _NODE.match(text)
+    if match is None:
+        raise LookupError(f"{text} is no node id")
+    if match["server"]:
+        raise LookupError(f"{text} is on another server")
+    if match["uri"] is not None and match["uri"] not in namespaces:
+        raise LookupError(f"the server has no namespace {match['uri']}")
+    space = namespaces.index(match["uri"]) if match["uri"] is not None else int(match["space"] or 0)
     made: dict[str, Any] = {"i": int, "s": str, "g": uuid.UUID, "b": bytes.fromhex}
-    return ua.NodeId(made[kind](identifier), space)
+    return ua.NodeId(made[match["kind"]](match["id"]), space)
 
 
 class TypeBook:
