@@ -15,7 +15,7 @@ from edge_agent.events.encode import encode
 from edge_agent.model.errors import StorageError
 from edge_agent.model.event import ProductionEvent
 from edge_agent.model.instant import iso
-from edge_agent.model.reading import Batch, Boot, ClockOffset, DeviceDown, DeviceUp, Gap, Notice, TagStatus, Undeclared
+from edge_agent.model.reading import Batch, Boot, ClockOffset, DeviceDown, DeviceUp, Gap, Notice, Polled, TagStatus, Undeclared
 from edge_agent.model.stream import Checkpoint
 from edge_agent.ports import Buffer, PlantClock
 
@@ -35,6 +35,7 @@ class Journal:
         self.devices = devices
         self._down_since: dict[str, int] = {}
         self._meant: dict[str, tuple[int, tuple[str, ...]]] = {}
+        self._polls: dict[str, tuple[int, tuple[str, ...]]] = {}
         self._log = structlog.get_logger().bind(stream=stream)
 
     async def started(self, since: int, *, anew: bool = False) -> None:
@@ -128,6 +129,8 @@ class Journal:
                 return ProductionEvent(type=name, time=notice.time, data=data)
             case Undeclared():
                 return self._undeclared(notice)
+            case Polled():
+                return self._polled(notice)
             case Gap() | Boot() | ClockOffset():
                 return None  # told in the streams of the units that read the device
         return None
@@ -147,6 +150,24 @@ class Journal:
             "count": notice.count,
             "severity": 200,
             "remedy": "declare them with edge-agent browse --add, or leave them out with exclude under tags_from",
+        }
+        return ProductionEvent(type="device.fault", time=notice.time, data=data)
+
+    def _polled(self, notice: Polled) -> ProductionEvent | None:
+        """Tell once, and again when it has changed, which tags of a device are polled."""
+        said = (notice.count, notice.names)
+        if self._polls.get(notice.device) == said:
+            return None
+        self._polls[notice.device] = said
+        data = {
+            "code": "tags_polled",
+            "device": notice.device,
+            "action": "raised",
+            "text": notice.detail,
+            "tags": list(notice.names),
+            "count": notice.count,
+            "severity": 200,
+            "remedy": "let the server take more monitored items or subscriptions, or collect fewer tags",
         }
         return ProductionEvent(type="device.fault", time=notice.time, data=data)
 

@@ -174,6 +174,19 @@ class Undeclared(msgspec.Struct, frozen=True, tag="undeclared"):
     detail: str = ""
 
 
+class Polled(msgspec.Struct, frozen=True, tag="polled"):
+    """The device's server does not sample ``count`` tags, which are polled instead; ``names`` are the first of them.
+
+    Sent on a connection as soon as that is known, with all tags found so until then.
+    """
+
+    device: str
+    time: int
+    names: tuple[str, ...]
+    count: int
+    detail: str = ""
+
+
 class AgentDown(msgspec.Struct, frozen=True, tag="agent_down"):
     """The agent itself was away between ``since`` (last committed time of the unit) and ``until``; made by the agent, never by a driver."""
 
@@ -181,7 +194,7 @@ class AgentDown(msgspec.Struct, frozen=True, tag="agent_down"):
     until: int
 
 
-Notice = DeviceUp | DeviceDown | Boot | Gap | ClockOffset | TagStatus | Undeclared | AgentDown
+Notice = DeviceUp | DeviceDown | Boot | Gap | ClockOffset | TagStatus | Undeclared | Polled | AgentDown
 
 
 # -- batches -----------------------------------------------------------------------------------------------------

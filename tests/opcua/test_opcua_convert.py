@@ -67,7 +67,8 @@ def test_overflow_needs_its_info_type(status: int, lost: bool) -> None:
         (0x86, tuple(range(10_001)), None, "10001 elements, 10000 are allowed"),
         (0x8A, (1.0, math.nan), None, "in the array: the value is nan"),
         (22, Structure("i=5", b""), None, "a structure is not supported"),
-        (13, 10**30, None, "the date is outside the years 1 to 9999"),
+        (13, 10**30, None, "no date: before 1601, after 9999, or never set"),
+        (13, -11_644_473_600 * 10**9, None, "no date: before 1601, after 9999, or never set"),
     ],
 )
 def test_values_that_are_none_are_bad_with_the_reason(kind: int, value: Any, kept: Any, why: str) -> None:

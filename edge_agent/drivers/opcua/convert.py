@@ -11,7 +11,7 @@ from typing import Final
 
 from edge_agent.drivers.opcua.pick import Complaint
 from edge_agent.drivers.opcua.shape import Columns
-from edge_agent.drivers.opcua.variant import DATETIME, LOCALIZED_TEXT, NULL, STRING, STRUCTURE
+from edge_agent.drivers.opcua.variant import DATETIME, LOCALIZED_TEXT, NULL, STRING, STRUCTURE, TooLong
 from edge_agent.model.instant import iso
 from edge_agent.model.reading import Batch, Quality, Tag, Value
 
@@ -175,6 +175,11 @@ def _valid(text: str) -> str:
 
 
 def _plain_date(ns: object) -> tuple[str | None, str | None]:
+    if isinstance(ns, int) and not _YEAR_1601 < ns < _YEAR_9999:
+        return (
+            None,
+            "no date: before 1601, after 9999, or never set",
+        )  # both ends of the scale stand for what lies beyond (OPC 10000-6, 5.2.2.5)
     try:
         return iso(ns), None  # type: ignore[arg-type]  # kind 13 is ns
     except (OverflowError, ValueError, OSError):
@@ -198,4 +203,6 @@ def _plain_array(kind: int, value: object) -> tuple[Value | None, str | None]:
 
 
 def _elements(value: tuple[object, ...]) -> int:
+    if isinstance(value, TooLong):
+        return value.size
     return sum(_elements(one) if type(one) is tuple else 1 for one in value)

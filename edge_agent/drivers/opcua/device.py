@@ -10,7 +10,7 @@ from __future__ import annotations
 # mypy: disable-error-code="attr-defined,arg-type"
 import asyncio
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import structlog
 from asyncua import ua
@@ -23,15 +23,34 @@ from edge_agent.drivers.opcua.floors import Floors
 from edge_agent.drivers.opcua.inbox import Inbox, Receipt
 from edge_agent.drivers.opcua.item import NODE_GONE, Item
 from edge_agent.drivers.opcua.pace import Pace, counts, publishing_ms
+from edge_agent.drivers.opcua.poll import Poller
 from edge_agent.drivers.opcua.prepare import misfits, take_parts
 from edge_agent.drivers.opcua.report import Reporter
-from edge_agent.drivers.opcua.session import CURRENT, STARTED, STATE, Session, status_text
+from edge_agent.drivers.opcua.session import CURRENT, NOT_SUBSCRIBED, STARTED, STATE, Session, refusal, status_text
 from edge_agent.drivers.opcua.shape import Columns
 from edge_agent.drivers.opcua.subscribe import PublishLoop
 from edge_agent.drivers.opcua.typebook import text_of
 from edge_agent.model.errors import ConfigError, DisconnectedError
-from edge_agent.model.reading import ClockOffset, DeviceUp, Notice, Quality, TagStatus
+from edge_agent.model.reading import ClockOffset, DeviceUp, Notice, Polled, Quality, TagStatus
 from edge_agent.ports import DeviceWiring, PlantClock
+
+_UNSEEN: Final = 1.0
+"""Machine seconds between the first Read and the last monitored item from which on what happened in between is declared as unseen."""
+
+
+_NAMED: Final = 20
+"""How many tags a notice names; the rest is counted."""
+
+NOT_SUBSCRIBED_NAMES: Final = frozenset(status_text(code) for code in NOT_SUBSCRIBED)
+
+
+def _unreadable(rows: Columns) -> dict[int, str]:
+    """Return the handles whose Read says that there is no such node or that its value cannot be had, and what it said."""
+    return {
+        handle: status_text(status)
+        for handle, status in zip(rows.handles, rows.status, strict=True)
+        if status and status & 0xFFFF_0000 in NODE_GONE
+    }
 
 
 class Endpoint(NamedTuple):
@@ -58,6 +77,8 @@ class Device:
         boot = self.by_name[config.boot].handle if config.boot else None
         self._reporter = Reporter(self.tags, boot, self._clock, self._inbox, status_text)
         self._floors = Floors()
+        self._unreadable: dict[int, str] = {}
+        self._poller = Poller(self._session, len(self.items), self._clock.speed, self.polled)
         self._groups = {group.name: group for group in wiring.triggers}
         self._triggers: dict[int, list[str]] = {}
         self._check_names(wiring)
@@ -83,10 +104,12 @@ class Device:
 
     async def start(self) -> None:
         """Deliver the baseline and the trigger groups, then subscribe. Raises DisconnectedError."""
-        notices: list[Notice] = [DeviceUp(self.name, self._clock.now())]
+        asked, asked_at_plant = asyncio.get_running_loop().time(), self._clock.now()
+        notices: list[Notice] = [DeviceUp(self.name, asked_at_plant)]
         await items_of.resolve(self._session, self.items, self._config)
         rows = await items_of.read(self._session, self.items)
         self._floors.baseline(rows)
+        self._unreadable = _unreadable(rows)
         self._seen = {handle: rows.values[handle] for handle in self._triggers}
         facts, asked_at = self._session.facts, self._session.asked_at
         if isinstance(current := facts.get(CURRENT), int) and current > 0:
@@ -97,11 +120,21 @@ class Device:
         self._fired.update(dict.fromkeys(self._groups))
         await self._read_groups()
         await self._subscribe()
+        if asyncio.get_running_loop().time() - asked > _UNSEEN:
+            # Nobody sampled between the first Read and the item: a big or slow server makes that long enough to matter.
+            self._reporter.unseen(asked_at_plant)
 
     async def _subscribe(self) -> None:
         keep_alive, lifetime = counts(self._publishing, self._pace)
         params = ua.CreateSubscriptionParameters(self._publishing, lifetime, keep_alive, 0, True, 0)
-        result = await self._session.create_subscription(ua.CreateSubscriptionRequest(Parameters=params))
+        try:
+            result = await self._session.create_subscription(ua.CreateSubscriptionRequest(Parameters=params))
+        except DisconnectedError as error:
+            if (code := refusal(error)) is None:
+                raise
+            self._poller.instead = status_text(code)
+            await self._monitor(self.items)
+            return
         if result.RevisedPublishingInterval > 1.5 * self._publishing:
             self._log.info("opcua.revised", publishing_ms=self._publishing, revised_ms=result.RevisedPublishingInterval)
         self._publishing = max(result.RevisedPublishingInterval, self._publishing)
@@ -118,17 +151,40 @@ class Device:
 
     async def _monitor(self, items: Sequence[Item]) -> list[Item]:
         """Create the monitored items; declares the failures and returns those that now work."""
-        known = [item for item in items if item.node is not None]
-        said = await items_of.monitor(self._session, self._subscription, known, self._publishing, self._clock.speed)
+        known = [item for item in items if item.node is not None and item.handle not in self._unreadable]
+        if self._poller.instead:
+            said: list[str | None] = [self._poller.instead] * len(known)
+        else:
+            said = await items_of.monitor(self._session, self._subscription, known, self._publishing, self._clock.speed)
         failures = {item.handle: why for item, why in zip(known, said, strict=True) if why is not None}
+        refused = [item for item in known if failures.get(item.handle) in NOT_SUBSCRIBED_NAMES]
+        if refused:
+            await self._poll(refused, failures[refused[0].handle])
+        failures = {handle: why for handle, why in failures.items() if not self.items[handle].polled} | self._unreadable
         self._set_aside(
             [(item, failures.get(item.handle) or item.detail) for item in items if item.node is None or item.handle in failures]
         )
         return [item for item in known if item.handle not in failures]
 
+    async def _poll(self, items: Sequence[Item], why: str) -> None:
+        """Read items again and again that the server does not subscribe, and say which."""
+        await self._poller.add(items)
+        names = self._poller.names
+        self._log.warning("opcua.polled", tags=len(names), first=names[:_NAMED], reason=why)
+        detail = f"the server does not sample them: {why}"
+        self._reporter.put(Columns(), after=[Polled(self.name, self._clock.now(), tuple(names[:_NAMED]), len(names), detail)])
+
+    async def poll(self) -> None:
+        """Poll what the server does not subscribe, until cancelled. Raises DisconnectedError."""
+        await self._poller.run()
+
     # -- what arrives --------------------------------------------------------------------------------------------
 
-    def notified(self, rows: Columns, receipt: Receipt) -> None:
+    def polled(self, rows: Columns) -> None:
+        """Take the rows of one poll."""
+        self.notified(rows, None)
+
+    def notified(self, rows: Columns, receipt: Receipt | None) -> None:
         """Take the rows of one notification message."""
         rows = self._own(rows)
         take_parts(rows, self._parts)
@@ -137,7 +193,8 @@ class Device:
                 self._look_at_trigger(rows, handle, names)
         rows = self._floors.admitted(rows, asyncio.get_running_loop().time())
         if not len(rows):
-            self._loop.accept(receipt)
+            if receipt is not None:
+                self._loop.accept(receipt)
             return
         after = [self._tag_lost(item, why) for item, why in self._vanished(rows)]
         self._reporter.put(rows, receipt, after=[notice for notice in after if notice is not None])
@@ -258,6 +315,7 @@ class Device:
         await items_of.resolve(self._session, due, self._config)
         rows = await items_of.read(self._session, due)
         self._floors.baseline(rows)
+        self._unreadable = _unreadable(rows)
         working = await self._monitor(due)
         if not working:
             return

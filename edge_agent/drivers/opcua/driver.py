@@ -102,6 +102,7 @@ class OpcUaDriver:
         async with asyncio.TaskGroup() as group:
             group.create_task(device.keep())
             group.create_task(device.watch_groups())
+            group.create_task(device.poll())
             group.create_task(device.compare())
 
 

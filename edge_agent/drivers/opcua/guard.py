@@ -31,6 +31,10 @@ MAX_CHUNK: Final = 65_535
 MAX_MESSAGE: Final = 16 * 1024 * 1024
 _HEADER: Final = 8
 
+CONNECT: Final = 5.0
+"""Machine seconds for the TCP connection, and again for its first answer: a server that is there has a stack that answers at once,
+however slow its services are; one that is not there must not keep the next try waiting."""
+
 
 class Guard:
     """Decides about every request. ``acknowledgements`` are the node ids that may be written, set anew on each connect."""
@@ -102,6 +106,16 @@ class GuardedUaClient(UaClient):
     def __init__(self, guard: Guard, timeout: float) -> None:
         super().__init__(timeout)
         self._guard = guard
+
+    async def connect_socket(self, host: str, port: int) -> None:
+        """Open the TCP connection within `CONNECT`. Raises TimeoutError."""
+        async with asyncio.timeout(min(self._timeout, CONNECT)):
+            await super().connect_socket(host, port)
+
+    async def send_hello(self, url: str, max_messagesize: int = 0, max_chunkcount: int = 0) -> ua.Acknowledge:
+        """Exchange the limits of messages within `CONNECT`. Raises TimeoutError."""
+        async with asyncio.timeout(min(self._timeout, CONNECT)):
+            return await super().send_hello(url, max_messagesize, max_chunkcount)
 
     def _make_protocol(self) -> UASocketProtocol:
         self.protocol = GuardedProtocol(self._guard, self._timeout, self.security_policy)

@@ -31,6 +31,7 @@ from edge_agent.model.reading import Tag
 NODE_GONE: Final = frozenset({
     ua.StatusCodes.BadNodeIdUnknown, ua.StatusCodes.BadNodeIdInvalid, ua.StatusCodes.BadAttributeIdInvalid,
     ua.StatusCodes.BadNodeClassInvalid, ua.StatusCodes.BadMonitoredItemIdInvalid,
+    ua.StatusCodes.BadDecodingError, ua.StatusCodes.BadResponseTooLarge, ua.StatusCodes.BadEncodingLimitsExceeded,
 })  # fmt: skip
 NO_FILTER: Final = frozenset({
     ua.StatusCodes.BadMonitoredItemFilterUnsupported, ua.StatusCodes.BadMonitoredItemFilterInvalid, ua.StatusCodes.BadFilterNotAllowed,
@@ -53,6 +54,7 @@ class Item:
         self.types: TypeBook | None = None
         self.node: ua.NodeId | None = None
         self.monitored: int | None = None
+        self.polled = False
         self.state: Literal["resolving", "active", "bad"] = "resolving"
         self.detail = ""
         self.retry_at = 0.0
@@ -68,7 +70,11 @@ class Item:
 
     def works(self, monitored: int) -> None:
         """Take note that the server monitors the item."""
-        self.monitored, self.state, self.detail, self._delay = monitored, "active", "", 0.0
+        self.monitored, self.polled, self.state, self.detail, self._delay = monitored, False, "active", "", 0.0
+
+    def polls(self) -> None:
+        """Take note that the item is read again and again, because the server does not sample it."""
+        self.monitored, self.polled, self.state, self.detail, self._delay = None, True, "active", "", 0.0
 
     def request(self, publishing: float, speed: float) -> ua.MonitoredItemCreateRequest:
         """Return what to ask the server for, with the deadband where the tag has one."""

@@ -74,6 +74,11 @@ class Reporter:
         since = min(max(self._last.values(), default=now), now)
         self.put(Columns(), before=[Gap(self._device, "comm_loss", since, now, (), missing)])
 
+    def unseen(self, since: int) -> None:
+        """Declare that nobody sampled the device between the plant time ``since`` and now."""
+        now = self._clock.now()
+        self.put(Columns(), before=[Gap(self._device, "comm_loss", since, now)])
+
     def first_boot(self, rows: Columns, started: object) -> Boot:
         """Return the evidence after a connect; ``rows`` hold every tag in order, ``started`` is the start time of the server."""
         if self._boot is not None and quality_of(rows.status[self._boot]) is not Quality.BAD:

@@ -16,7 +16,7 @@ from asyncua.ua.status_codes import get_name_and_doc
 from asyncua.ua.ua_binary import struct_from_binary
 from asyncua.ua.uaerrors import UaError, UaStatusCodeError
 
-from edge_agent.drivers.opcua.guard import Guard
+from edge_agent.drivers.opcua.guard import CONNECT, Guard
 from edge_agent.drivers.opcua.profile import GENERIC, profile_for, profiles
 from edge_agent.drivers.opcua.security import GuardedClient
 from edge_agent.drivers.opcua.shape import Columns
@@ -36,10 +36,10 @@ _TOO_MUCH: Final = frozenset({
 
 NAMESPACES, STARTED, CURRENT, STATE = 2255, 2257, 2258, 2259
 PRODUCT, MANUFACTURER, SOFTWARE = 2261, 2263, 2264
-_READ_LIMIT, _BROWSE_LIMIT, _TRANSLATE_LIMIT, _MONITOR_LIMIT = 11705, 11710, 11712, 11714
+_READ_LIMIT, _BROWSE_LIMIT, _TRANSLATE_LIMIT, _MONITOR_LIMIT, _REGISTER_LIMIT = 11705, 11710, 11712, 11714, 11711
 _FACTS: Final = (
     NAMESPACES, STARTED, CURRENT, STATE, PRODUCT, MANUFACTURER, SOFTWARE,
-    _READ_LIMIT, _BROWSE_LIMIT, _TRANSLATE_LIMIT, _MONITOR_LIMIT,
+    _READ_LIMIT, _BROWSE_LIMIT, _TRANSLATE_LIMIT, _MONITOR_LIMIT, _REGISTER_LIMIT,
 )  # fmt: skip
 
 
@@ -49,8 +49,29 @@ def status_text(code: int) -> str:
     return name if name not in {"Bad", "Uncertain"} or not code & 0x0FFF_0000 else f"{name} (0x{code:08X})"
 
 
-CONNECT = 5.0
-"""Machine seconds that a connection may take to open: longer than any server that is there, shorter than a shift is patient."""
+_STEPS: Final = 3
+"""Requests of a connection that opens, one after another: channel, session, activation. Each may take the timeout."""
+
+
+def _unreadable(handle: int, status: int) -> Columns:
+    """Return one row without a value."""
+    rows = Columns()
+    rows.append(handle, status=status)
+    return rows
+
+
+NOT_SUBSCRIBED: Final = frozenset({
+    ua.StatusCodes.BadTooManySubscriptions, ua.StatusCodes.BadTooManyMonitoredItems, ua.StatusCodes.BadServiceUnsupported,
+    ua.StatusCodes.BadNotSupported, ua.StatusCodes.BadNotImplemented, ua.StatusCodes.BadOutOfMemory,
+    ua.StatusCodes.BadResourceUnavailable, ua.StatusCodes.BadMonitoringModeInvalid, *_TOO_MUCH,
+})  # fmt: skip
+"""What a server says that does not subscribe, or not to so much: what it does not sample is polled."""
+
+
+def refusal(error: DisconnectedError) -> int | None:
+    """Return the status with which a server said that it does not subscribe, None where the error is another one."""
+    cause = error.__cause__
+    return cause.code if isinstance(cause, UaStatusCodeError) and cause.code in NOT_SUBSCRIBED else None
 
 
 class Session:
@@ -69,7 +90,7 @@ class Session:
         self.namespaces: list[str] = []
         self.facts: dict[int, Any] = {}
         self._clock = clock
-        self._read_size = self._monitor_size = self.translate_size = self.browse_size = _AT_MOST
+        self._read_size = self._monitor_size = self.translate_size = self.browse_size = self.register_size = _AT_MOST
         self._wanted = profile
         self.profile_name, self.profile = GENERIC, profiles()[GENERIC]
         self._turn = asyncio.Lock()
@@ -97,7 +118,7 @@ class Session:
 
     async def open(self) -> None:
         """Connect, activate, and read what the server says about itself."""
-        async with self.bounded("connect", within=min(self.timeout, CONNECT)):
+        async with self.bounded("connect", within=2 * CONNECT + _STEPS * self.timeout):
             await self.client.connect()
         await self.refresh()
         self.profile_name, profile = profile_for(self.facts.get(PRODUCT), self.facts.get(MANUFACTURER), self._wanted)
@@ -105,6 +126,7 @@ class Session:
         for name, number, most in (
             ("_read_size", _READ_LIMIT, profile.read), ("browse_size", _BROWSE_LIMIT, profile.browse),
             ("translate_size", _TRANSLATE_LIMIT, profile.translate), ("_monitor_size", _MONITOR_LIMIT, profile.monitor),
+            ("register_size", _REGISTER_LIMIT, profile.read),
         ):  # fmt: skip
             limit = self.facts.get(number)
             # 0 and absent both mean that the server names no limit (OPC 10000-5, 6.3.11).
@@ -168,10 +190,24 @@ class Session:
             request = ua.ReadRequest()
             request.Parameters.TimestampsToReturn = ua.TimestampsToReturn.Both
             request.Parameters.NodesToRead = [item for item, _ in chunk]
-            body = await self.request(request, "read", batch=True)
-            async with self.bounded("read", batch=True):
-                status, rows = read_response(body, [number for _, number in chunk])
-                ua.StatusCode(status).check()
+            try:
+                body = await self.request(request, "read", batch=True)
+                async with self.bounded("read", batch=True):
+                    status, rows = read_response(body, [number for _, number in chunk])
+                    ua.StatusCode(status).check()
+            except UaStatusCodeError as error:
+                if len(chunk) > 1:
+                    raise
+                rows = _unreadable(chunk[0][1], error.code)
+            except DisconnectedError as error:
+                if not isinstance(error.__cause__, DecodeError):
+                    raise
+                # One value that nobody can decode must not take the others with it: halves, down to the culprit.
+                middle = len(chunk) // 2
+                if middle:
+                    await one(chunk[:middle])
+                    return [*await one(chunk[middle:]), *[None] * middle]
+                rows = _unreadable(chunk[0][1], ua.StatusCodes.BadDecodingError)
             out.extend(rows)
             return [None] * len(chunk)
 
@@ -210,8 +246,17 @@ class Session:
 
         async def one(chunk: Sequence[ua.MonitoredItemCreateRequest]) -> Sequence[ua.MonitoredItemCreateResult]:
             params = ua.CreateMonitoredItemsParameters(subscription, ua.TimestampsToReturn.Both, list(chunk))
-            async with self.bounded("create monitored items", batch=True):
-                results = await self.client.uaclient.session.create_monitored_items(params)
+            try:
+                async with self.bounded("create monitored items", batch=True):
+                    results = await self.client.uaclient.session.create_monitored_items(params)
+            except UaStatusCodeError as error:
+                if len(chunk) > 1:
+                    raise
+                results = [ua.MonitoredItemCreateResult(StatusCode=ua.StatusCode(error.code))]
+            except DisconnectedError as error:
+                if (code := refusal(error)) is None:
+                    raise
+                results = [ua.MonitoredItemCreateResult(StatusCode=ua.StatusCode(code)) for _ in chunk]
             out.extend(results)
             return results
 

@@ -32,6 +32,7 @@ _LAST: Final = 2**32 - 1
 _MOST_ACKS: Final = 1000
 _MOST_BACKLOG: Final = 64
 _MOST_REPUBLISHED: Final = 1000
+_MOST_IN_VAIN: Final = 50
 _GONE: Final = frozenset(
     {
         ua.StatusCodes.BadTimeout,
@@ -88,6 +89,7 @@ class PublishLoop:
         self._something = asyncio.Event()
         self._outstanding = 0
         self._wanted = pace.requests
+        self._in_vain = 0
         self._log = structlog.get_logger().bind(server=session.client.server_url.netloc)
 
     def add(self, subscription: int, subscriber: Subscriber, keep_alive: float) -> None:
@@ -167,13 +169,17 @@ class PublishLoop:
             self._log.info("opcua.unknown_subscription", subscription=published.subscription)
             return
         line.heard = asyncio.get_running_loop().time()
+        self._in_vain = 0
         await self._in_sequence(published.subscription, line, published.message)
 
     def _refused(self, code: int) -> None:
         """Answer a publish fault: fewer requests where they were too many, else the subscription is gone."""
-        if code == ua.StatusCodes.BadTooManyPublishRequests and self._wanted > 1:
-            self._wanted -= 1
-            self._log.info("opcua.fewer_publish_requests", requests=self._wanted)
+        if code == ua.StatusCodes.BadTooManyPublishRequests and self._in_vain < _MOST_IN_VAIN:
+            # Several come at once: what was on its way when the first was refused is refused too.
+            self._in_vain += 1
+            if self._wanted > 1:
+                self._wanted -= 1
+                self._log.info("opcua.fewer_publish_requests", requests=self._wanted)
             return
         raise DisconnectedError(f"waiting for notifications: the server answers {status_text(code)}")
 

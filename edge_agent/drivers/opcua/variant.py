@@ -33,6 +33,23 @@ LOCALIZED_TEXT: Final = 21
 STRUCTURE: Final = 22
 
 
+MOST_ELEMENTS: Final = 100_000
+"""The longest array that is decoded: an element takes up to a hundred times its bytes in memory. A longer one is passed over."""
+
+
+class TooLong(tuple[object, ...]):  # noqa: SLOT001 - a tuple takes no slots
+    """Takes the place of an array that was passed over; ``size`` is how many elements it has."""
+
+    size: int
+
+    @classmethod
+    def of(cls, size: int) -> TooLong:
+        """Return the mark for an array of ``size`` elements."""
+        mark = cls()
+        mark.size = size
+        return mark
+
+
 class DecodeError(ValueError):
     """The bytes are not what the standard says; the message must not be used at all."""
 
@@ -205,15 +222,19 @@ def array(body: bytes, pos: int, kind: int, depth: int) -> tuple[tuple[object, .
         return None, pos
     if kind in SCALARS:
         layout = struct.Struct(f"<{count}{SCALARS[kind]}")
+        if count > MOST_ELEMENTS:
+            _, end = take(body, pos, layout.size)
+            return TooLong.of(count), end
         return layout.unpack_from(body, pos), pos + layout.size
     if kind == NULL:
-        return (None,) * count, pos
+        return (TooLong.of(count) if count > MOST_ELEMENTS else (None,) * count), pos
     decode = _OTHERS.get(kind, byte_string)
     values = []
-    for _ in range(count):
+    for number in range(count):
         value, pos = decode(body, pos, depth)
-        values.append(value)
-    return tuple(values), pos
+        if number < MOST_ELEMENTS:
+            values.append(value)
+    return (TooLong.of(count) if count > MOST_ELEMENTS else tuple(values)), pos
 
 
 def shaped(flat: tuple[object, ...], dimensions: tuple[int, ...]) -> tuple[object, ...]:

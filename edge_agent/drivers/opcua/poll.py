@@ -1,0 +1,140 @@
+"""Polling, where a server cannot subscribe at all or takes no more items: Read with registered nodes, in batches, on a grid.
+
+What did not change since the last poll is not told again, as a subscription would have it. A poll that takes longer than its
+period is followed by the next one of the grid: a slow server sets the pace itself.
+"""
+
+from __future__ import annotations
+
+# asyncua re-exports without saying so and takes plain ints for its own number types.
+# mypy: disable-error-code="attr-defined,arg-type"
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+from asyncua import ua
+
+from edge_agent.drivers.opcua.item import NODE_GONE, Item, take_parts
+from edge_agent.drivers.opcua.session import STATE, Session
+from edge_agent.drivers.opcua.shape import Columns
+from edge_agent.model.errors import DisconnectedError
+
+_FASTEST: Final = 0.1
+"""Shortest machine seconds between two polls of a tag: a Read costs the server more than a sample of its own."""
+
+_STATE_EVERY: Final = 1.0
+
+
+class Poller:
+    """The polled items of one device. ``deliver`` gets what changed.
+
+    ``instead`` is why the whole device is polled, empty where it is not; then the server's own state is polled too, under handle ``state``.
+    """
+
+    instead = ""
+
+    def __init__(self, session: Session, state: int, speed: float, deliver: Callable[[Columns], None]) -> None:
+        self._session = session
+        self._state, self._speed, self._deliver = state, speed, deliver
+        self._items: dict[int, Item] = {}
+        self._registered: dict[int, ua.NodeId] = {}
+        self._registers = True
+        self._last: dict[int, tuple[object, ...]] = {}
+        self._due: dict[float, float] = {}
+        self._news = asyncio.Event()
+        self._log = structlog.get_logger().bind(server=session.client.server_url.netloc)
+
+    @property
+    def names(self) -> list[str]:
+        """The tags that are polled."""
+        return [item.tag.name for item in self._items.values()]
+
+    async def add(self, items: Sequence[Item]) -> None:
+        """Poll items from now on; they count as working. Raises DisconnectedError."""
+        await self._register(items)
+        for item in items:
+            item.polls()
+            self._items[item.handle] = item
+            self._due.setdefault(self._period(item), 0.0)
+        self._news.set()
+
+    def _period(self, item: Item) -> float:
+        return max(item.tag.period / 1e9 / self._speed, _FASTEST)
+
+    async def _register(self, items: Sequence[Item]) -> None:
+        """Give the nodes short names at the server, where it has such (OPC 10000-4, 5.9.5); without them polls only cost more."""
+        out: list[ua.NodeId] = []
+
+        async def one(chunk: Sequence[ua.NodeId]) -> Sequence[ua.NodeId]:
+            async with self._session.bounded("register nodes", batch=True):
+                names = await self._session.client.uaclient.session.register_nodes(list(chunk))
+            out.extend(names)
+            return names
+
+        known = [item for item in items if item.node is not None]
+        for item in items:
+            self._registered.pop(item.handle, None)
+        if not self._registers:
+            return
+        try:
+            await self._session.in_batches(one, [item.node for item in known], self._session.register_size)
+        except DisconnectedError as error:
+            if not isinstance(error.__cause__, ua.UaStatusCodeError):
+                raise
+            self._registers = False
+            self._log.info("opcua.not_registered", reason=str(error))
+            return
+        self._registered.update((item.handle, name) for item, name in zip(known, out, strict=True))
+
+    async def run(self) -> None:
+        """Poll until cancelled. Raises DisconnectedError."""
+        clock = asyncio.get_running_loop().time
+        look = 0.0
+        while True:
+            self._news.clear()
+            await self._wait()
+            now = clock()
+            for period, due in list(self._due.items()):
+                if due <= now:
+                    await self._poll([item for item in self._items.values() if self._period(item) == period])
+                    self._due[period] = max(due + period, clock()) if due else now + period
+            if self.instead and look <= now:
+                look = now + _STATE_EVERY
+                self._changed(await self._session.read([ua.NodeId(STATE)], [self._state]))
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout_at(min(self._due.values(), default=None)):
+                await self._news.wait()
+        except TimeoutError:
+            return
+
+    async def _poll(self, items: Sequence[Item]) -> None:
+        for item in items:
+            if item.state != "active" or not item.polled:
+                self._drop(item.handle)
+        items = [item for item in items if item.handle in self._items]
+        wanted = [item.value_id for item in items]
+        for item, want in zip(items, wanted, strict=True):
+            want.NodeId = self._registered.get(item.handle, want.NodeId)
+        if items:
+            rows = await self._session.read_ids(wanted, [item.handle for item in items])
+            take_parts(rows, {item.handle: item for item in items if item.pick is not None})
+            self._changed(rows)
+
+    def _drop(self, handle: int) -> None:
+        self._items.pop(handle, None)
+        self._registered.pop(handle, None)
+        self._last.pop(handle, None)
+
+    def _changed(self, rows: Columns) -> None:
+        """Deliver the rows that are not what the last poll brought already."""
+        keep = []
+        for row, handle in enumerate(rows.handles):
+            sample = (rows.types[row], rows.values[row], rows.status[row], rows.source[row])
+            if self._last.get(handle) != sample or rows.status[row] & 0xFFFF_0000 in NODE_GONE:
+                self._last[handle] = sample
+                keep.append(row)
+        if keep:
+            self._deliver(rows.select(keep))
