@@ -63,7 +63,7 @@ def browse(wish: Wish) -> None:
     usable = sum(one.usable and "${" not in one.node for one in fresh)
     heading = [
         f"{found.server} at {device.config.url} (profile {found.profile})",
-        f"{found.seen:,} nodes looked at, {len(found.candidates):,} values found for {', '.join(rule.browse for rule in rules)}",
+        f"{found.seen:,} nodes seen, {len(found.candidates):,} values found for {', '.join(rule.browse for rule in rules)}",
         *(f"not everything: {cut}; narrow the path, or raise --depth and --limit" for cut in found.cut),
         *found.notes,
     ]
@@ -99,9 +99,10 @@ def _rules(wish: Wish, config: OpcUaConfig) -> Sequence[TagsFrom]:
     if wish.path is None and config.tags_from:
         return config.tags_from
     path = (wish.path or "").strip("/")
-    pattern = path if re.search(r"(?<!&)[*?\[]", path) else f"{path}/**" if path and path != "Objects" else "**"
+    below = [path, f"{path}/**"] if path not in {"", "Objects"} else ["**"]  # the node itself, and what is below
+    patterns = [path] if re.search(r"(?<!&)[*?\[]", path) else below
     try:
-        return [TagsFrom.model_validate({"browse": pattern, "depth": wish.depth, "max_tags": wish.limit})]
+        return [TagsFrom.model_validate({"browse": one, "depth": wish.depth, "max_tags": wish.limit}) for one in patterns]
     except ValidationError as error:
         raise ConfigError(_words(error)) from None
 
@@ -178,11 +179,13 @@ def _checked(file: Path, text: str, device: _Device, names: set[str]) -> None:
         trial = Path(folder) / file.name
         trial.write_text(text, encoding="utf-8")
         after = read(trial)
+    if after.problems:
+        raise ConfigError(f"the file would be wrong then:\n{after.problems[0]}")
     before = device.source.data if device.source is not None else {}
     same = isinstance(after.data, dict) and all(after.data.get(key) == value for key, value in before.items() if key != "tags")
     tags = after.data.get("tags") or {} if isinstance(after.data, dict) else {}
     kept = all(tags.get(name) == value for name, value in (before.get("tags") or {}).items())
-    if after.problems or not same or not kept or set(tags) - set(before.get("tags") or {}) - names:
+    if not same or not kept or set(tags) - set(before.get("tags") or {}) - names:
         raise ConfigError(f"{file}: the new tags do not fit into the file; print them without --add and copy them in by hand")
     if tags:
         _validated(after.data, str(file))

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from asyncua import ua
 from opcua_plant import URI, Plc, Proxy, free_port
-from opcua_types import add_types, motor
+from opcua_types import add_types, add_value, motor
 
 from edge_agent.cli.browse import Wish, browse
 from edge_agent.config.source import read
@@ -66,6 +66,8 @@ async def plc() -> AsyncIterator[Plc]:
     )
     await oil.add_property(ua.NodeId("Oil.Unit", plc.index), "0:EngineeringUnits", celsius)
     await one.add_variable(ua.NodeId("a ${HOME} b", plc.index), f"{plc.index}:Money", 3)
+    await add_value(plc, "Drive", ua.Variant(ua.Drive(Motors=[motor(1)]), ua.VariantType.ExtensionObject), types["Drive"])
+    await add_value(plc, "Motors", ua.Variant([motor(1)], ua.VariantType.ExtensionObject), types["Motor"])
     yield plc
     await plc.stop()
 
@@ -100,6 +102,18 @@ async def test_the_tree_is_printed_as_tags(plc: Plc, capsys: pytest.CaptureFixtu
     assert comments["Line1_Motor1_M_1_Name"] == 'say "x"?   Line1/Motor1/M 1.Name'
     assert comments["Line1_Motor1_Arr"] == "3 elements: 1, 2, 3   Line1/Motor1/Arr"
     assert "  # Line1_Motor1_Money: " in printed, "the loader would substitute ${HOME}: this one is for a person"
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_arrays_of_structures_are_no_tags_by_themselves(plc: Plc, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a structure everything is offered that is a value; of an array of structures its fields are named, for a person."""
+    await run(plc, path="Drive")
+    assert "field: Mode" in (printed := capsys.readouterr().out)
+    assert "Motors" not in printed
+    await run(plc, path="Motors")
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith("  # Motors: ")
+    assert "an array of structures with On, Speed, Name, Counts: name one with index and field" in line
 
 
 @pytest.mark.asyncio(loop_scope="module")

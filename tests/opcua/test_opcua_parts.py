@@ -143,3 +143,14 @@ async def test_a_server_that_cuts_arrays_is_asked_for_the_part_only(plc: Plc, mo
     rows = await baseline(plc, tags)
     assert [row[1:3] for row in rows] == [(12, 0), ((11, 12), 0), (5, 0)]
     assert sorted(asked) == ["0", "1:2", "1:2", "2", "2"], "the probe asks for each, the baseline where the answer fitted"
+
+
+async def test_a_structure_that_has_no_value_yet(plc: Plc) -> None:
+    """Its type is known from the variable, so its first value is good, and the tag is never told as lost."""
+    a = await added(plc, ua.Variant(motor(1.0), ua.VariantType.ExtensionObject), "Motor")
+    await plc.write(a, None, ua.VariantType.Null, ua.StatusCodes.BadWaitingForInitialData)
+    async with reading(config(plc.port, {"v": {"node": f"s={a}", "field": "Speed"}})) as reader:
+        await reader.settled(plc)
+        await plc.write(a, motor(4.0), ua.VariantType.ExtensionObject)
+        await reader.until(lambda r: 4.0 in r.values("v"))
+        assert reader.notices(TagStatus) == []

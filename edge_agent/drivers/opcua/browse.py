@@ -64,7 +64,9 @@ async def survey(
         cut, seen = [], 0
         for rule in rules:
             wanted, tree = await expand(
-                session, rule, lambda nodes, variables: progress(f"{nodes:,} nodes looked at, {variables:,} variables")
+                session,
+                rule,
+                lambda looked, nodes, found: progress(f"{looked:,} of {nodes:,} nodes looked into, {found:,} variables"),
             )
             found.update({text_of(one.found.node): one for one in wanted if text_of(one.found.node) not in found})
             seen += tree.seen

@@ -155,6 +155,15 @@ class OpcUaConfig(BaseModel):
     tags_from: tuple[TagsFrom, ...] = Field((), description="parts of the server's tree whose variables are meant to be under tags")
     tags: dict[Name, OpcUaTag] = Field(min_length=1)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _tags_are_declared(cls, data: object) -> object:
+        if isinstance(data, dict) and data.get("tags_from") and not data.get("tags"):
+            raise ValueError(
+                "tags_from says what is meant, and tags are what is read; `edge-agent browse --add FILE` writes them into this file"
+            )
+        return data
+
     @field_validator("tags_from", mode="before")
     @classmethod
     def _one_is_a_list(cls, rules: object) -> object:

@@ -62,8 +62,12 @@ async def _look(session: Session, parts: Sequence[Part], types: TypeBook) -> Non
         assert item.pick is not None  # noqa: S101 - a part has one
         if not status >> 31 and is_cut(item.pick.spans, whole.values[place], value):
             item.index_range = _range(item)
-    opened = [value for item, value in zip(parts, whole.values, strict=True) if item.pick and item.pick.fields]
-    await types.learn_encodings({one.encoding for value in opened for one in _structures(value)})
+    opened = [(item, value) for item, value in zip(parts, whole.values, strict=True) if item.pick and item.pick.fields]
+    await types.learn_encodings({one.encoding for _, value in opened for one in _structures(value)})
+    silent = [ua.ReadValueId(item.node, ua.AttributeIds.DataType) for item, value in opened if not _structures(value)]
+    if silent:  # no value yet: the declared type is the best guess
+        declared = await session.read_ids(silent)
+        await types.learn([value for value in declared.values if isinstance(value, str)])
     for place, item in enumerate(parts):
         _, value = taken(item, whole.types[place], whole.values[place], cut=False)
         if isinstance(value, Misfit):

@@ -49,6 +49,9 @@ class _Place(NamedTuple):
     states: States
 
 
+Progress = Callable[[int, int, int], None]
+
+
 class Limits(NamedTuple):
     """How far a walk goes: levels below Objects, variables, and which paths count at all."""
 
@@ -57,8 +60,8 @@ class Limits(NamedTuple):
     wants: Callable[[tuple[str, ...]], bool] = lambda _: True
 
 
-async def walk(session: Session, pattern: Pattern, limits: Limits, progress: Callable[[int, int], None] | None = None) -> Tree:
-    """Return the variables that match within the limits; ``progress`` gets the nodes seen and found so far.
+async def walk(session: Session, pattern: Pattern, limits: Limits, progress: Progress | None = None) -> Tree:
+    """Return the variables that match within the limits; ``progress`` gets the nodes looked into, seen, and found so far.
 
     A node that is reached on two ways is found once, on the shorter one. The Server object is entered only when the pattern names it.
     Raises DisconnectedError.
@@ -67,7 +70,7 @@ async def walk(session: Session, pattern: Pattern, limits: Limits, progress: Cal
     entered: set[tuple[str, States]] = set()
     found: dict[str, Found] = {}
     parents: set[str] = set()
-    cut, seen = "", 1
+    cut, seen, looked = "", 1, 0
     for deep in range(limits.depth + 1):
         if not level or cut:
             break
@@ -80,8 +83,9 @@ async def walk(session: Session, pattern: Pattern, limits: Limits, progress: Cal
                 seen += _children(
                     place, ways if isinstance(ways, list) else [], pattern, limits, found, parents, entered, following
                 )
+            looked += len(chunk)
             if progress is not None:
-                progress(seen, len(found))
+                progress(looked, seen, len(found))
             if len(found) > limits.most or seen > _MOST_NODES:
                 cut = f"more than {limits.most} variables" if len(found) > limits.most else f"more than {_MOST_NODES} nodes"
                 break
