@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from asyncua import ua
+from asyncua.common.utils import ServiceError
 from opcua_plant import Plc, config, free_port, reading
 from opcua_types import add_types, add_value, motor
 
-from edge_agent.model.reading import TagStatus
+from edge_agent.model.reading import Polled, TagStatus
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 NAMES = (f"P{number}" for number in itertools.count())
@@ -154,3 +155,21 @@ async def test_a_structure_that_has_no_value_yet(plc: Plc) -> None:
         await plc.write(a, motor(4.0), ua.VariantType.ExtensionObject)
         await reader.until(lambda r: 4.0 in r.values("v"))
         assert reader.notices(TagStatus) == []
+
+
+async def test_parts_are_polled_where_the_server_does_not_subscribe(plc: Plc, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A polled tag is taken apart once, like a subscribed one."""
+    a = await added(plc, ua.Variant([1, 2, 3], ua.VariantType.Int32))
+    s = await added(plc, ua.Variant(motor(1.0), ua.VariantType.ExtensionObject), "Motor")
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ServiceError(ua.StatusCodes.BadTooManySubscriptions)
+
+    monkeypatch.setattr(plc.server.iserver.subscription_service, "create_subscription", refuse)
+    tags = {"e": {"node": f"s={a}", "index": 1, "type": "int32"}, "v": {"node": f"s={s}", "field": "Speed", "type": "float32"}}
+    async with reading(config(plc.port, tags)) as reader:
+        await reader.until(lambda r: r.notices(Polled))
+        await plc.write(a, [1, 20, 3])
+        await plc.write(s, motor(2.0), ua.VariantType.ExtensionObject)
+        await reader.until(lambda r: 20 in r.values("e") and 2.0 in r.values("v"))
+        assert {row[2:] for row in reader.rows()} == {(0, None)}
