@@ -48,7 +48,7 @@ def scalings(config: ModbusConfig | OpcUaConfig) -> list[Callable[[Value], Value
         case ModbusConfig():
             return [(lambda raw: raw) if field.type in {"bool", "string"} else scaling(field) for field in modbus.fields_of(config)]
         case OpcUaConfig():
-            return [opcua.scaling(tag) for tag in config.tags.values()]
+            return [*(opcua.scaling(tag) for tag in config.tags.values()), *((lambda raw: raw) for _ in config.alarms)]
         case _:
             assert_never(config)
 

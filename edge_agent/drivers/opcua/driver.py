@@ -104,6 +104,7 @@ class OpcUaDriver:
             group.create_task(device.watch_groups())
             group.create_task(device.poll())
             group.create_task(device.compare())
+            group.create_task(device.alarms.run())
 
 
 def _first(errors: BaseExceptionGroup[DisconnectedError]) -> DisconnectedError:
