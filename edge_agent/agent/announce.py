@@ -86,6 +86,7 @@ class Announcer:
                     "up": bool(state.up),
                     "ready": state.ready,
                     "error": state.error or None,
+                    "fault": state.fault or None,
                     "last_good": state.last_good and iso(state.last_good),
                 }
                 for name, state in devices.items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from uuid import uuid4
@@ -25,7 +25,7 @@ from edge_agent.events.shift import Calendar
 from edge_agent.events.snapshot import meta_document
 from edge_agent.model.equipment import EquipmentPath
 from edge_agent.model.reading import Tag
-from edge_agent.ports import Buffer, DeviceWiring, Driver, PlantClock
+from edge_agent.ports import Buffer, DeviceWiring, Driver, Identity, PlantClock
 from edge_agent.publish.topics import StreamInfo, Topics
 
 OUTPUT = "mqtt"
@@ -134,24 +134,27 @@ def _collectors(
         for device, wanted in events.wiring_of(unit_config).items():
             known = wiring.get(device, DeviceWiring())
             wiring[device] = DeviceWiring(known.triggers + wanted.triggers, known.acknowledge | wanted.acknowledge)
-    groups: dict[str, list[drivers.DeviceConfig]] = defaultdict(list)
+    groups: dict[Hashable, list[drivers.DeviceConfig]] = defaultdict(list)
     for device_config in config.devices:
         readers[device_config.device].append(hold.door(journal.deliver))
-        groups[drivers.endpoint(device_config)].append(device_config)
+        groups[drivers.link(device_config)].append(device_config)
     collectors, endpoints = [], []
     for devices in groups.values():
         names = [device.device for device in devices]
         collectors.append(Collector(names, {name: readers[name] for name in names}, clock))
         endpoints.append(
-            Endpoint(", ".join(names), _opener(devices, clock, {name: wiring.get(name, DeviceWiring()) for name in names}))
+            Endpoint(
+                ", ".join(names),
+                _opener(devices, clock, {name: wiring.get(name, DeviceWiring()) for name in names}, config.identity),
+            )
         )
     return collectors, endpoints
 
 
 def _opener(
-    devices: Sequence[drivers.DeviceConfig], clock: PlantClock, wiring: dict[str, DeviceWiring]
+    devices: Sequence[drivers.DeviceConfig], clock: PlantClock, wiring: dict[str, DeviceWiring], identity: Identity
 ) -> Callable[[], AbstractAsyncContextManager[Driver]]:
-    return lambda: drivers.connect(devices, clock, wiring)
+    return lambda: drivers.connect(devices, clock, wiring, identity)
 
 
 def _route_effects(units: Sequence[Unit], collectors: Sequence[Collector]) -> None:

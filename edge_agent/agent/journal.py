@@ -10,12 +10,25 @@ from typing import Any
 import structlog
 
 from edge_agent import __version__
+from edge_agent.agent.faults import DeviceFaults
 from edge_agent.buffer.identity import Damage
 from edge_agent.events.encode import encode
 from edge_agent.model.errors import StorageError
 from edge_agent.model.event import ProductionEvent
 from edge_agent.model.instant import iso
-from edge_agent.model.reading import Batch, Boot, ClockOffset, DeviceDown, DeviceUp, Gap, Notice, Polled, TagStatus, Undeclared
+from edge_agent.model.reading import (
+    Batch,
+    Boot,
+    ClockOffset,
+    DeviceDown,
+    DeviceFault,
+    DeviceUp,
+    Gap,
+    Notice,
+    Polled,
+    TagStatus,
+    Undeclared,
+)
 from edge_agent.model.stream import Checkpoint
 from edge_agent.ports import Buffer, PlantClock
 
@@ -34,6 +47,7 @@ class Journal:
         self._cfg = cfg
         self.devices = devices
         self._down_since: dict[str, int] = {}
+        self._faults = DeviceFaults()
         self._meant: dict[str, tuple[int, tuple[str, ...]]] = {}
         self._polls: dict[str, tuple[int, tuple[str, ...]]] = {}
         self._log = structlog.get_logger().bind(stream=stream)
@@ -131,6 +145,8 @@ class Journal:
                 return self._undeclared(notice)
             case Polled():
                 return self._polled(notice)
+            case DeviceFault():
+                return self._faults.event(notice)
             case Gap() | Boot() | ClockOffset():
                 return None  # told in the streams of the units that read the device
         return None

@@ -40,7 +40,7 @@ def check(directory: Path, *, as_json: bool) -> int:
         for warning in warnings:
             print(f"{directory}: warning: {warning}", file=sys.stderr)
         print(
-            f"{directory}: {'no mistakes, but see the warning' if warnings else 'fine'}. {len(config.devices)} devices, {tags} tags, {len(config.units)} work units, fingerprint {config.fingerprint}"
+            f"{directory}: {'no mistakes, but see the warnings' if len(warnings) > 1 else 'no mistakes, but see the warning' if warnings else 'fine'}. {len(config.devices)} devices, {tags} tags, {len(config.units)} work units, fingerprint {config.fingerprint}"
         )
     return 0
 
@@ -49,4 +49,4 @@ def _warnings(config: AgentConfig) -> list[str]:
     """Return what is allowed and hardly meant, each with its remedy."""
     if not config.devices:
         return ["nothing is collected: there is no device; put one into devices/ beside agent.yaml, or under `devices:` in it"]
-    return []
+    return list(config.cautions)

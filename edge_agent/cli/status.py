@@ -36,8 +36,17 @@ def _lines(report: Status) -> Iterator[str]:
     yield f"agent    {report.agent} {report.version}, {report.health}, since {report.started} (process {report.process}, cfg {report.cfg})"
     for problem in report.problems:
         yield f"  ! {plain(problem)}"
+    for warning in report.warnings:
+        yield f"  ~ {plain(warning)}"
     rows = [
-        (name, each.driver, each.endpoint, _word(each.up), ago(each.last_good, now), plain(each.error or ""))
+        (
+            name,
+            each.driver,
+            each.endpoint,
+            _word(each.up),
+            ago(each.last_good, now),
+            plain(": ".join(filter(None, (each.fault, each.error)))),
+        )
         for name, each in report.devices.items()
     ]
     yield from table(("device", "driver", "endpoint", "link", "last good", ""), rows)

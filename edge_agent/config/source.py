@@ -30,6 +30,9 @@ Path_ = tuple[str | int, ...]
 _SUBSTITUTE = re.compile(r"\$\{(?:file:(?P<file>[^}]+)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?)\}")
 _INT = re.compile(r"^[-+]?(0|[1-9][0-9]*)$|^0x[0-9a-fA-F]+$|^0o[0-7]+$")
 _FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
+_SECRET = re.compile(r"(?i)(\bpass(?:word|wort|phrase|wd)?['\"]?[ \t]*:[ \t]*)(?!\$\{)\S.*")
+"""What stands behind a key that looks like a password's: it is shown to nobody, for the output of a service is a log."""
+
 _OLD_WORDS = {"yes", "no", "on", "off", "y", "n"}
 
 
@@ -58,7 +61,7 @@ class Source:
 
     def _line(self, number: int) -> str:
         lines = self.text.splitlines()
-        return lines[number - 1] if 0 < number <= len(lines) else ""
+        return _SECRET.sub(r"\1***", lines[number - 1]) if 0 < number <= len(lines) else ""
 
 
 def read(file: Path) -> Source:

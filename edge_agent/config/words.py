@@ -44,6 +44,9 @@ _PATTERNS = {
 }
 """What the patterns of the configuration ask for, in words."""
 
+_SECRETS = frozenset({"password"})
+"""Keys whose values are shown to nobody."""
+
 _LIMITS = {
     "greater_than": ("gt", "is not greater than {}", "write a number greater than {}"),
     "greater_than_equal": ("ge", "is less than {}", "write {} or more"),
@@ -84,6 +87,8 @@ def words(error: dict[str, Any], known: Iterable[str]) -> tuple[str, str]:
         )
     if kind in _KINDS:
         remedy = f"put quotes around it: '{value}'" if kind == "string_type" and not isinstance(value, (dict, list)) else ""
+        if name in _SECRETS:
+            return f"{name}: the value is not {_KINDS[kind]}", "put quotes around it"
         if kind.startswith("bool") and old_word(value):
             remedy = "write true or false; yes, no, on and off are plain words here"
         return f"{name}: {_shown(value)} is not {_KINDS[kind]}", remedy

@@ -21,10 +21,13 @@ class DisconnectedError(EdgeAgentError):
 
     ``slow``: the other side answered and refused for a reason that only a person can change (credentials, access list), so
     that trying again at once is hammering. ``retry_after``: machine seconds until the next try, where the error knows better than
-    the ordinary back-off. ``planned``: the end of the connection was our own wish, and no loss.
+    the ordinary back-off. ``planned``: the end of the connection was our own wish, and no loss. ``code`` and ``remedy``: where the
+    device stands still until a person acts, the name of that state (``cert_changed``) and what mends it: they become a `device.fault`.
     """
 
     slow = False
+    code = ""
+    remedy = ""
     retry_after: float | None = None
     planned = False
 
