@@ -31,9 +31,11 @@ STATUS_CHANGE: Final = "i=820"
 READ_RESPONSE: Final = "i=634"
 PUBLISH_RESPONSE: Final = "i=829"
 REPUBLISH_RESPONSE: Final = "i=835"
+CREATE_ITEMS_RESPONSE: Final = "i=754"
 SERVICE_FAULT: Final = "i=397"
 
 _I64: Final = struct.Struct("<q")
+_CREATED: Final = struct.Struct("<IIdI")
 
 
 class Message(NamedTuple):
@@ -123,6 +125,29 @@ def read_response(body: bytes, handles: Sequence[int]) -> tuple[int, Columns]:
     pos = records(body, pos, count, "", out)
     _diagnostics(body, pos)
     out.handles.extend(handles)
+    return result, out
+
+
+class Created(NamedTuple):
+    """What a server gives for one monitored item: StatusCode, its id there, sampling interval (ms) and queue size."""
+
+    status: int
+    number: int
+    sampling: float
+    queue: int
+
+
+@_decoding
+def create_items_response(body: bytes) -> tuple[int, list[Created]]:
+    """Return the service result and one result for each item (OPC 10000-4, 5.13.2). Raises DecodeError."""
+    result, pos = _header(body, CREATE_ITEMS_RESPONSE)
+    out: list[Created] = []
+    if result >> 31:
+        return result, out
+    count, pos = count_of(body, pos)
+    for _ in range(count):
+        out.append(Created(*_CREATED.unpack_from(body, pos)))
+        _, pos = structure(body, pos + _CREATED.size)
     return result, out
 
 
