@@ -79,8 +79,9 @@ async def survey(
             found.update({text_of(one.found.node): one for one in wanted if text_of(one.found.node) not in found})
             seen += tree.seen
             cut += [f"{rule.browse}: {tree.cut}"] if tree.cut else []
-        progress(f"{len(found):,} variables, reading their types and values")
-        one = list(found.values())
+        inner = {each.found.path[:-1] for each in found.values()}
+        one = [each for each in found.values() if each.found.path not in inner]  # its parts are its values
+        progress(f"{len(one):,} variables, reading their types and values")
         described = await describe(session, [each.found.node for each in one], [each.found.definition for each in one])
         taken = set(config.tags) if declared else set()
         candidates = [_candidate(session, one[each.place], each, known, taken) for each in described]
