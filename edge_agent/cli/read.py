@@ -24,7 +24,8 @@ from edge_agent.model.reading import Batch, Reading, Tag, Value
 from edge_agent.ports import Identity
 
 _PATIENCE: Final = 15.0
-"""Machine seconds until a tag that has not come is given up."""
+"""Machine seconds until a tag that has not come is given up, and how many tags a second a slow server gives."""
+_PER_SECOND: Final = 500
 
 
 class Shown(NamedTuple):
@@ -92,9 +93,10 @@ class Lane:
 
     async def once(self) -> None:
         """Read until every tag has been seen; one that does not come says why."""
-        why = f"no value within {_PATIENCE:g} s"
+        patience = _PATIENCE + len(self.tags) / _PER_SECOND
+        why = f"no value within {patience:.0f} s"
         try:
-            async with asyncio.timeout(_PATIENCE), catalog.connect(self._plain, WallClock(), {}, self._identity) as driver:
+            async with asyncio.timeout(patience), catalog.connect(self._plain, WallClock(), {}, self._identity) as driver:
                 while not self.tags.keys() <= self._latest.keys():
                     for shown in self._shown(await driver.read()):
                         self._latest.setdefault(shown.tag.ref, shown)
