@@ -102,6 +102,8 @@ def connect(
         case OpcUaConfig():
             from edge_agent.drivers.opcua.driver import connect as connect_opcua  # noqa: PLC0415 - asyncua costs 90 MB
 
-            return connect_opcua([config for config in configs if isinstance(config, OpcUaConfig)], clock, wiring, identity=identity)
+            return connect_opcua(
+                [config for config in configs if isinstance(config, OpcUaConfig)], clock, wiring, identity=identity
+            )
         case _:
             assert_never(configs[0])
