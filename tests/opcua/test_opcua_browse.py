@@ -237,5 +237,7 @@ def test_node_ids_as_text_and_back(node: ua.NodeId) -> None:
     assert node_of_text("nsu=a;i=5", ["", "a"]) == ua.NodeId(5, 1)
     with pytest.raises(LookupError, match="no namespace b"):
         node_of_text("nsu=b;i=5", ["", "a"])
+    with pytest.raises(LookupError, match="not UTF-8"):
+        node_of_text("ns=2;s=a\udc80", [])
     with pytest.raises(LookupError, match="another server"):
         node_of_text("svr=1;ns=2;i=5", [])

@@ -60,6 +60,8 @@ def node_of_text(text: str, namespaces: Sequence[str]) -> ua.NodeId:
     if match["uri"] is not None and match["uri"] not in namespaces:
         raise LookupError(f"the server has no namespace {match['uri']}")
     space = namespaces.index(match["uri"]) if match["uri"] is not None else int(match["space"] or 0)
+    if not match["id"].isascii() and any("\ud800" <= char <= "\udfff" for char in match["id"]):
+        raise LookupError(f"{match['id']!a} is not UTF-8: no request can name it")
     made: dict[str, Any] = {"i": int, "s": str, "g": uuid.UUID, "b": bytes.fromhex}
     return ua.NodeId(made[match["kind"]](match["id"]), space)
 
