@@ -50,7 +50,7 @@ class Browsed(NamedTuple):
 def browse_response(body: bytes, kind: str) -> tuple[int, list[Browsed]]:
     """Return the service result and one result for each node of a BrowseResponse or BrowseNextResponse (OPC 10000-4, 5.8.2.2).
 
-    Raises DecodeError. asyncua would take ten times as long, and nothing else of the agent runs meanwhile.
+    Raises DecodeError. asyncua would take four times as long, and nothing else of the agent runs meanwhile.
     """
     try:
         status, pos = response_header(body, kind)
