@@ -16,12 +16,16 @@ from asyncua import ua
 from asyncua.common.utils import ServiceError
 from cryptography.hazmat.primitives import serialization
 from opcua_plant import FAST, Reader, WallClock
+from structlog.testing import capture_logs
 
+from edge_agent.agent.collect import Collector
+from edge_agent.agent.link import Link, keep_open
 from edge_agent.drivers.opcua import channel
 from edge_agent.drivers.opcua.certificate import UntrustedError
 from edge_agent.drivers.opcua.config import OpcUaConfig
 from edge_agent.drivers.opcua.driver import connect
 from edge_agent.model.errors import DisconnectedError
+from edge_agent.model.reading import Batch, DeviceFault, DeviceUp
 
 POLICIES = ["Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss"]
 
@@ -132,6 +136,53 @@ async def test_a_changed_certificate_stops_the_device_until_it_is_pinned_as_the_
             await reader.once()
         fit.pinned(tmp_path, plc.url, fit.certificate(fit.key("third")), "next")
         assert (await refused(plc.config(), tmp_path)).code == "cert_changed"
+
+
+async def test_the_device_comes_back_by_itself_once_a_person_has_acted(
+    plc: fit.SecurePlc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the agent a changed certificate is one fault, tried slowly with the pins read anew; the next pin clears it. No log names a password."""
+    monkeypatch.setattr("edge_agent.agent.link._SLOW", 0.05)
+    batches: list[Batch] = []
+    tries = 0
+
+    async def deliver(batch: Batch) -> None:
+        batches.append(batch)
+        if any(isinstance(notice, DeviceUp) for notice in batch.before):
+            collector.stop()
+
+    async def lost(error: DisconnectedError) -> None:
+        nonlocal tries
+        tries += 1
+        await collector.lost(error)
+        if tries == 3:
+            fit.pinned(tmp_path, plc.url, second, "next")
+
+    second = fit.certificate(fit.key("second"))
+    config = plc.config(username="reader", password="geheim")
+    fit.pinned(tmp_path, plc.url, fit.certificate())
+    collector = Collector(["plc"], {"plc": [deliver]}, WallClock())
+    async with plc.serving(made=second, private=fit.key("second")):
+        with capture_logs() as logs:
+            async with asyncio.timeout(20):
+                await keep_open(
+                    Link("plc", "device"),
+                    lambda: connect([config], WallClock(), {}, FAST, identity=fit.identity(tmp_path)),
+                    collector.run,
+                    lost,
+                    lambda: iter([60.0]),
+                )
+    faults = [
+        (one.code, one.ok)
+        for batch in batches
+        for one in batch.after
+        if isinstance(one, DeviceFault) and one.code == "cert_changed"
+    ]
+    assert faults == [("cert_changed", False), ("cert_changed", True)]
+    assert [line["event"] for line in logs if line["event"].startswith("link.")].count("link.down") == 1
+    assert "geheim" not in repr(logs)
+    told = [one for batch in batches for one in batch.after if isinstance(one, DeviceFault) and one.code == "cert_next"]
+    assert [one.ok for one in told] == [False]
 
 
 async def test_pins_in_the_configuration_rule_alone(plc: fit.SecurePlc, tmp_path: Path) -> None:
