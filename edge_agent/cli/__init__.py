@@ -133,11 +133,15 @@ def trust(
         Path | None,
         typer.Option("--next", metavar="FILE", help="Trust the certificate in FILE too, which the server will show next."),
     ] = None,
+    pki: Annotated[
+        Path | None,
+        typer.Option("--pki", help="Folder of keys and pins.  [default: as the configuration says, else beside the buffer]"),
+    ] = None,
 ) -> None:
     """Show an OPC UA server's certificate and, when you agree, pin it: the only way trust begins. Exit code 0: it is trusted, 1: it is not."""
     from edge_agent.cli.trust import trust as verb
 
-    verb(server, config, yes=yes, following=following)
+    verb(server, config, yes=yes, following=following, pki=pki)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import sys
@@ -16,8 +17,8 @@ from pydantic import ValidationError
 from edge_agent import logs
 from edge_agent.agent.clock import WallClock
 from edge_agent.cli.options import DEFAULT_CONFIG
+from edge_agent.cli.owner import as_owner
 from edge_agent.cli.progress import Progress
-from edge_agent.cli.reach import become_owner
 from edge_agent.config.load import identity_of
 from edge_agent.config.source import Source, read
 from edge_agent.config.tagfile import printable, scalar, tag_line, with_tags
@@ -61,7 +62,8 @@ def browse(wish: Wish) -> None:
     progress = Progress()
     try:
         identity = None if device.config.allow_insecure else _identity(wish, device)
-        found = asyncio.run(survey(device.config, rules, WallClock(), progress, declared=device.has_tags, identity=identity))
+        with as_owner(identity.folder) if identity is not None else contextlib.nullcontext():
+            found = asyncio.run(survey(device.config, rules, WallClock(), progress, declared=device.has_tags, identity=identity))
     finally:
         progress.done()
     fresh = [one for one in found.candidates if not one.declared]
@@ -151,9 +153,7 @@ def _identity(wish: Wish, device: _Device) -> Identity | None:
     beside = device.source.file.absolute().parent.parent if device.source is not None else None
     for place in (wish.config, beside, DEFAULT_CONFIG):
         if place is not None and (place == wish.config or (place / "agent.yaml").is_file()):
-            identity = identity_of(place)
-            become_owner(identity.folder)
-            return identity
+            return identity_of(place)
     return None
 
 

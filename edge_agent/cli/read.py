@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 
 from edge_agent import logs
 from edge_agent.agent.clock import WallClock
+from edge_agent.cli.owner import as_owner
 from edge_agent.cli.progress import Progress
-from edge_agent.cli.reach import become_owner
 from edge_agent.cli.words import table
 from edge_agent.config.load import load
 from edge_agent.config.words import did_you_mean
@@ -43,9 +43,9 @@ def read(directory: Path, device: str | None, *, follow: bool, as_json: bool) ->
     logs.configure("error")
     config = load(directory)
     devices = _chosen(config.devices, device)
-    become_owner(config.identity.folder)
     try:
-        return asyncio.run(_read(devices, config.identity, follow=follow, as_json=as_json))
+        with as_owner(config.identity.folder):
+            return asyncio.run(_read(devices, config.identity, follow=follow, as_json=as_json))
     except KeyboardInterrupt:
         return 0
 

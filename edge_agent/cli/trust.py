@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from edge_agent import logs
-from edge_agent.cli.reach import become_owner
+from edge_agent.cli.owner import as_owner
 from edge_agent.cli.words import plain
 from edge_agent.config.load import load
 from edge_agent.config.schema import AgentConfig
@@ -28,16 +28,23 @@ _WITHIN = 10.0
 """Machine seconds that the server gets for each answer."""
 
 
-def trust(server: str, directory: Path, *, yes: bool, following: Path | None) -> None:
+def trust(server: str, directory: Path, *, yes: bool, following: Path | None, pki: Path | None = None) -> None:
     """Trust a server, by its address or the name of its device. Raises EdgeAgentError with the remedy when that cannot be, or nobody agreed."""
     logs.configure("error")
     config = load(directory)
     url, device = _server(server, config)
     identity = config.identity
-    become_owner(identity.folder)
-    if following is not None:
-        _trust_next(url, _from_file(following), device, identity, yes=yes)
-        return
+    if pki is not None:
+        identity = Identity(identity.agent, pki.absolute(), identity.config)
+    with as_owner(identity.folder):
+        if following is not None:
+            _trust_next(url, _from_file(following), device, identity, yes=yes)
+        else:
+            _trust_server(url, device, identity, yes=yes)
+
+
+def _trust_server(url: str, device: OpcUaConfig | None, identity: Identity, *, yes: bool) -> None:
+    """Ask a server for its certificate, and pin it."""
     offers = asyncio.run(discover(url, _WITHIN))
     offer = _secure(offers, device)
     try:

@@ -114,7 +114,7 @@ async def test_nobody_has_trusted_the_server_yet(plc: fit.SecurePlc, tmp_path: P
     async with plc.serving():
         error = await refused(plc.config(), tmp_path)
         assert error.code == "cert_untrusted"
-        assert error.remedy == f"edge-agent trust {plc.url} -c {tmp_path / 'config'}"
+        assert error.remedy == f"edge-agent trust {plc.url} -c {tmp_path / 'config'} --pki {tmp_path / 'pki'}"
         assert fit.ours(plc.certificate).thumbprint in str(error)
 
 

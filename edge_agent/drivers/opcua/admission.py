@@ -126,4 +126,5 @@ def _changed(own: Certificate, wanted: Sequence[str], remedy: str) -> UntrustedE
 
 def trust_command(url: str, identity: Identity) -> str:
     """Return what a person types to trust a server."""
-    return f"edge-agent trust {url}" + (f" -c {identity.config}" if identity.config != DEFAULT_CONFIG else "")
+    place = f" -c {identity.config}" if identity.config != DEFAULT_CONFIG else ""
+    return f"edge-agent trust {url}{place} --pki {identity.folder}"  # a shell may not have the service's environment

@@ -96,14 +96,25 @@ class Certificate:
 
 def read(data: bytes) -> list[Certificate]:
     """Return the certificates in DER (a chain stands one behind the other) or PEM, the owner's first. Raises ValueError for anything else."""
+    try:
+        return _parsed(data)
+    except ValueError:
+        raise
+    except (
+        Exception
+    ) as error:  # cryptography has errors of other kinds for odd versions, names and keys; who reads is told one kind
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _parsed(data: bytes) -> list[Certificate]:
     if _PEM in data:
         found = [Certificate(one.public_bytes(Encoding.DER)) for one in x509.load_pem_x509_certificates(data)]
     else:
         found = [Certificate(der) for der in _split(data)]
     if not found:
         raise ValueError("there is no certificate")
-    for one in found:
-        _ = one.parsed, one.parsed.subject, one.parsed.extensions  # all of it is parsed here, where a caller expects a ValueError
+    for one in found:  # every part that is looked at later is parsed here, where a caller expects a ValueError
+        _ = one.parsed.public_key(), one.subject, one.parsed.issuer.rfc4514_string(), one.uris, one.hosts, one.begins, one.ends
     return found
 
 

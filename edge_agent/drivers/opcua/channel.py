@@ -79,7 +79,14 @@ async def secured(config: OpcUaConfig, guard: Guard, identity: Identity | None) 
 
 
 def _admitted(offers: list[Offer], config: OpcUaConfig, identity: Identity) -> Admitted:
-    return admit(chosen(offers, config), config, identity, datetime.now(UTC))
+    try:
+        return admit(chosen(offers, config), config, identity, datetime.now(UTC))
+    except UntrustedError:
+        raise
+    except Exception as error:  # whatever a server shows, the device waits for a person with the words, and the agent goes on
+        raise UntrustedError(
+            "cert_invalid", f"the server's certificate cannot be judged: {error or type(error).__name__}"
+        ) from error
 
 
 def _user_keys(config: OpcUaConfig) -> Keys | None:
