@@ -12,6 +12,7 @@ from asyncua import Client
 from asyncua.common.shortcuts import Shortcuts
 
 from edge_agent.drivers.opcua.guard import MAX_CHUNK, MAX_MESSAGE, Guard, GuardedUaClient
+from edge_agent.drivers.opcua.orphan import bury
 
 _SHORTEST_WATCHDOG: Final = 10.0
 _SESSION_TIMEOUT: Final = 60_000
@@ -32,6 +33,11 @@ class GuardedClient(Client):
         self.session_timeout = _SESSION_TIMEOUT
         self.name = self.description = "edge-agent"
         self.application_uri = self.product_uri = "urn:edge-agent"
+
+    async def _try_resume_persisted_session(self) -> bool:
+        """Close what the connection before left behind (the channel is open, no session yet); nothing is resumed."""
+        await bury(self)
+        return False
 
     async def _renew_channel_loop(self) -> None:
         """Renew the channel before its time is over; where that fails the connection ends, so that a new one is made (asyncua only logs it)."""

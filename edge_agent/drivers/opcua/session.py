@@ -17,6 +17,7 @@ from asyncua.ua.ua_binary import struct_from_binary
 from asyncua.ua.uaerrors import UaError, UaStatusCodeError
 
 from edge_agent.drivers.opcua.guard import CONNECT, Guard
+from edge_agent.drivers.opcua.orphan import leave
 from edge_agent.drivers.opcua.profile import GENERIC, profile_for, profiles
 from edge_agent.drivers.opcua.security import GuardedClient
 from edge_agent.drivers.opcua.shape import Columns
@@ -152,7 +153,10 @@ class Session:
             if protocol is not None and not protocol.is_closed:
                 async with asyncio.timeout(within):
                     await client.disconnect()
+            else:
+                leave(client)
         except (TimeoutError, OSError, UaError) as error:
+            leave(client)
             self._log.debug("opcua.teardown", error=str(error))
         finally:
             tasks = [client._renew_channel_task, client._supervisor_task, client._stale_watchdog_task]  # noqa: SLF001
