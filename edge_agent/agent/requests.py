@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import structlog
@@ -11,14 +11,17 @@ from edge_agent.agent.build import OUTPUT, Parts
 from edge_agent.model.errors import StorageError
 from edge_agent.ports import Document, Request, Sink
 
+Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+"""A number that a record can have."""
+
 
 class ResendRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The body of ``cmd/resend``: records ``from_seq`` to ``to_seq`` of a stream and epoch."""
 
     stream: str
     epoch: str
-    from_seq: int
-    to_seq: int
+    from_seq: Number
+    to_seq: Number
 
 
 async def requests(parts: Parts, sink: Sink) -> None:

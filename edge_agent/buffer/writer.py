@@ -192,3 +192,5 @@ def _answer(call: _Call, outbox: Outbox, now: float) -> object:
         return error
     except apsw.Error as error:
         return StorageError(f"the buffer cannot be read: {type(error).__name__}: {error}")
+    except OverflowError as error:  # SQLite has no such numbers: a wrong question is no end of the thread
+        return StorageError(f"the buffer has no number that large: {error}")
