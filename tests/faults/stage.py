@@ -49,7 +49,7 @@ def main() -> int:
     parser.add_argument("--only", default="")
     parser.add_argument("--long", action="store_true")
     order = Order(**vars(parser.parse_args()))
-    tally = run(order)
+    tally = run(order).closed()
     tally.seconds = time.monotonic() - order.began
     (order.folder / "tally.json").write_text(json.dumps(tally.as_json()), encoding="utf-8")
     return 1 if tally.violations else 0

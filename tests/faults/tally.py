@@ -58,6 +58,12 @@ class Tally:
         for name in ("produced", "delivered_unique", "declared_lost", "still_buffered"):
             self.figures[name] = self.figures.get(name, 0) + sum(getattr(each, name) for each in verdict.sources)
 
+    def closed(self) -> Self:
+        """End the stage; one that has tried nothing has proven nothing, and has failed."""
+        if not self.injected and not self.failures:
+            self.failures.append("nothing was tried")
+        return self
+
     def as_json(self) -> dict[str, Any]:
         """Return what can be written to a file."""
         return asdict(self)

@@ -51,6 +51,15 @@ def test_a_clean_run_ends_with_zero():
     assert exit_code(total([Tally("kills", injected=1)])) == 0
 
 
+def test_a_stage_that_tried_nothing_has_failed():
+    """A stage that counts no trial is red by itself, beside others that are green; one that failed already says only why."""
+    empty = Tally("seeded").closed()
+    assert empty.failures == ["nothing was tried"]
+    assert exit_code(total([Tally("kills", injected=400), empty])) == 1
+    assert Tally("kills", injected=1).closed().failures == []
+    assert Tally("chaos", failures=["broke down"]).closed().failures == ["broke down"]
+
+
 def test_failures_name_their_stage():
     """A failure in the sum says which stage it is of."""
     assert total([Tally("chaos", injected=1, failures=["x"])]).failures == ["chaos: x"]
