@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import json
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from simulators.broker_faults import Faults, matches, parse
 from simulators.broker_ledger import BrokerLedger, payload_of
 from simulators.broker_link import Link
 from simulators.broker_session import Session
-from simulators.command import ready, until_signal
+from simulators.command import port, ready, refusals, until_signal, words
 from simulators.control import control
 from simulators.ledger import read_ledger
 from simulators.mqtt_wire import V5, Message, Subscription
@@ -237,22 +236,23 @@ async def serve(options: argparse.Namespace) -> None:
         await ledger.close()
 
 
+def _fault(text: str) -> str:
+    parse(text)  # a mistake is told before the run, not in it
+    return text
+
+
 def main() -> None:
     """Run the broker from the command line."""
     parser = argparse.ArgumentParser(prog="python -m simulators.broker", description="A broker that remembers and errs on request.")
-    parser.add_argument("--port", type=int, required=True, help="0 takes a free one; the ready line names it")
+    parser.add_argument("--port", type=port, required=True, help="0 takes a free one; the ready line names it")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--ledger", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--fault", action="append", default=[], metavar="NAME[:ARG]", help="see simulators/broker_faults.py")
+    parser.add_argument(
+        "--fault", type=words(_fault), action="append", default=[], metavar="NAME[:ARG]", help="see simulators/broker_faults.py"
+    )
     parser.add_argument("--control", type=Path, metavar="SOCKET", help="UNIX socket for requests while it runs")
     options = parser.parse_args()
-    try:
-        for text in options.fault:
-            parse(text)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
-    with contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt), refusals(parser, options):
         asyncio.run(until_signal(serve(options)))
 
 

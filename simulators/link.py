@@ -7,6 +7,7 @@ import contextlib
 
 from simulators.lane import CutError, Lane
 
+LANES = frozenset({"up", "down", "both"})
 _CHUNK = 65_536
 _PROBE_AGAIN = 0.01
 
@@ -75,7 +76,7 @@ class Link:
 
     def lanes(self, which: str) -> list[Lane]:
         """Return the lanes called ``up``, ``down`` or ``both``; raises ValueError."""
-        if which not in {"up", "down", "both"}:
+        if which not in LANES:
             raise ValueError(f"no lane {which!r}; there are up, down and both")
         return [lane for name, lane in (("up", self.up), ("down", self.down)) if which in {name, "both"}]
 

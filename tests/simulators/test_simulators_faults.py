@@ -156,6 +156,6 @@ def test_a_cut_is_a_window():
     from simulators.faults import _cut
 
     assert _cut("10-40.5") == (10 * SECOND, 40_500_000_000)
-    for text in ("10", "40-10", "a-b"):
-        with pytest.raises(ValueError, match=r"could not convert|40-10"):
+    for text in ("10", "40-10", "a-b", "0-inf", "nan-1"):
+        with pytest.raises(ValueError, match=rf"{text!r} is no time; give FROM-TO"):
             _cut(text)
