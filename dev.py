@@ -111,6 +111,7 @@ def lock(_: list[str]) -> int:
         "--generate-hashes",
         "--no-emit-index-url",
         "--no-emit-trusted-host",
+        "--no-emit-find-links",
         "--no-header",
     ]
     common += ["--strip-extras", "--no-annotate", "--upgrade", "--allow-unsafe"]

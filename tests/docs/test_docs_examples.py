@@ -62,3 +62,10 @@ def test_help_names_every_verb() -> None:
     shown = CliRunner().invoke(app, ["--help"]).output
     for verb in ("run", "check", "schema", "demo"):
         assert f"  {verb}" in shown
+
+
+@pytest.mark.parametrize("lock", sorted(ROOT.glob("requirements*.lock")), ids=lambda lock: lock.name)
+def test_a_lock_file_holds_packages_and_hashes_only(lock: Path) -> None:
+    """Neither a folder nor an index of the machine that resolved it gets to other machines with it."""
+    allowed = re.compile(r"[a-z0-9-]+==\S+( ; .+)? \\|    --hash=sha256:[0-9a-f]{64}( \\)?|#.*|")
+    assert [line for line in lock.read_text(encoding="utf-8").splitlines() if not allowed.fullmatch(line)] == []
