@@ -97,6 +97,7 @@ class _Place:
             return
         self._inode, self._told = _inode(self._path), ""
         if self._listener is not None:
+            await _accept_no_more(self._server)
             for each in self._server.servers:  # nobody can reach them any more; who is connected already stays so
                 each.close()
         self._listener = listener
@@ -119,8 +120,20 @@ class _Place:
         if _inode(self._path) == self._inode:
             with contextlib.suppress(OSError):  # a file system that became read-only: the next start removes the leftover
                 self._path.unlink(missing_ok=True)
+        await _accept_no_more(self._server)
         await self._server.shutdown(sockets=[self._listener])
         await _hang_up(self._server)
+
+
+async def _accept_no_more(server: uvicorn.Server) -> None:
+    """Leave further callers alone, and let those that were just accepted become connections: a server that is closed before drops theirs open.
+
+    (asyncio, gh-109564: a transport that attaches itself to a closed server fails in its constructor.)
+    """
+    loop = asyncio.get_running_loop()
+    for listener in [listener for each in server.servers for listener in each.sockets]:
+        loop.remove_reader(listener.fileno())
+    await asyncio.sleep(0)
 
 
 async def _hang_up(server: uvicorn.Server) -> None:

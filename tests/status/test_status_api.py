@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import os
 import socket
 import stat
@@ -391,3 +393,18 @@ async def test_nobody_there_and_not_for_us_are_told_apart(tmp_path, monkeypatch)
     with pytest.raises(EdgeAgentError, match="is not for this user: run the command with sudo") as told:
         RemoteDesk(tmp_path / "gw1.sock").probe()
     assert not isinstance(told.value, NoAgentError)
+
+
+@pytest.mark.parametrize("turns", range(10))
+async def test_whoever_is_accepted_while_the_socket_closes_is_hung_up(tmp_path, turns):
+    """A caller who arrives in the very moment of the stop finds a closed connection, never one that nobody holds any more."""
+    path = tmp_path / "a.sock"
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.settimeout(5)
+        async with serving(application(lambda: STATUS, None, verbs=False), path):
+            caller.connect(str(path))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        gc.collect()
+        with contextlib.suppress(ConnectionResetError):  # it was not accepted at all
+            assert caller.recv(1) == b""
