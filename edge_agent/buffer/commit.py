@@ -1,7 +1,7 @@
 """Brings a batch onto the disk, or says why not.
 
 A commit that failed may or may not have reached the disk. So the handle is given up, the file is opened anew (`held`), and the same rows are
-inserted with the same numbers; those that are there already stay.
+inserted with the same numbers, unless they are there: then some may have gone out since, or made room, and stay gone.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class Committer(HeldStore):
                 self.confirmed.write(store)
             change["delivered"] -= self._purge(store, age)
             evicted = make_room(store, self._pages, batch.size, self.delivery.floors, self._prefix, confirmed=self.confirmed)
-            store.insert(batch)
+            if not (again and store.holds(batch)):
+                store.insert(batch)
         self.commits += 1
         if self.confirmed is not None:
             self.confirmed.written()

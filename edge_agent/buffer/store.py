@@ -32,6 +32,10 @@ class Store(Records, States, Letters):
         self.forget([number for group in batch.groups for number in group.letters])
         self.put_states(checkpoints(batch.groups))
 
+    def holds(self, batch: Batch) -> bool:
+        """Whether a batch has been committed: its transaction gave all of its numbers or none. Without numbers there is nothing to tell by."""
+        return any(self.head(stream) >= last for stream, last in batch.changed.values())
+
     def insert_rows(self, rows: Sequence[Row]) -> None:
         """Write rows as waiting; inside a transaction."""
         self.db.executemany(_INSERT, rows)

@@ -74,6 +74,10 @@ class Streams(Database):
             "UPDATE stream SET settled = max(settled, ?) WHERE id = ?", [(level, stream) for stream, level in levels]
         )
 
+    def head(self, stream: int) -> int:
+        """Return the last number given in a stream, as the disk knows it."""
+        return cast("int", self.db.execute("SELECT head FROM stream WHERE id = ?", (stream,)).get or 0)
+
     def settled_level(self, stream: int) -> int:
         """Return up to where a stream is delivered without a hole, as the disk knows it."""
         return cast("int", self.db.execute("SELECT settled FROM stream WHERE id = ?", (stream,)).get or 0)
