@@ -27,6 +27,7 @@ from simulators.broker_session import Session
 from simulators.command import port, ready, refusals, until_signal, words
 from simulators.control import control
 from simulators.ledger import read_ledger
+from simulators.listening import stop_listening
 from simulators.mqtt_wire import V5, Message, Subscription
 
 _FOR_EVER = 0xFFFF_FFFF
@@ -67,7 +68,7 @@ class Broker:
                 self._server = await asyncio.start_server(self._accept, self._host, self.port, limit=2**20)
                 self.port = self._server.sockets[0].getsockname()[1]
             if self._server is not None and refusing:
-                self._server.close()
+                await stop_listening(self._server)
                 self._server = None
                 self.drop()
 
@@ -75,7 +76,7 @@ class Broker:
         """End all connections and wait for their ends."""
         self.faults.changed = lambda: None
         if self._server is not None:
-            self._server.close()
+            await stop_listening(self._server)
         self.drop()
         await asyncio.gather(*(task for task in self._links.values() if task), *self._tasks, return_exceptions=True)
         for session in self._sessions.values():

@@ -20,6 +20,7 @@ from pathlib import Path
 from simulators.clock import Clock
 from simulators.command import count, port, ready, refusals, until_signal, words
 from simulators.ledger import Ledger
+from simulators.listening import stop_listening
 from simulators.modbus_server import HOLDING, ModbusServer
 from simulators.vocabulary import SECOND
 
@@ -71,7 +72,7 @@ class Generator:
     async def close(self) -> None:
         """End all connections."""
         if self._server is not None:
-            self._server.close()
+            await stop_listening(self._server)
         await self._device.close()
 
 

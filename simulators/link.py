@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 
 from simulators.lane import CutError, Lane
+from simulators.listening import stop_listening
 
 LANES = frozenset({"up", "down", "both"})
 _CHUNK = 65_536
@@ -102,9 +103,10 @@ class Link:
         await asyncio.gather(*(ended.wait() for ended in self._handlers))
 
     async def _stop_listening(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        async with self._opening:
+            if self._server is not None:
+                await stop_listening(self._server)
+                self._server = None
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         ended = asyncio.Event()
