@@ -11,6 +11,7 @@ from simulators_process import SCENARIOS, port_of, simulator
 from simulators.clock import write_clock
 from simulators.faults import Link
 from simulators.ledger import read_ledger
+from simulators.listening import stop_listening
 from simulators.scenario import SECOND, load_scenario
 
 SHORT = load_scenario(SCENARIOS / "short.yaml")
@@ -32,7 +33,7 @@ async def echo(port=0):
     try:
         yield server.sockets[0].getsockname()
     finally:
-        server.close()
+        await stop_listening(server)
         for handler in handlers:
             handler.cancel()
         await asyncio.gather(*handlers, return_exceptions=True)
