@@ -139,7 +139,7 @@ async def _kill_agent(made: Bench, rng: random.Random) -> bool:
 
 
 async def _start_agent(made: Bench, rng: random.Random) -> bool:
-    await made.agent.start()
+    await made.start_agent()
     return True
 
 

@@ -18,6 +18,7 @@ from fault_seen import Seen
 from tally import Tally
 
 from simulators.check import Verdict, judge
+from simulators.check_gaps import Cause
 from simulators.check_records import Arrival, read_store
 from simulators.control import ask
 from simulators.faults import Link
@@ -39,7 +40,8 @@ class Bench:
             "sampling_overrun"
         }  # other programs on this machine may delay a poll of 50 ms: that is said, and no count is lost
         self.tally = Tally("run", link.up.seed)
-        self.kills = 0
+        self.kills, self._killed = 0, 0.0
+        self.causes: list[Cause] = []
         self.store = folder / "buffer"
         self.device: Link | None = None
         self.front: Front | None = None
@@ -85,6 +87,16 @@ class Bench:
         self.kills += 1
         self.reasons.add("agent_down")
         await self.agent.kill()
+        self._killed = time.time()
+
+    async def start_agent(self) -> None:
+        """Start a killed agent again; its gaps may not be far longer than it was away."""
+        await self.agent.start()
+        self.caused("agent_down", self._killed)
+
+    def caused(self, reason: str, begin: float) -> None:
+        """Note a fault that lasted from ``begin`` (s, UTC) until now, and the ``reason`` of the gaps that it explains."""
+        self.causes.append(Cause(reason, begin, time.time()))
 
     async def fresh(self, within: float = RECOVERY, count: int = 3, *, healed: bool = True) -> float:
         """Wait until changes that the device shows from now on have arrived; returns how long that took, and fails when it is longer.
@@ -128,7 +140,9 @@ class Bench:
         """Let the checker judge the run."""
         produced = read_ledger(self.folder / "generator.jsonl")
         store = read_store(self.store)
-        return judge(self.ledger(), store, produced, window=WINDOW, restarts=self.kills, reasons=frozenset(self.reasons))
+        return judge(
+            self.ledger(), store, produced, window=WINDOW, restarts=self.kills, reasons=frozenset(self.reasons), causes=self.causes
+        )
 
 
 def note(tally: Tally) -> None:

@@ -194,5 +194,5 @@ async def killed(made: Bench, rng: random.Random) -> None:
     """SIGKILL while records are on their way."""
     await asyncio.sleep(rng.uniform(0.1, 0.4))
     await made.kill_agent()
-    await made.agent.start()
+    await made.start_agent()
     await made.fresh(5, healed=False)

@@ -60,7 +60,7 @@ async def agent_kills(order: Order) -> Tally:
                 await asyncio.sleep(rng.uniform(0, 1.2))  # it dies while it starts
             await made.kill_agent()
             tally.injected += 1
-            await made.agent.start()
+            await made.start_agent()
             if number % max(1, order.trials // 6) == 0:
                 order.say(f"{number} of {order.trials} kills, {len(made.events())} events, slowest return {tally.recovery:.1f} s")
         await made.fresh(LIVENESS)
@@ -132,10 +132,13 @@ async def storm(made: Bench, rng: random.Random, seconds: float) -> list[str]:
     done: list[str] = []
 
     async def inject(fault: Fault, lasting: float) -> None:
+        since = time.time()
         if await fault.begin(made, rng):
             done.append(fault.name)
             await asyncio.sleep(lasting)
             await fault.end(made, rng)
+            if fault.hits == "device":
+                made.caused("comm_loss", since)
 
     begin = time.monotonic()
     while (now := time.monotonic()) - begin < seconds:
