@@ -12,6 +12,7 @@ from typing import Any
 import trustme
 
 from simulators.faults import Link
+from simulators.lane import Lane
 
 
 @contextlib.asynccontextmanager
@@ -61,12 +62,17 @@ class Front:
 @contextlib.asynccontextmanager
 async def tls_front(folder: Path, target: int) -> AsyncIterator[Front]:
     """Take TLS off before ``target``; the CA to believe is in ca.pem. So a flipped bit is noticed, as in a plant that uses TLS."""
+    whole = asyncio.Event()
+    whole.set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         front.tasks.add(task := asyncio.current_task())
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", target)
-            ways = [asyncio.create_task(carry(reader, far_writer)), asyncio.create_task(carry(far_reader, writer))]
+            ways = [
+                asyncio.create_task(Lane().pump(reader, far_writer, whole)),
+                asyncio.create_task(Lane().pump(far_reader, writer, whole)),
+            ]
             try:
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -86,10 +92,3 @@ async def tls_front(folder: Path, target: int) -> AsyncIterator[Front]:
         yield front
     finally:
         await front.stop()
-
-
-async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Carry bytes one way until an end."""
-    while chunk := await reader.read(65_536):
-        writer.write(chunk)
-        await writer.drain()

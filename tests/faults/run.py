@@ -117,6 +117,7 @@ def in_lanes(jobs: list[Job], chosen: argparse.Namespace, seed: int, folder: Pat
             try:
                 number = waiting.get_nowait()
             except queue.Empty:
+                (folder / f"free-{threading.get_ident()}").touch()  # the written cases, if they still run, take its place
                 return
             done[number] = tally = one(jobs[number], chosen, seed, folder / jobs[number].stage)
             print(stage_line(tally), flush=True)
@@ -126,6 +127,8 @@ def in_lanes(jobs: list[Job], chosen: argparse.Namespace, seed: int, folder: Pat
                 print(f"       replay: {replay(tally, chosen)}", flush=True)
 
     threads = [threading.Thread(target=lane) for _ in range(min(chosen.lanes, len(jobs)))]
+    for number in range(chosen.lanes - len(threads)):
+        (folder / f"free-{number}").touch()
     for thread in threads:
         thread.start()
     for thread in threads:
