@@ -28,7 +28,7 @@ class Store:
     def __init__(self, mark: int | None = 4) -> None:
         self.delivered, self.mark, self.trouble = 10, mark, False
         self.resent: list[tuple[int, int]] = []
-        self.asked = 0
+        self.asked = self.looked = 0
 
     async def confirm(self, stream: str, epoch: str, seq: int) -> Confirmation:
         """Judge as the real one does."""
@@ -46,6 +46,7 @@ class Store:
 
     async def levels(self) -> Sequence[StreamLevel]:
         """Return the one stream."""
+        self.looked += 1
         if self.trouble:
             raise StorageError("no disk")
         return [StreamLevel("filler", "E1", 1, 12, self.delivered, None, self.mark)]
@@ -92,6 +93,17 @@ async def test_what_stays_unconfirmed_after_a_connect_is_published_again_ever_mo
         assert loop.time() - begin >= 0.5
         assert store.resent == [(5, 10)] * 2
         assert (len(again), marks.republished) == (2, 12)
+
+
+async def test_a_connect_while_the_store_cannot_be_read_is_made_up_for() -> None:
+    """What a broker lost is published again also where nobody could look, at the connect, how far the consumer was."""
+    store = Store()
+    store.trouble = True
+    async with watching(store, within=0.02):
+        await until(lambda: store.looked > 1)
+        store.trouble = False
+        await until(lambda: store.resent)
+    assert store.resent[0] == (5, 10)
 
 
 async def test_a_mark_that_moves_is_waited_for() -> None:
