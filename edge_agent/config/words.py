@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
-from edge_agent.config.source import old_word
+from edge_agent.config.scalar import old_word
 
 _KINDS = {
     "int_type": "a whole number",
