@@ -7,6 +7,7 @@ import time
 from fault_bench import DETECTION, RECOVERY, Bench, until
 
 from simulators.check_records import Arrival
+from simulators.ledger import read_ledger
 
 DOWN = 2.5
 """Machine seconds that a fault lasts."""
@@ -37,3 +38,14 @@ async def refused(made: Bench, code: int) -> Arrival:
 async def set_aside(made: Bench, within: float = RECOVERY) -> None:
     """Wait until the agent has declared a refused record lost."""
     await until(lambda: any(each.data.get("reason") == "rejected" for each in made.events()), within)
+
+
+async def one_bad_count(made: Bench, fault: str) -> None:
+    """Let the broker do ``fault`` for one count that is to come, and return when the device has shown it; a value that a late poll missed never comes."""
+    while True:
+        bad = max(made.generator.told.values()) + 20
+        await made.fault(f'fault {fault},holding="raw":"{bad}"')
+        await until(lambda bad=bad: max(made.generator.told.values()) >= bad, RECOVERY)
+        reads = (entry["value"] for entry in read_ledger(made.folder / "generator.jsonl") if entry["what"] == "read")
+        if any(bad in values.values() for values in reads):
+            return

@@ -7,6 +7,7 @@ import asyncio
 import inspect
 import json
 import os
+import resource
 import sys
 import time
 import traceback
@@ -57,6 +58,8 @@ def main() -> int:
         os.nice(10)
     tally = run(order).closed()
     tally.seconds = time.monotonic() - order.began
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    order.say(f"{sum(each.ru_utime + each.ru_stime for each in used):.0f} s of a core")
     (order.folder / "tally.json").write_text(json.dumps(tally.as_json()), encoding="utf-8")
     return 1 if tally.violations else 0
 
