@@ -82,6 +82,15 @@ class Bench:
                 return int(line.split()[1]) * 1024
         raise AssertionError("no VmRSS")
 
+    async def start_broker(self) -> None:
+        """Start it again and return when it listens: what is judged from then on is the agent, and not an interpreter."""
+        told = self._ready()
+        await self.broker.start()
+        await until(lambda: self._ready() > told, 30)
+
+    def _ready(self) -> int:
+        return self.broker.log.read_bytes().count(b"ready ")
+
     async def kill_agent(self) -> None:
         """SIGKILL; what a consumer sees of it is told by the agent at its next start."""
         self.kills += 1

@@ -49,7 +49,7 @@ async def test_f11_a_quota_that_is_reached(tmp_path: Path) -> None:
         for _ in range(70):
             await asyncio.sleep(0.1)
             largest = max(largest, size_of(made.store))
-        await made.broker.start()
+        await made.start_broker()
         await made.fresh(2 * HEALED)
         verdict = await made.finish()
         print(f"largest size {largest} of {1 << 20} bytes")

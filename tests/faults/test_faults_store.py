@@ -41,7 +41,7 @@ async def test_f16_bytes_that_flip(tmp_path: Path, name: str) -> None:
         await asyncio.sleep(DOWN)
         await made.kill_agent()
         spoil(made.store / name, random.Random(16))
-        await made.broker.start()
+        await made.start_broker()
         await made.agent.start()
         await made.fresh(15)
         made.generator.stop_counting()
