@@ -15,6 +15,9 @@ _GRACE = 10.0
 _BESIDE = 1.0
 """Seconds by which a cause may lie beside the gap it explains."""
 
+_ALSO = {"comm_loss": "agent_down"}
+"""A device that an agent does not see when it comes back is out of sight since the agent went, so that is a cause of its gap too."""
+
 
 class Cause(NamedTuple):
     """A fault that was injected, from ``begin`` to ``end`` in seconds of UTC; ``reason`` = of the gaps that it explains."""
@@ -25,7 +28,7 @@ class Cause(NamedTuple):
 
 
 def too_long(records: Iterable[Arrival | Held], causes: Sequence[Cause]) -> list[str]:
-    """Return the gaps that last far longer than all causes of their reason that meet them, in words.
+    """Return the gaps that last far longer than all causes that meet them, in words.
 
     Only reasons that have a cause are judged, and only gaps that say from when to when.
     """
@@ -36,7 +39,7 @@ def too_long(records: Iterable[Arrival | Held], causes: Sequence[Cause]) -> list
         if not each.type.endswith("collection.gap.v1") or reason not in timed or not bounds or None in bounds:
             continue
         begin, end = (datetime.fromisoformat(bound).timestamp() for bound in bounds)
-        met = [cause for cause in causes if cause.reason == reason and _meets(cause, begin, end)]
+        met = [cause for cause in causes if cause.reason in {reason, _ALSO.get(reason)} and _meets(cause, begin, end)]
         lasted = max(cause.end for cause in met) - min(cause.begin for cause in met) if met else 0.0
         if end - begin > _TIMES * lasted + _GRACE:
             found[each.stream, each.seq] = f"{each.stream} {each.seq}: {reason} of {end - begin:.0f} s for {lasted:.1f} s"

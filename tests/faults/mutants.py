@@ -106,6 +106,13 @@ MUTANTS = (
         "for slot, field in zip(reversed(slots), block.fields, strict=True)",
         ("invented",),
     ),
+    Mutant(
+        "a gap is declared an hour wide",
+        "edge_agent/events/gap.py",
+        'away = Outage("agent_down", None, notice.since)',
+        'away = Outage("agent_down", None, notice.since - 3_600_000_000_000)',
+        ("far longer",),
+    ),
     Planted("commits are synced when it suits", "power_bench.py", "synchronous_normal", ("--images", "200")),
     Planted("commits are never synced", "power_bench.py", "synchronous_off", ("--images", "200")),
     Planted("rows have no checksum", "power_bench.py", "no_crc", ("--images", "200", "--rotten", "200")),

@@ -100,11 +100,23 @@ def gap(begin: float, end: float, reason: str = "comm_loss") -> dict[str, object
         (gap(0, 1000), [Cause("comm_loss", 100, 110)], False),
         (gap(100, 140), [Cause("comm_loss", 100, 102), Cause("comm_loss", 120, 125)], True),
         (gap(100, 140), [Cause("comm_loss", 100, 102), Cause("comm_loss", 500, 900)], False),
-        (gap(100, 140), [Cause("comm_loss", 100, 102), Cause("agent_down", 100, 140)], False),
+        (gap(100, 140), [Cause("comm_loss", 100, 102), Cause("agent_down", 100, 140)], True),
+        (gap(100, 140, "agent_down"), [Cause("agent_down", 100, 102), Cause("comm_loss", 100, 140)], False),
         (gap(100, 140), [], True),
         (gap(100, 140, "agent_down"), [Cause("agent_down", 100, 100.5)], False),
     ],
-    ids=["right", "with its waits", "too long", "ten times", "two causes", "one far off", "other reason", "unknown", "agent"],
+    ids=[
+        "right",
+        "with its waits",
+        "too long",
+        "ten times",
+        "two causes",
+        "one far off",
+        "agent away too",
+        "other reason",
+        "unknown",
+        "agent",
+    ],
 )
 def test_a_gap_far_longer_than_its_fault_is_refused(declared, causes, fine):
     """Declaring a minute lost for a fault of two seconds is a violation; waits and heartbeats of some seconds are none."""
