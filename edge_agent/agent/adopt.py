@@ -19,6 +19,7 @@ from edge_agent.buffer.memory import MemoryBuffer
 from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.config.schema import AgentConfig
 from edge_agent.model.errors import EdgeAgentError
+from edge_agent.model.outside import from_json
 from edge_agent.ports import Document, PlantClock, Sink
 from edge_agent.publish import mqtt
 from edge_agent.publish.topics import Topics
@@ -97,8 +98,8 @@ async def _presence(sink: Sink, topic: str) -> Presence:
 async def _status(sink: Sink, topic: str) -> _Status | None:
     payload = (await sink.retained((topic,))).get(topic)
     try:
-        return None if payload is None else msgspec.json.decode(payload, type=_Status)
-    except msgspec.MsgspecError:  # not the status of an agent: as good as none
+        return None if payload is None else from_json(payload, _Status)
+    except ValueError:  # not the status of an agent: as good as none
         return None
 
 

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from edge_agent.model.errors import StorageError
+from edge_agent.model.outside import from_json
 from edge_agent.ports import Confirming
 from edge_agent.publish.listening import Listening
 from edge_agent.publish.topics import StreamInfo, Topics
@@ -130,8 +131,8 @@ class Watermarks:
         heard, self._heard = self._heard, {}
         for stream, payload in heard.items():
             try:
-                mark = msgspec.json.decode(payload, type=Watermark)
-            except msgspec.MsgspecError:
+                mark = from_json(payload, Watermark)
+            except ValueError:
                 self._refuse("not a watermark")
             else:
                 self._claims[stream] = _Claim(mark, now)

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from edge_agent.model.errors import ConfigError, StorageError
+from edge_agent.model.outside import from_json
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 DATABASE = "buffer.db"
@@ -147,8 +148,8 @@ class Identity(msgspec.Struct, frozen=True):
 def remembered(directory: Path) -> str | None:
     """Return the epoch in the identity file, None when there is none or it cannot be read."""
     try:
-        return msgspec.json.decode((directory / "identity.json").read_bytes(), type=Identity).epoch
-    except (OSError, msgspec.DecodeError):
+        return from_json((directory / "identity.json").read_bytes(), Identity).epoch
+    except (OSError, ValueError):
         return None
 
 

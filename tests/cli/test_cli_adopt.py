@@ -136,6 +136,8 @@ ONLINE = status("online")
 SHOWN = [
     pytest.param([None], "unknown", id="there_is_none"),
     pytest.param([b"up and well"], "unknown", id="not_an_agents"),
+    pytest.param([b'{"status":"\xff"}'], "unknown", id="no_text"),
+    pytest.param([b'{"a":' * 5000 + b"1" + b"}" * 5000], "unknown", id="nested_too_deep"),
     pytest.param([status("offline")], "offline", id="its_will_or_its_goodbye"),
     pytest.param([ONLINE, ONLINE, status("online", "2026-10-25T04:00:10Z")], "online", id="said_again"),
     pytest.param([ONLINE, status("online", session="t")], "online", id="said_by_another_life"),

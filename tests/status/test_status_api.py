@@ -201,6 +201,8 @@ async def test_a_bug_is_in_the_log_with_its_traceback(place, desk):
         ("POST /api/buffer/resend", b'{"stream":"f","from_seq":1,"extra":1}', 400),
         ("POST /api/buffer/resend", b'{"stream":"f","from_seq":"1"}', 400),
         ("POST /api/buffer/retry", b"not json", 400),
+        ("POST /api/buffer/resend", b'{"stream":"\xff","from_seq":1}', 400),
+        ("POST /api/buffer/resend", b'{"\xff":1}', 400),
         ("POST /api/buffer/retry", b"[" + b"1," * 40_000 + b"1]", 413),
         ("GET /api/buffer/export?first=x", b"", 400),
     ],

@@ -1,0 +1,48 @@
+"""What stands beside the store: a file that rots does no harm to what it only remembers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_agent.buffer.config import BufferConfig
+from edge_agent.buffer.identity import DATABASE, remembered
+from edge_agent.buffer.sqlite import SqliteBuffer, open_buffer
+from edge_agent.model.stream import Entry
+
+ROTTEN = [b"", b"{", b"[]", b'{"epoch":1}', b'{"epoch":"01\xff"}', b'{"a":' * 5000, bytes(64)]
+
+
+def config(directory: Path) -> BufferConfig:
+    """Return the configuration of a store there."""
+    return BufferConfig(path=directory, min_free=0)
+
+
+async def waiting(buffer: SqliteBuffer) -> list[int]:
+    """Return the numbers that wait."""
+    return [record.key.seq for record in await buffer.peek("mqtt", None, 10, "E")]
+
+
+@pytest.mark.parametrize("rotten", ROTTEN)
+async def test_a_rotten_identity_file_is_written_anew(tmp_path: Path, rotten: bytes) -> None:
+    """The store is whole and knows its epoch: nothing is put aside, and the file is right again."""
+    async with open_buffer(config(tmp_path)) as buffer:
+        await buffer.append([Entry("filler", "E", "edgeagent.x.v1", 1, 1, b"{}")], None)
+        epoch = buffer.epoch
+    (tmp_path / "identity.json").write_bytes(rotten)
+    async with open_buffer(config(tmp_path)) as buffer:
+        assert (buffer.epoch, buffer.damage, await waiting(buffer)) == (epoch, None, [1])
+    assert remembered(tmp_path) == epoch
+
+
+@pytest.mark.parametrize("rotten", ROTTEN)
+async def test_a_lost_store_beside_a_rotten_identity_begins_anew(tmp_path: Path, rotten: bytes) -> None:
+    """The agent starts without anybody deleting files; the epoch before is not known any more, and nothing is made up."""
+    (tmp_path / DATABASE).write_bytes(b"no database at all" * 500)
+    (tmp_path / "identity.json").write_bytes(rotten)
+    async with open_buffer(config(tmp_path)) as buffer:
+        assert buffer.damage is not None
+        assert (buffer.damage.epoch, buffer.previous_epoch, buffer.fresh) == (None, None, True)
+        epoch = buffer.epoch
+    assert remembered(tmp_path) == epoch
