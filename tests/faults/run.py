@@ -40,7 +40,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--events", type=int, help="how many events the backlog has")
     parser.add_argument("--minutes", type=float, help="how long, for the stages of --only that last")
     parser.add_argument("--first", type=int, default=0, help="number of the first trial, to replay one")
-    parser.add_argument("--lanes", type=int, default=4, help="stages at the same time")
+    parser.add_argument("--lanes", type=int, default=5, help="stages at the same time")
     parser.add_argument(
         "--folder", type=Path, help="where everything is written and kept; default: a temporary one, kept when something failed"
     )
