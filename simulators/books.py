@@ -10,6 +10,8 @@ from typing import Any
 from simulators.inbox import Event
 
 PREFIX = "edgeagent."
+AGENT = ("agent.", "device.", "clock.", "config.")
+"""How the types of the agent's own stream begin."""
 
 
 @dataclass
@@ -63,6 +65,8 @@ class Books:
     steps: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     readings: list[tuple[str, float, Any, int]] = field(default_factory=list)
     agent: list[tuple[float, str, dict[str, Any]]] = field(default_factory=list)
+    told: list[tuple[float, float, bool]] = field(default_factory=list)
+    """Of each event of the unit: its time, when it was recorded, and whether the time is the PLC's own."""
     unknown_types: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     early: int = 0
     disagreeing: list[str] = field(default_factory=list)
@@ -79,12 +83,15 @@ class Books:
         """Book one event; the inbox gives each exactly once and in order."""
         name = event["type"].removeprefix(PREFIX).removesuffix(".v1")
         time, data = self.t(event["time"]), event["data"]
-        self.early += time > self.t(event["recordedtime"]) + 1.0
+        recorded = self.t(event["recordedtime"])
+        self.early += time > recorded + 1.0
         self.last_time = max(self.last_time, time)
+        if not name.startswith(AGENT):
+            self.told.append((time, recorded, data.get("ts", {}).get("basis") == "source"))
         book = getattr(self, "_" + name.replace(".", "_"), None)
         if book is not None:
             book(time, data, event)
-        elif name.startswith(("agent.", "device.", "clock.", "config.")):
+        elif name.startswith(AGENT):
             self.agent.append((time, name, data))
         else:
             self.unknown_types[name] += 1

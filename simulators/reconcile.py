@@ -7,11 +7,16 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from simulators.compare import MACHINE, POLL, SAMPLING, Row, mode_name, same, times_text
+from simulators.blindness import MACHINE, POLL, SAMPLING, STATE_DEVICE
+from simulators.compare import Row, mode_name, same, times_text
 from simulators.compare_machine import MachineRows
 from simulators.line import Line
+from simulators.outcome import Kpi
 from simulators.unseen import Part
 from simulators.vocabulary import SECOND
+
+METER = "meter-main"
+"""The device that the energy is read from."""
 
 
 class Reconciliation(MachineRows):
@@ -62,7 +67,7 @@ class Reconciliation(MachineRows):
             name, mine = f"order {order.order}", partial(_of_order, order.order)
             yield self.counts_row(f"{name} total/scrap/good", (order.total, order.scrap), got, "order", mine)
             begin, end = self._times(order.order, order.started)
-            if begin is end is None and self.hidden(order.started, order.ended):
+            if begin is end is None and self.blindness.hidden(order.started, order.ended):
                 yield Row(f"{name} started and completed", f"{order.started:.2f} s", "not seen", ok=True)
                 continue
             for what, true, told in (("started", order.started, begin), ("completed", order.ended, end)):
@@ -82,7 +87,7 @@ class Reconciliation(MachineRows):
         known = {mode_name(one.mode) for one in self.truth.no_order}
         modes = {mode for (order, mode, _, _) in self.books.counts if order is None} - known
         yield same("counts on no order in other modes", "0", str(sum(self._unowned("total", m) for m in modes if m is not None)))
-        stray = [one for one in self.books.spanned if not self.near_fault(one.begin, one.end)]
+        stray = self.strays()
         several = sum(one.delta for one in self.books.spanned)
         text = f"{sum(one.delta for one in stray)}, and {several} in declared gaps" if several else "0"
         yield Row("counts booked to several contexts", "0", text, ok=not stray)
@@ -118,41 +123,64 @@ class Reconciliation(MachineRows):
         yield Row("energy in Wh", f"{told * unit}", f"{self.books.energy_wh:.1f}", ok=not far)
 
     def _energy_bounds(self, begin: float, end: float | None) -> tuple[int, int]:
-        """Return the least and the most of an order: its ends are known to a poll, or to the fault window around them."""
+        """Return the least and the most of an order: its ends are known to a poll, or to the declared gap around them."""
         line, last = Line(self.scenario), self.truth.length if end is None else end
-        first_slack, last_slack = (max(2 * POLL + MACHINE * self.speed, self.slack(t)) for t in (begin, last))
+        (earliest, first), (least_last, latest) = self._known(begin), self._known(last)
 
         def units(t: float) -> int:
             return line.energy_units(round(max(t, 0) * SECOND))
 
         unsure = sum(delta for since, until, delta in self.books.energy_spanned if since <= last and until >= begin)
-        least = units(last - last_slack) - units(begin + first_slack) - unsure
-        return least, units(last + last_slack) - units(begin - first_slack)
+        return units(least_last) - units(first) - unsure, units(latest) - units(earliest)
+
+    def _known(self, time: float) -> tuple[float, float]:
+        """Return between which times an order's energy may be cut: the polls around it, and the whole of a declared gap it lies in."""
+        slack = 2 * POLL + MACHINE * self.speed
+        gaps = (self.blindness.around(time, device) for device in (STATE_DEVICE, METER))
+        found = [(gap[0] - slack, gap[1] + self.blindness.late + slack) for gap in gaps if gap is not None]
+        return min((one[0] for one in found), default=time - slack), max((one[1] for one in found), default=time + slack)
 
     def _kpis(self) -> Iterator[Row]:
         for true in self.truth.kpis:
             begin, end = self._times(true.order, self._window(true.order)[0])
             if begin is None or end is None:
-                yield Row(f"OEE {true.order}", f"{true.oee:.5f}", "order incomplete", ok=self.hidden(*self._window(true.order)))
+                yield Row(
+                    f"OEE {true.order}", f"{true.oee:.5f}", "order incomplete", ok=self.blindness.hidden(*self._window(true.order))
+                )
                 continue
             apt, pbt = self._running(begin, end), end - begin
             pq = self.counted("total", order=true.order)
             gq = pq - self.counted("scrap", order=true.order)
             a, e, q = apt / pbt, (true.pri * pq / apt if apt else 0.0), (gq / pq if pq else 0.0)
-            tolerance = 0.0005 if not self.faults else 0.002
-            wanted = true.oee
-            moved = abs(pbt - true.pbt) > 2 * SAMPLING and any(self.near_fault(t, t) for t in self._window(true.order))
-            if moved or 0 < true.pq - pq <= self.short("total", "order", partial(_of_order, true.order)):
-                wanted = (
-                    true.pri * gq / pbt
-                )  # A x E x Q of the parts and times that could be seen, each of which has a row of its own
-            unsure = sum(max(0.0, min(last, end) - max(first, begin)) for first, last in self.windows())
+            least, most = self._oee(true, begin, end)
             yield Row(
                 f"{true.order} A, E, Q, OEE",
                 f"{true.availability:.5f} {true.effectiveness:.5f} {true.quality:.5f} {true.oee:.5f}",
                 f"{a:.5f} {e:.5f} {q:.5f} {a * e * q:.5f}",
-                ok=abs(a * e * q - wanted) <= tolerance and abs(apt - true.apt) <= unsure + 4 * SAMPLING,
+                ok=least <= a * e * q <= most and abs(apt - true.apt) <= self._unknown(*self._window(true.order)) + 4 * SAMPLING,
             )
+
+    def _oee(self, true: Kpi, begin: float, end: float) -> tuple[float, float]:
+        """Return the least and the most OEE.
+
+        It is planned run time per item x good parts / busy time. The good parts may be fewer by those that a sum may lack, and more by the scrap it may
+        lack; the busy time is the told one where a declared gap hides an end (its own row bounds it), and the true one everywhere else.
+        """
+        mine, tolerance = partial(_of_order, true.order), 0.002 if self.faults else 0.0005
+        moved = any(self.blindness.around(t) is not None for t in self._window(true.order))
+        busy = end - begin if moved else true.pbt
+        fewest, largest = true.gq - self.short("total", "order", mine), true.gq + self.short("scrap", "order", mine)
+        return true.pri * fewest / busy - tolerance, true.pri * largest / busy + tolerance
+
+    def _unknown(self, begin: float, end: float) -> float:
+        """Return how many seconds of [begin, end) nobody can tell the state: declared gaps in which, or at whose ends, it changed."""
+        changes = [one.t for one in (*self.truth.states, *self.truth.modes)]
+        changes += [t / SECOND for reboot in self.scenario.machine.reboots for t in (reboot.off, reboot.on)]
+        return sum(
+            max(0.0, min(last + self.blindness.late, end) - max(first - SAMPLING, begin))
+            for first, last in self.blindness.of()
+            if any(first - SAMPLING <= t <= last + self.blindness.late for t in (*changes, begin, end))
+        )
 
     def _window(self, name: str) -> tuple[float, float]:
         """Return when an order truly began and ended (the scenario's end where it did not)."""
@@ -190,7 +218,7 @@ class Reconciliation(MachineRows):
                 (n for n in self._counters_told() if n == counter.name or (counter.name == "scrap" and n == "reject")), counter.name
             )
             first, last = self.books.totals.get(name, (0, 0))
-            unseen = sum(self.unseen(part) for part in self.parts if part.scrap or counter.name == "total")
+            unseen = sum(part.scrap or counter.name == "total" for part in self.unseen())
             missing = counter.counted - (last - first)
             bounds = sum(data["uncounted"]["max"] for _, data in self.books.steps if data["counter"] == name)
             ok = 0 <= missing <= min(unseen, bounds) if missing else True
@@ -209,25 +237,24 @@ class Reconciliation(MachineRows):
         """Compare instants one by one; of several in one window of blindness one may stand for all."""
         wanted = list(times)
         if len(told) < len(wanted):
-            windows = self.windows()
+            gaps = self.blindness.of()
             seen = [
                 t
                 for t in wanted
-                if not any(first <= t <= last and any(t < later <= last for later in wanted) for first, last in windows)
+                if not any(first <= t <= last and any(t < later <= last for later in wanted) for first, last in gaps)
             ]
             wanted = seen if len(seen) == len(told) else wanted
-        return len(wanted) == len(told) and all(abs(a - b) <= self.slack(a) for a, b in zip(wanted, told, strict=True))
+        return len(wanted) == len(told) and all(
+            self.close(a, b, 2 * SAMPLING, tags=True) for a, b in zip(wanted, told, strict=True)
+        )
 
     # -- gaps, integrity -----------------------------------------------------------------------------------------
 
     def _gaps(self) -> Iterator[Row]:
         late = [data for _, data in self.books.gaps if data["reason"] == "sampling_overrun"]
-        others = [(time, data) for time, data in self.books.gaps if data["reason"] != "sampling_overrun"]
-        stray = [data for _, data in others if not self.near_fault(*self.interval(data))]
-        yield same("declared gaps that cover no fault", "0", str(len(stray)))
-        uncovered = [w for w in self.windows() if not any(self.overlaps(w, data) for _, data in others)]
-        yield same("faults without a declared gap", "0", str(len(uncovered)))
-        span = sum(max(0.0, end - begin) for begin, end in map(self.interval, late))
+        yield same("declared gaps that no fault explains", "0", str(len(self.blindness.astray())))
+        yield same("faults that no gap covers", "0", str(len(self.blindness.undeclared())))
+        span = sum(max(0.0, end - begin) for begin, end in map(self.blindness.interval, late))
         yield Row(
             "polls too late for the machine (s)",
             f"<= {self.truth.length * 0.05:.0f}",
