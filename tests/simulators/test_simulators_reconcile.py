@@ -9,8 +9,9 @@ import pytest
 from simulators_true_books import declare
 
 from simulators.books import Books, Spanned, Stop
+from simulators.compare_figures import of_order
 from simulators.inbox import Inbox
-from simulators.reconcile import Reconciliation, _of_order
+from simulators.reconcile import Reconciliation
 from simulators.scenario import load_scenario
 from simulators.truth import truth
 from simulators.unseen import erasures, parts
@@ -84,7 +85,7 @@ def test_parts_across_a_change_that_nobody_saw_stand_beside_the_orders():
     lost = Spanned(144.0, 172.0, "total", 60, None, ("order",))
     check = judged("sameserial", faults=True, spanned=(lost,))
     declare(check, 144.0, 172.0, "agent_down", None, "*")
-    held = check.short("total", "order", partial(_of_order, "SO-78"))
+    held = check.short("total", "order", partial(of_order, "SO-78"))
     assert held == sum(part.order == "SO-78" and 144.0 < part.t <= 172.0 for part in parts(check.scenario))
     assert rows(check)["counts booked to several contexts"]
 

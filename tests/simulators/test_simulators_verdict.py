@@ -163,7 +163,7 @@ SPOILED: dict[str, tuple[Spoil, str]] = {
         "mode changes told otherwise",
     ),
     "running not counted through a cut": (lambda check: [one[3].clear() for one in check.books.states], "WO-1001 A, E, Q, OEE"),
-    "fewer good parts in the figures": (move(NIGHT, None, 5), "WO-1001 A, E, Q, OEE"),
+    "one good part less in the figures": (move(NIGHT, None), "WO-1001 A, E, Q, OEE"),
     # alarms, samples, times, energy
     "an alarm lost": (lambda check: check.books.alarms.pop("2101"), "alarm 2101"),
     "an alarm told late": (alarm("2101", "2101", 523.95, 640.0), "alarm 2101"),
