@@ -100,7 +100,7 @@ async def backlog(order: Order) -> Tally:
 async def polls_without(folder: Path) -> float:
     """Return the jitter of polls (s, p99) of an agent that has only live events to send."""
     async with bench(folder, rate=1000.0) as made:
-        await asyncio.sleep(12)
+        await asyncio.sleep(17)
         await made.agent.end()
     return jitter([event["data"]["ts"]["agent"] for _, _, event in events_of(folder / "broker.jsonl", 0) if event])
 
