@@ -91,7 +91,7 @@ def _open(directory: Path, path: Path, wal_pages: int, vfs: str | None, damage: 
             store.put("clean", "0")
         if remembered(directory) != epoch:
             remember(directory, epoch)
-        return Opened(store, epoch, store.get("previous_epoch"), fresh, int(store.get("age") or 0), damage)
+        return Opened(store, epoch, store.get("previous_epoch"), fresh, store.number("age") or 0, damage)
     except DAMAGED as error:
         store.close(failed=True)
         raise DamagedError(error, cut=store.log_doubtful) from error

@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import cast
 
 import apsw
+import structlog
 
 from edge_agent.buffer.database import Database
 from edge_agent.buffer.numbering import Numbers, StreamHead
+
+_DIGITS = 18
+"""Of the largest number that fits into 64 bits for sure."""
 
 
 class Streams(Database):
@@ -29,10 +33,16 @@ class Streams(Database):
         """Note a fact about the store."""
         self.db.execute("INSERT INTO store VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (key, value))
 
-    def facts(self, prefix: str) -> list[tuple[str, str]]:
-        """Return the facts whose names begin with ``prefix``."""
+    def number(self, key: str) -> int | None:
+        """Return a fact that is a number, None where there is none; one that rotted is told to the log, and is none."""
+        text = self.get(key)
+        return None if text is None else _number(key, text)
+
+    def marks(self, prefix: str) -> dict[int, int]:
+        """Return the numbers among the facts, by the number that follows ``prefix`` in their names; told and left out where either rotted."""
         rows = self.db.execute("SELECT key, value FROM store WHERE substr(key, 1, ?) = ?", (len(prefix), prefix))
-        return [cast("tuple[str, str]", found) for found in rows]
+        found = {_number(key, key.removeprefix(prefix)): _number(key, value) for key, value in rows}
+        return {key: value for key, value in found.items() if key is not None and value is not None}
 
     def numbers(self, epoch: str) -> Numbers:
         """Read the heads of all streams of ``epoch``."""
@@ -109,3 +119,10 @@ class Streams(Database):
             return False
         by_table = self.db.execute("SELECT count(*) FROM stream NOT INDEXED").get
         return bool(by_index == by_table == len(self.streams))
+
+
+def _number(fact: str, text: str | None) -> int | None:
+    if text is not None and text.isascii() and text.isdecimal() and len(text) <= _DIGITS:
+        return int(text)
+    structlog.get_logger().error("buffer.fact_damaged", fact=fact)
+    return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import apsw
 import pytest
 
 from edge_agent.buffer.config import BufferConfig
@@ -46,3 +47,19 @@ async def test_a_lost_store_beside_a_rotten_identity_begins_anew(tmp_path: Path,
         assert (buffer.damage.epoch, buffer.previous_epoch, buffer.fresh) == (None, None, True)
         epoch = buffer.epoch
     assert remembered(tmp_path) == epoch
+
+
+@pytest.mark.parametrize("value", ["1:0", "", "-", "é", "9" * 5000, None])
+@pytest.mark.parametrize("fact", ["age", "confirmed 1", "confirmed x"])
+async def test_a_rotten_fact_about_the_store_is_forgotten(tmp_path: Path, fact: str, value: str | None) -> None:
+    """How long the store has run and what was confirmed come again by themselves; records and numbers do not depend on them."""
+    settings = BufferConfig(path=tmp_path, min_free=0, confirm=True)
+    async with open_buffer(settings) as buffer:
+        await buffer.append([Entry("filler", "E", "edgeagent.x.v1", 1, 1, b"{}")], None)
+        epoch = buffer.epoch
+    database = apsw.Connection(str(tmp_path / DATABASE))
+    database.execute("INSERT OR REPLACE INTO store VALUES (?, ?)", (fact, value))
+    database.close()
+    async with open_buffer(settings) as buffer:
+        assert (buffer.epoch, buffer.damage, await waiting(buffer)) == (epoch, None, [1])
+        assert [level.confirmed for level in await buffer.levels()] == [None]
