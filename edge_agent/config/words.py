@@ -84,6 +84,8 @@ def words(error: dict[str, Any], known: Iterable[str]) -> tuple[str, str]:
         )
     if kind in _KINDS:
         remedy = f"put quotes around it: '{value}'" if kind == "string_type" and not isinstance(value, (dict, list)) else ""
+        if _KINDS[kind] == "a list" and isinstance(value, (str, int, float)):
+            remedy = f"put brackets around it: [{value}]"
         if kind.startswith("bool") and old_word(value):
             remedy = "write true or false; yes, no, on and off are plain words here"
         return f"{name}: {_shown(value)} is not {_KINDS[kind]}", remedy

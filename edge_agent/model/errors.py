@@ -2,6 +2,7 @@
 
 * EdgeAgentError
   x ConfigError          fix the file; the agent does not start (exit code 78)
+    x TakenError         stop the other agent, or name another directory
   x DisconnectedError    the other side is away; reopen with back-off
   x RejectedError        this one record will never be accepted; set it aside
   x StorageError         the buffer cannot keep its promise; reopen, degrade, declare
@@ -14,6 +15,10 @@ class EdgeAgentError(Exception):
 
 class ConfigError(EdgeAgentError):
     """The configuration is wrong; the text is shown to the user as it is, and the exit code is 78."""
+
+
+class TakenError(ConfigError):
+    """Another agent uses the directory of the buffer."""
 
 
 class DisconnectedError(EdgeAgentError):
