@@ -4,25 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
-
-class Judged(Protocol):
-    """The part of the checker's verdict that is counted here."""
-
-    streams: list[Any]
-    sources: list[Any]
-    unreadable: list[str]
-
-    @property
-    def duplicates(self) -> int:
-        """Repetitions that a consumer removes."""
-        ...
-
-    @property
-    def problems(self) -> list[str]:
-        """One line for each kind of violation."""
-        ...
+from simulators.check import Verdict
 
 
 @dataclass
@@ -46,7 +30,7 @@ class Tally:
         """Everything that a run must not have."""
         return self.missing + self.invented + self.corrupted + len(self.failures)
 
-    def judged(self, verdict: Judged) -> None:
+    def judged(self, verdict: Verdict) -> None:
         """Add what the checker found in one run; each kind of problem is a failure too."""
         self.missing += sum(len(each.undeclared_missing) for each in verdict.streams)
         self.missing += sum(each.undeclared_missing for each in verdict.sources)

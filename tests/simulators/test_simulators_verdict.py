@@ -10,7 +10,10 @@ from simulators_true_books import BAD, CUT, KILLED, POWER_OFF, SPEED, declare, l
 
 from simulators.blindness import MACHINE, POLL, RETURN, SAMPLING, TRANSIT
 from simulators.books import Spanned
+from simulators.outcome import AlarmTruth
 from simulators.reconcile import Reconciliation
+from simulators.stops import Downtime
+from simulators.vocabulary import SECOND
 
 Spoil = Callable[[Reconciliation], object]
 
@@ -233,3 +236,88 @@ def test_one_thing_wrong_is_refused(what: str) -> None:
     spoil, row = SPOILED[what]
     spoil(check)
     assert row in refused(check)
+
+
+def with_alarm(raised: float, cleared: float, source: str = "plc") -> Reconciliation:
+    """Return the line with one more alarm, that nobody tells."""
+    check = line()
+    check.truth = replace(check.truth, alarms=(*check.truth.alarms, AlarmTruth(source, "77", raised, cleared)))
+    return check
+
+
+def with_stop(start: float, end: float, category: str = "held") -> Reconciliation:
+    """Return the line with one more stop, that nobody tells."""
+    check = line()
+    lasted = end - start
+    one = Downtime(start, end, lasted, category, None, lasted < 10, FIRST)
+    check.truth = replace(check.truth, downtimes=tuple(sorted((*check.truth.downtimes, one), key=lambda each: each.start)))
+    return check
+
+
+STEP = SAMPLING + 0.05
+"""One step beyond what a sampling excuses."""
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "excused"),
+    [
+        (CUT[0], CUT[1], True),
+        (CUT[0] - STEP, CUT[1] - 1, False),
+        (CUT[0] + 1, CUT[1] + STEP, False),
+        (KILLED[0], KILLED[1], True),
+        (KILLED[0] - STEP, KILLED[1], False),
+        (BAD[0], BAD[1], False),
+        (200.0, 201.0, False),
+    ],
+)
+def test_only_what_lies_wholly_in_a_declared_absence_may_be_unknown(begin: float, end: float, excused: bool) -> None:
+    """An alarm or a stop that reaches a step beyond it has to be told; bad samples of one tag hide neither."""
+    assert ("alarm 77" in refused(with_alarm(begin, end))) is not excused
+    row = next(row for row in with_stop(begin, end).rows() if row.what.endswith(f"at {begin:g} s"))
+    assert row.ok is excused
+
+
+@pytest.mark.parametrize(("begin", "end", "excused"), [(*CUT, False), (*KILLED, True)])
+def test_a_lost_plc_hides_nothing_of_another_device(begin: float, end: float, excused: bool) -> None:
+    """The heater was there while the PLC's link was cut; a killed agent sees neither."""
+    assert ("alarm heater_77" in refused(with_alarm(begin, end, "heater"))) is not excused
+
+
+@pytest.mark.parametrize("window", [CUT, KILLED, POWER_OFF])
+def test_what_is_excused_is_excused_by_the_declaration_alone(window: tuple[float, float]) -> None:
+    """The fault was injected, but nobody declared it: an alarm inside it has to be told."""
+    check = with_alarm(window[0] + 2, window[1] - 2)
+    assert "alarm 77" not in refused(check)
+    gap(window, None)(check)
+    assert {"alarm 77", COVERED} <= refused(check)
+
+
+@pytest.mark.parametrize(
+    ("told", "fine"),
+    [
+        (CUT[0], True),
+        (CUT[1], True),
+        (CUT[1] + POLL + MACHINE * SPEED, True),
+        (CUT[1] + POLL + MACHINE * SPEED + 0.1, False),
+        (CUT[0] - STEP, False),
+    ],
+)
+def test_what_happened_in_a_gap_is_told_in_it_or_at_the_first_look_after_it(told: float, fine: bool) -> None:
+    """Not before it, and not a step later than the first poll behind it."""
+    assert line().close(460.0, told, SAMPLING) is fine
+
+
+@pytest.mark.parametrize(("told", "fine"), [(200.1, True), (200.11, False), (199.89, False)])
+def test_a_time_outside_every_gap_is_known_to_a_sampling(told: float, fine: bool) -> None:
+    """Faults elsewhere widen nothing."""
+    assert line().close(200.0, told, SAMPLING + 1e-9) is fine
+
+
+@pytest.mark.parametrize(("begin", "end", "excused"), [(1070, 1100, True), (1070, 1090, False), (1085, 1100, False)])
+def test_samples_wait_in_the_plc_only_where_there_was_no_time_to_take_them(begin: int, end: int, excused: bool) -> None:
+    """The sample of 1080 s, when the line ends at 1110 s: not taken after a cut that ended in time, nor when it was made before the cut."""
+    check = line()
+    faults = check.scenario.faults.model_copy(update={"link_cuts": ((begin * SECOND, end * SECOND),)})
+    check.scenario = check.blindness.scenario = check.scenario.model_copy(update={"faults": faults})
+    unacknowledged(check)
+    assert ("samples" not in refused(check)) is excused
