@@ -10,7 +10,8 @@ import pytest
 from edge_agent.buffer.config import BufferConfig
 from edge_agent.buffer.identity import DATABASE, remembered
 from edge_agent.buffer.sqlite import SqliteBuffer, open_buffer
-from edge_agent.model.stream import Entry
+from edge_agent.model.errors import StorageError
+from edge_agent.model.stream import Checkpoint, Entry
 
 ROTTEN = [b"", b"{", b"[]", b'{"epoch":1}', b'{"epoch":"01\xff"}', b'{"a":' * 5000, bytes(64)]
 
@@ -63,3 +64,29 @@ async def test_a_rotten_fact_about_the_store_is_forgotten(tmp_path: Path, fact: 
     async with open_buffer(settings) as buffer:
         assert (buffer.epoch, buffer.damage, await waiting(buffer)) == (epoch, None, [1])
         assert [level.confirmed for level in await buffer.levels()] == [None]
+
+
+async def test_a_rotten_name_of_a_state_costs_that_state_only(tmp_path: Path) -> None:
+    """The unit opens with its other states; this one begins anew, as one with a wrong checksum does."""
+    async with open_buffer(config(tmp_path)) as buffer:
+        await buffer.append([], Checkpoint("filler", {"r": b"1", "s": b"2"}, 5))
+    database = apsw.Connection(str(tmp_path / DATABASE))
+    database.execute("UPDATE state SET rule = CAST(x'ff' AS TEXT) WHERE rule = 'r'")
+    database.close()
+    async with open_buffer(config(tmp_path)) as buffer:
+        assert await buffer.states("filler") == ({"s": b"2"}, 5)
+
+
+async def test_a_rotten_dead_letter_does_not_end_the_store(tmp_path: Path) -> None:
+    """Whoever asks for the letters is told; appends and deliveries go on."""
+    async with open_buffer(config(tmp_path)) as buffer:
+        await buffer.append([Entry("filler", "E", "edgeagent.x.v1", 1, 1, b"{}")], None)
+        await buffer.settle("mqtt", [], [((await buffer.peek("mqtt", None, 1, "E"))[0].key, "no")])
+    database = apsw.Connection(str(tmp_path / DATABASE))
+    database.execute("UPDATE dead_letter SET detail = CAST(x'ff' AS TEXT)")
+    database.close()
+    async with open_buffer(config(tmp_path)) as buffer:
+        with pytest.raises(StorageError, match="cannot be read"):
+            await buffer.dead_letters(0, 10)
+        await buffer.append([Entry("filler", "E", "edgeagent.x.v1", 2, 2, b"{}")], None)
+        assert await waiting(buffer) == [1, 2]
