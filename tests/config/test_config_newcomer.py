@@ -161,3 +161,18 @@ def test_a_character_written_as_json_writes_it_is_one(folder: Path) -> None:
     unit = folder / "units" / "filler.yaml"
     change(unit, "text: Glue heater too hot", r'text: "Glue \ud83d\udd25 hot"')
     assert "Glue \U0001f525 hot" in load(folder).units[0].model_dump_json()
+
+
+def test_a_secret_that_cannot_be_used_is_a_warning(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The agent would start and wait; check says why, with the file, and is content when it is there for the agent alone."""
+    secret = tmp_path / "secret"
+    change(folder / "agent.yaml", "  root: edge\n", f"  username: gw\n  password_file: {secret}\n")
+    assert check(folder, as_json=False) == 0
+    assert f"warning: mqtt: password_file {secret}: No such file or directory" in capsys.readouterr().err
+    secret.write_text("x", encoding="utf-8")
+    secret.chmod(0o644)
+    assert check(folder, as_json=False) == 0
+    assert f"can be read by everybody; chmod 600 {secret}" in capsys.readouterr().err
+    secret.chmod(0o600)
+    assert check(folder, as_json=False) == 0
+    assert capsys.readouterr().err == ""
