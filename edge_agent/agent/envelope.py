@@ -42,10 +42,20 @@ class Envelope(msgspec.Struct, frozen=True):
         return Encoder(self.streams, prefix=settings.prefix, schema=settings.schema, per_type=settings.per_type)
 
 
+def topics_of(config: AgentConfig) -> Topics:
+    """Return the topics of a configuration's agent."""
+    return Topics(config.agent.mqtt.root, tuple(config.agent.site), config.agent.agent)
+
+
+def checkpointed(config: AgentConfig) -> list[str]:
+    """Return the streams that have a checkpoint: the units', and last the agent's own."""
+    return [*(unit.unit for unit in config.units), agent_stream(config.agent.agent)]
+
+
 def streams_of(config: AgentConfig) -> dict[str, StreamInfo]:
     """Return the streams of a configuration: the agent's own, and two for each unit."""
     agent = config.agent
-    topics = Topics(agent.mqtt.root, tuple(agent.site), agent.agent)
+    topics = topics_of(config)
     streams = [topics.agent_stream(agent_stream(agent.agent))]
     for unit in config.units:
         path = EquipmentPath((*(unit.path or agent.site), unit.unit))

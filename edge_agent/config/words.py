@@ -29,11 +29,9 @@ _KINDS = {
 }
 
 
-_HOST = r"^[^\s/]+$"
-_WORD = "letters, digits, '_' and '-', beginning with a letter or digit"
 _PATTERNS = {
-    _HOST: ("is no host name or IP address", "write the name or address alone: no protocol, no path, no blanks"),
-    r"^[A-Za-z0-9][A-Za-z0-9_-]*$": ("cannot be a name", f"use {_WORD}"),
+    r"^[^\s/]+$": ("is no host name or IP address", "write the name or address alone: no protocol, no path, no blanks"),
+    r"^[A-Za-z0-9][A-Za-z0-9_-]*$": ("cannot be a name", "use letters, digits, '_' and '-', beginning with a letter or digit"),
     r"^[A-Za-z0-9][A-Za-z0-9._-]*$": (
         "cannot be a name",
         "use letters, digits, '.', '_' and '-', beginning with a letter or digit",
