@@ -121,6 +121,14 @@ async def critical(made: Bench) -> None:
     assert (await api(made))["health"] == "critical"
 
 
+async def starts_critical(made: Bench) -> None:
+    """Start the agent without a store: as soon as it runs it says so, and seconds later its status does; how long an interpreter takes is not judged."""
+    lines, before = len(made.log()) if made.agent.log.exists() else 0, len(announced(made))
+    await made.agent.start()
+    await until(lambda: any(line["event"] == "buffer.degraded" for line in made.log()[lines:]), 30)
+    await until(lambda: any(status.get("health") == "critical" for status in announced(made)[before:]), 10)
+
+
 async def healthy(made: Bench) -> None:
     """Wait until the retained status says that the store is in order again."""
     await until(lambda: announced(made)[-1].get("health") == "ok", HEALED)

@@ -10,7 +10,20 @@ from pathlib import Path
 
 import pytest
 from fault_bench import bench, until
-from fault_disk import DOWN, HEALED, announced, api, flagged, healthy, hurt, nothing_lost, size_of, small_disk, spacing, written
+from fault_disk import (
+    DOWN,
+    HEALED,
+    api,
+    flagged,
+    healthy,
+    hurt,
+    nothing_lost,
+    size_of,
+    small_disk,
+    spacing,
+    starts_critical,
+    written,
+)
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(90)]
 
@@ -32,8 +45,7 @@ async def test_f10_a_disk_that_is_full_at_the_start(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "6m") as disk:
         disk.fill()
         async with bench(tmp_path, started=False, buffer={"path": str(disk.place / "store")}) as made:
-            await made.agent.start()
-            await until(lambda: any(status.get("health") == "critical" for status in announced(made)), 10)
+            await starts_critical(made)
             await asyncio.sleep(DOWN)
             disk.free()
             await made.fresh(HEALED)
@@ -73,9 +85,7 @@ async def test_f12_a_file_system_that_is_read_only_at_the_start(tmp_path: Path) 
             made.reasons.add("agent_down")
             assert await made.agent.end() == 0
             disk.remount("ro")
-            await made.agent.start()
-            before = len(announced(made))
-            await until(lambda: any(status.get("health") == "critical" for status in announced(made)[before:]), 10)
+            await starts_critical(made)
             await asyncio.sleep(DOWN)
             disk.remount("rw")
             await made.fresh(HEALED)

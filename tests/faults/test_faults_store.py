@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from fault_bench import bench, until
 from fault_command import edge_agent
-from fault_disk import DOWN, HEALED, announced, api, flagged, healthy, hurt, nothing_lost
+from fault_disk import DOWN, HEALED, api, flagged, healthy, hurt, nothing_lost, starts_critical
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(90)]
 
@@ -104,9 +104,7 @@ async def test_f17_a_store_that_cannot_be_opened_at_the_start(tmp_path: Path) ->
         made.reasons.add("agent_down")
         assert await made.agent.end() == 0
         flag.touch()
-        await made.agent.start()
-        before = len(announced(made))
-        await until(lambda: any(status.get("health") == "critical" for status in announced(made)[before:]), 10)
+        await starts_critical(made)
         assert (await api(made))["health"] == "critical"
         await asyncio.sleep(DOWN)
         flag.unlink()
