@@ -73,13 +73,14 @@ class MachineRows(Comparison):
         return found | {"stopped"}
 
     def _is_timed(self, stop: Stop, true: Downtime) -> bool:
-        """Return whether it ended once and when it did, and its duration and whether it was short follow from that."""
+        """Return whether it was told to begin, ended once and when it did, and its duration and whether it was short follow from that."""
         if stop.end is None or true.end is None:
-            return stop.end is true.end is None and stop.ended_events == 0
+            return stop.began and stop.end is true.end is None and stop.ended_events == 0
         lasted, truly = stop.end - stop.start, true.end - true.start
         near = abs(lasted - truly) <= 2 * SAMPLING
         return (
-            stop.ended_events == 1
+            stop.began
+            and stop.ended_events == 1
             and self.close(true.end, stop.end, 2 * SAMPLING)
             and abs((stop.duration or 0.0) - lasted) <= SAMPLING
             and stop.micro == (true.micro if near else lasted < self.scenario.judge.micro_stop / SECOND)
@@ -181,7 +182,17 @@ class MachineRows(Comparison):
                 "not seen" if found is None else span_text(found[1], found[2]),
                 ok=ok,
             )
+        silent = [
+            alarm[0]
+            for name, alarm in self.books.alarms.items()
+            if ("alarm.raised", name) not in self.books.named and alarm[1] is not None and not self._found(alarm[1])
+        ]
+        yield same("alarms that a snapshot alone tells", "0", str(len(silent)))
         yield same("alarms in all", str(len(self.truth.alarms) - unseen), str(len(told)))
+
+    def _found(self, time: float) -> bool:
+        """Return whether what began then was found standing: before anybody looked, or in a declared gap."""
+        return time <= SAMPLING or self.blindness.around(time) is not None
 
     def samples(self) -> Iterator[Row]:
         """Yield the samples, their verdicts and their values; those of one serial number in their order."""

@@ -114,6 +114,9 @@ class Reconciliation(FigureRows):
                 told = [time for time, data in self.books.steps if data.get("counter") == name and data["kind"] == kind]
                 yield Row(f"counter {counter.name}: {kind}", times_text(times), times_text(told), ok=self._same_times(times, told))
 
+        registers = {each.name for each in self.truth.counters} | {"reject"}
+        wraps = sum(data["kind"] == "rollover" and data["counter"] not in registers for _, data in self.books.steps)
+        yield same("wraps of the energy register", str(len(self.truth.energy.wraps)), str(wraps))
         known = {"baseline", "rollover", "reset", "device_restart"}
         yield same("other discontinuities", "0", str(sum(data["kind"] not in known for _, data in self.books.steps)))
 
@@ -154,6 +157,7 @@ class Reconciliation(FigureRows):
         yield same("events missing and undeclared", "0", str(self.inbox.missing()))
         yield same("events declared lost", "0", str(tally.declared_missing))
         yield same("numbers or ids that contradict", "0", str(len(tally.conflicts)))
+        yield same("things told twice under two numbers", "0", str(len(self.books.twice)))
         yield same("totals that do not add up", "0", str(len(self.books.disagreeing)))
         yield same("events from the future", "0", str(self.books.early))
         yield same("event types not in the catalogue", "0", str(sum(self.books.unknown_types.values())))

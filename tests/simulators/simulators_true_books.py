@@ -61,6 +61,7 @@ def _counts(check: Reconciliation) -> None:
         books.totals[name] = (0, counter.counted)
         for kind, times in (("rollover", counter.rollovers), ("reset", counter.resets), ("device_restart", counter.restarts)):
             books.steps += [(t, {"counter": name, "kind": kind, "uncounted": {"min": 0, "max": 20}}) for t in times]
+    books.steps += [(t, {"counter": "el", "kind": "rollover", "uncounted": {"min": 0, "max": 0}}) for t in true.energy.wraps]
     for order in true.orders:
         books.orders[order.order] = [order.started, order.ended]
     books.shifts = [(shift.start, {"shift_id": shift.shift}) for shift in true.shifts[1:]]
@@ -77,13 +78,22 @@ def _machine(check: Reconciliation) -> None:
     books.modes = [(one.t, {"name": mode_name(one.old)}, {"name": mode_name(one.new)}) for one in true.modes]
     for stop in true.downtimes:
         told = Stop(
-            stop.start, stop.order, stop.end, stop.duration, stop.category, stop.reason, stop.micro, int(stop.end is not None)
+            stop.start,
+            stop.order,
+            stop.end,
+            stop.duration,
+            stop.category,
+            stop.reason,
+            stop.micro,
+            int(stop.end is not None),
+            began=True,
         )
         books.stops[f"d{stop.start:g}"] = told
     books.snapshot = {"downtime_id": "the open one"}
     for alarm in true.alarms:
         name = alarm.id if alarm.source == "plc" else f"{alarm.source}_{alarm.id}"
         books.alarms[name] = [name, alarm.raised, alarm.cleared]
+        books.named.add(("alarm.raised", name))
     books.samples = [(one.t, one.serial, float(one.weight), one.verdict) for one in true.samples]
 
 

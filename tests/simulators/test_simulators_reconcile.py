@@ -128,7 +128,7 @@ def test_a_stop_may_be_unknown_only_where_nobody_looked():
     found = rows(check)
     assert found["downtime 4 at 170 s"]
     assert not found["downtime 1 at 42 s"]
-    check.books.stops["one"] = Stop(42.0, "SO-77", 56.0, 14.0, "held", 3105, micro=False, ended_events=1)
+    check.books.stops["one"] = Stop(42.0, "SO-77", 56.0, 14.0, "held", 3105, micro=False, ended_events=1, began=True)
     assert rows(check)["downtime 1 at 42 s"]
     check.books.stops["one"].category = "stopped"
     assert not rows(check)["downtime 1 at 42 s"]

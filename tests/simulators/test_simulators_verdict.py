@@ -167,6 +167,16 @@ SPOILED: dict[str, tuple[Spoil, str]] = {
     ),
     "running not counted through a cut": (lambda check: [one[3].clear() for one in check.books.states], "WO-1001 A, E, Q, OEE"),
     "one good part less in the figures": (move(NIGHT, None), "WO-1001 A, E, Q, OEE"),
+    "a stop that never began": (stop("d524", began=False), "downtime 2 at 524 s"),
+    "an open stop that never began": (stop("d1103", began=False), "downtime 4 at 1103 s"),
+    "an alarm that a snapshot alone tells": (
+        lambda check: check.books.named.remove(("alarm.raised", "2101")),
+        "alarms that a snapshot alone tells",
+    ),
+    "a wrap of the energy register not told": (
+        lambda check: check.books.steps.__setitem__(slice(None), [one for one in check.books.steps if one[1]["counter"] != "el"]),
+        "wraps of the energy register",
+    ),
     # alarms, samples, times, energy
     "an alarm lost": (lambda check: check.books.alarms.pop("2101"), "alarm 2101"),
     "an alarm told late": (alarm("2101", "2101", 523.95, 640.0), "alarm 2101"),
@@ -321,3 +331,25 @@ def test_samples_wait_in_the_plc_only_where_there_was_no_time_to_take_them(begin
     check.scenario = check.blindness.scenario = check.scenario.model_copy(update={"faults": faults})
     unacknowledged(check)
     assert ("samples" not in refused(check)) is excused
+
+
+ONE = [
+    ("order.started", {"order": FIRST}),
+    ("order.completed", {"order": FIRST}),
+    ("alarm.cleared", {"instance_id": "2101", "alarm_id": 2101}),
+    ("shift.changed", {"shift_id": "M"}),
+    ("collection.gap", {"reason": "comm_loss", "device": "plc1", "interval": [None, "2026-10-25T04:50:02Z"], "tags": []}),
+    ("downtime.started", {"downtime_id": "d", "ctx": {}}),
+]
+
+
+@pytest.mark.parametrize(("name", "data"), ONE, ids=[name for name, _ in ONE])
+def test_what_happens_once_is_told_under_one_number(name: str, data: dict) -> None:
+    """The same thing with a second number and id is no duplicate that a consumer drops: it stands in the books twice."""
+    check = line()
+    for number in (1, 2):
+        assert ("things told twice under two numbers" in refused(check)) is False
+        time = "2026-10-25T04:50:02Z"
+        event = {"id": str(number), "type": f"edgeagent.{name}.v1", "time": time, "recordedtime": time, "data": data}
+        check.books.apply(event)
+    assert "things told twice under two numbers" in refused(check)
