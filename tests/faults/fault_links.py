@@ -13,6 +13,7 @@ import trustme
 
 from simulators.faults import Link
 from simulators.lane import Lane
+from simulators.listening import stop_listening
 
 
 @contextlib.asynccontextmanager
@@ -53,7 +54,7 @@ class Front:
     async def stop(self) -> None:
         """End everything."""
         if self._server is not None:
-            self._server.close()
+            await stop_listening(self._server)
         for task in tuple(self.tasks):
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
