@@ -90,3 +90,50 @@ async def test_a_rotten_dead_letter_does_not_end_the_store(tmp_path: Path) -> No
             await buffer.dead_letters(0, 10)
         await buffer.append([Entry("filler", "E", "edgeagent.x.v1", 2, 2, b"{}")], None)
         assert await waiting(buffer) == [1, 2]
+
+
+GAP = b'{"reason":"buffer_overflow","interval":["2026-10-25T04:00:00Z","2026-10-25T04:00:01Z"],"lost":{"max":2},"seq_from":1,"totals_at_from":{"a":1}}'
+
+
+@pytest.mark.parametrize(("right", "wrong"), [(b'"a"', b'"\xff"'), (b'"max"', b'"mix"'), (b'["2026', b'["x026'), (b"}}", b"}")])
+async def test_a_rotten_loss_record_is_set_aside_like_any_other(tmp_path: Path, right: bytes, wrong: bytes) -> None:
+    """Its own loss record takes its place; what it said cannot be merged any more, and the writer lives."""
+    async with open_buffer(config(tmp_path)) as buffer:
+        await buffer.append([Entry("filler", "E", "edgeagent.collection.gap.v1", 1, 1, GAP)], None)
+    assert right in GAP
+    database = apsw.Connection(str(tmp_path / DATABASE))
+    database.execute("UPDATE record SET body = ?", (GAP.replace(right, wrong),))
+    database.close()
+    async with open_buffer(config(tmp_path)) as buffer:
+        assert await waiting(buffer) == []
+        await buffer.append([Entry("filler", "E", "edgeagent.x.v1", 2, 2, b"{}")], None)
+        (gap, _) = await buffer.peek("mqtt", None, 10, "E")
+        assert (gap.key.seq, b'"corruption"' in gap.entry.body) == (1, True)
+
+
+async def test_a_rotten_wish_to_send_again_does_not_end_the_store(tmp_path: Path) -> None:
+    """A queue entry of a kind that does not exist is no record of ours; commits go on."""
+    async with open_buffer(config(tmp_path)) as buffer:
+        await buffer.append([Entry("filler", "E", "edgeagent.x.v1", 1, 1, b"{}")], None)
+        await buffer.settle("mqtt", [(await buffer.peek("mqtt", None, 1, "E"))[0].key], [])
+        assert await buffer.resend("mqtt", "filler", buffer.epoch, 1, 1) == 1
+    database = apsw.Connection(str(tmp_path / DATABASE))
+    database.execute("UPDATE waiting SET kind = 'A'")
+    database.close()
+    async with open_buffer(config(tmp_path)) as buffer:
+        await buffer.append([Entry("filler", "E", "edgeagent.x.v1", 2, 2, b"{}")], None)
+        assert (await waiting(buffer), buffer.damage) == ([2], None)
+
+
+@pytest.mark.parametrize("body", [b'{"a":"\xff"}', b"{", b"[]"])
+async def test_a_dead_letter_that_says_nothing_any_more_is_not_sent_again(tmp_path: Path, body: bytes) -> None:
+    """It is left out, and stays where it is; the writer lives."""
+    async with open_buffer(config(tmp_path)) as buffer:
+        await buffer.append([Entry("filler", "E", "edgeagent.x.v1", 1, 1, b"{}")], None)
+        await buffer.settle("mqtt", [], [((await buffer.peek("mqtt", None, 1, "E"))[0].key, "no")])
+    database = apsw.Connection(str(tmp_path / DATABASE))
+    database.execute("UPDATE dead_letter SET body = ?", (body,))
+    database.close()
+    async with open_buffer(config(tmp_path)) as buffer:
+        assert await buffer.retry([1]) == []
+        assert await buffer.dead_letter_count() == 1
