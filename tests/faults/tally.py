@@ -71,8 +71,10 @@ def total(tallies: Iterable[Tally]) -> Tally:
 
 
 def bound(trials: int) -> str:
-    """Return the 95 % bound of the rate of failures after so many trials without one (rule of three: 3/N)."""
-    return f"3/{trials} ({300 / trials:.2g} %)" if trials else "none (nothing was tried)"
+    """Return the 95 % bound of the rate of failures after so many trials without one (rule of three: 3/N); a few trials bound nothing."""
+    if trials <= 3:
+        return f"none (of {trials} trials)" if trials else "none (nothing was tried)"
+    return f"3/{trials} ({300 / trials:.2g} %)"
 
 
 def stage_line(each: Tally) -> str:
