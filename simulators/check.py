@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import apsw
+
 from simulators.check_gaps import Cause, too_long
 from simulators.check_records import Arrival, Held, StoreView, arrivals, read_store
 from simulators.check_sources import SourceVerdict, judge_counter, shown
@@ -118,14 +120,21 @@ def main() -> int:
     parser.add_argument("--restarts", type=int, default=0, help="kills of the agent")
     parser.add_argument("--reason", action="append", default=[], help="a gap reason that an injected fault explains")
     options = parser.parse_args()
-    verdict = judge(
-        read_ledger(options.broker),
-        None if options.store is None else read_store(options.store),
-        [entry for path in options.produced for entry in read_ledger(path)],
-        window=options.window,
-        restarts=options.restarts,
-        reasons=frozenset(options.reason),
-    )
+    try:
+        verdict = judge(
+            read_ledger(options.broker),
+            None if options.store is None else read_store(options.store),
+            [entry for path in options.produced for entry in read_ledger(path)],
+            window=options.window,
+            restarts=options.restarts,
+            reasons=frozenset(options.reason),
+        )
+    except OSError as error:
+        print(f"{error.filename}: cannot be read: {error.strerror}", file=sys.stderr)
+        return 2
+    except (ValueError, apsw.Error) as error:
+        print(f"a ledger or the store is not what it should be: {error}", file=sys.stderr)
+        return 2
     for line in verdict.lines():
         print(line)
     return 1 if verdict.problems else 0

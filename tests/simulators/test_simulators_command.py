@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -133,3 +134,20 @@ def test_tools_name_the_port_that_is_in_use(name: str, port: str, others: tuple[
     assert done.stderr == (
         f"python -m simulators.{name}: port {number} of 127.0.0.1 is in use; end the program that has it, or give 0 for a free one\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "said"),
+    [
+        ("truth", ["nofile"], "nofile: cannot be read"),
+        ("check", ["--broker", "nofile"], "nofile: cannot be read"),
+        ("check", ["--broker", os.devnull, "--store", "nofolder"], "buffer.db: cannot be read"),
+        ("check", ["--broker", __file__], "is not what it should be"),
+    ],
+)
+def test_what_is_not_there_is_said_in_one_line(module: str, arguments: list[str], said: str) -> None:
+    """The tools around a run name the file they cannot read and end with 2, without a traceback."""
+    done = run_alone(module, *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
