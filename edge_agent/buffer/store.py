@@ -14,7 +14,12 @@ from edge_agent.buffer.states import States
 from edge_agent.model.stream import Entry
 
 _INSERT = f"INSERT OR IGNORE INTO record ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608 - a constant
-_DELIVERED = "SELECT id, age, EXISTS (SELECT 1 FROM waiting w WHERE w.kind IN ('E', 'T') AND w.id = delivered.id) FROM delivered ORDER BY id LIMIT ?"
+_DELIVERED = (
+    "SELECT id, age, EXISTS (SELECT 1 FROM waiting w WHERE w.kind IN ('E', 'T') AND w.id = delivered.id) "
+    "OR EXISTS (SELECT 1 FROM record r JOIN stream s ON s.id = r.stream WHERE r.id = delivered.id AND s.head = r.seq AND s.settled < s.head) "
+    "FROM delivered ORDER BY id LIMIT ?"
+)
+"""Row, age, whether it stays: it waits to be sent again, or is the last of a stream in which an earlier one still waits, and proves its head."""
 
 
 class Store(Records, States, Letters):

@@ -29,6 +29,14 @@ class Streams(Database):
         """Return a fact about the store."""
         return cast("str | None", self.db.execute("SELECT value FROM store WHERE key = ?", (key,)).get)
 
+    def words(self, key: str) -> str | None:
+        """Return a fact about the store, None also where it is no text any more."""
+        value = self.db.execute("SELECT CAST(value AS BLOB) FROM store WHERE key = ?", (key,)).get
+        try:
+            return None if value is None else cast("bytes", value).decode()
+        except UnicodeDecodeError:
+            return None
+
     def put(self, key: str, value: str | None) -> None:
         """Note a fact about the store."""
         self.db.execute("INSERT INTO store VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (key, value))
@@ -106,10 +114,12 @@ class Streams(Database):
     def all_levels(self) -> list[tuple[int, str, str, int, int]]:
         """Return per stream of every epoch (row, epoch, name, head, delivered without a hole), touching no other table."""
         rows = self.db.execute("SELECT id, epoch, name, head, settled FROM stream ORDER BY id")
-        levels = [cast("tuple[int, str, str, int, int]", found) for found in rows]
-        for identity, epoch, name, _, _ in levels:
-            self._name(identity, epoch, name)
-        return levels
+        return [cast("tuple[int, str, str, int, int]", found) for found in rows]
+
+    def unused(self) -> bool:
+        """Whether no run has begun here yet, and no stream."""
+        ran = self.db.execute("SELECT 1 FROM store WHERE key <> 'format' LIMIT 1").get
+        return ran is None and self.db.execute("SELECT 1 FROM stream LIMIT 1").get is None
 
     def streams_complete(self) -> bool:
         """Whether the list of streams and its index tell of equally many: a damaged page of one may have taken streams away."""
