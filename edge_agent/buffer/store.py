@@ -41,6 +41,15 @@ class Store(Records, States, Letters):
         """Whether a batch has been committed: its transaction gave all of its numbers or none. Without numbers there is nothing to tell by."""
         return any(self.head(stream) >= last for stream, last in batch.changed.values())
 
+    def took_over(self, batch: Batch) -> bool:
+        """Whether rows of a batch of another epoch came here with what was saved of its store: one under its number, with its checksum, proves the commit."""
+        names = {stream: name for name, (stream, _) in batch.changed.items()}
+        query = "SELECT 1 FROM record WHERE stream = ? AND seq = ? AND crc = ?"
+        return any(
+            self.db.execute(query, (self.stream_id(names[each[1]], batch.epoch), each[2], each[11])).get is not None
+            for each in batch.rows
+        )
+
     def insert_rows(self, rows: Sequence[Row]) -> None:
         """Write rows as waiting; inside a transaction."""
         self.db.executemany(_INSERT, rows)

@@ -18,8 +18,10 @@ from edge_agent.buffer.store import Store
 
 Level = tuple[int, str, str, int, int]
 """A stream of a store: row, epoch, name, last number given, delivered without a hole."""
-_BY_TABLE = "SELECT id, CAST(epoch AS BLOB), CAST(name AS BLOB), head, settled FROM stream NOT INDEXED ORDER BY id"
-_BY_INDEX = "SELECT id, CAST(epoch AS BLOB), CAST(name AS BLOB) FROM stream INDEXED BY sqlite_autoindex_stream_1 WHERE epoch > ''"
+_NAMES = ", ".join(f"CASE typeof({column}) WHEN 'text' THEN CAST({column} AS BLOB) END" for column in ("epoch", "name"))
+"""As bytes, for a text may be none any more; nothing where a flipped bit says that they are no text."""
+_BY_TABLE = f"SELECT id, {_NAMES}, head, settled FROM stream NOT INDEXED ORDER BY id"  # noqa: S608 - constants
+_BY_INDEX = f"SELECT id, {_NAMES} FROM stream INDEXED BY sqlite_autoindex_stream_1 WHERE epoch > ''"  # noqa: S608 - constants
 _LAST = f"SELECT {COLUMNS} FROM record WHERE stream = ? ORDER BY seq DESC LIMIT 20"  # noqa: S608 - a constant
 _NEAREST = "SELECT kind, id FROM record WHERE stream = ? AND seq <= ? ORDER BY seq DESC LIMIT 1"
 _FIRST_WAITING = (
