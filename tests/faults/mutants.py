@@ -122,7 +122,9 @@ MUTANTS = (
         "the state has a commit of its own",
         "edge_agent/agent/unit.py",
         "                return await self._buffer.append(entries, checkpoint)\n",
-        "                await self._buffer.append(entries, None)\n                return await self._buffer.append([], checkpoint)\n",
+        "                await self._buffer.append(entries, None)\n"
+        "                await asyncio.sleep(0.5)  # a slow card: the kill finds the moment between the two\n"
+        "                return await self._buffer.append([], checkpoint)\n",
         ("counted_twice", "undeclared_missing"),
     ),
 )

@@ -133,6 +133,8 @@ def in_lanes(jobs: list[Job], chosen: argparse.Namespace, seed: int, folder: Pat
         thread.start()
     for thread in threads:
         thread.join()
+    if broken := [jobs[number].stage for number in range(len(jobs)) if number not in done]:
+        sys.exit(f"faults: {', '.join(broken)} broke down before they could count anything (see above)")
     return [done[number] for number in sorted(done)]
 
 
