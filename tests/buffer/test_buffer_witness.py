@@ -105,7 +105,7 @@ def go_on(first: Life, directory: Path) -> Life:
     assert unknown or missing <= declared, f"lost: {sorted(missing - declared)}"
     for epoch, stream in {(key.epoch, key.stream) for key in life.got}:
         numbers = {key.seq for key in life.got if (key.epoch, key.stream) == (epoch, stream)}
-        assert unknown or numbers == set(range(1, max(numbers) + 1)), f"a hole in {stream} of {epoch}"
+        assert unknown or (min(numbers), max(numbers)) == (1, len(numbers)), f"a hole in {stream} of {epoch}"
     return life
 
 
@@ -169,7 +169,7 @@ def test_a_stream_whose_name_rotted_keeps_its_numbers(first: Life, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "spoilt", ["head = 0", "head = 7", "head = 9", "head = 1 << 40", "settled = 7", "settled = 9", "settled = -1"]
+    "spoilt", ["head = 0", "head = 7", "head = 9", "head = 1000", "settled = 7", "settled = 9", "settled = -1"]
 )
 def test_numbers_of_a_stream_that_rotted_are_put_right(first: Life, tmp_path: Path, spoilt: str) -> None:
     """A head that is too low gave numbers twice, one too high left a hole that nothing declared, a level too high kept records from being saved."""
