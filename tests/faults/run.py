@@ -63,6 +63,8 @@ def main() -> int:
     for job in jobs:
         if job.alone:
             tallies += in_lanes([job], chosen, seed, folder)
+    if broken := sorted({job.stage for job in jobs} - {each.stage for each in tallies}):
+        sys.exit(f"faults: {', '.join(broken)} broke down before they could count anything (see above)")
     whole = total(tallies)
     print("-" * 80)
     for each in tallies:
@@ -133,8 +135,6 @@ def in_lanes(jobs: list[Job], chosen: argparse.Namespace, seed: int, folder: Pat
         thread.start()
     for thread in threads:
         thread.join()
-    if broken := [jobs[number].stage for number in range(len(jobs)) if number not in done]:
-        sys.exit(f"faults: {', '.join(broken)} broke down before they could count anything (see above)")
     return [done[number] for number in sorted(done)]
 
 
