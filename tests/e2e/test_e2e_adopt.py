@@ -89,3 +89,7 @@ def test_an_order_is_right_to_the_part_although_its_gateway_was_lost(tmp_path: P
     assert (report["lost"], report["conflicts"]) == (0, [])
     assert {gap["reason"] for gap in report["gaps"]} >= {"store_rolled_back", "agent_down"}
     assert {row["what"] for row in report["rows"] if not row["ok"]} <= OF_THE_SWAP
+    swaps = [gap["interval"] for gap in report["gaps"] if gap["reason"] in {"store_rolled_back", "agent_down"}]
+    lost = "2027-06-15T11:00:12"
+    assert all(begin <= lost <= end for begin, end in swaps), "a gap of the swap holds the moment of the loss"
+    assert rows["declared gaps that no fault explains"]["received"] == str(len(swaps)), "and there is no other gap without a cause"
