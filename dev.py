@@ -148,6 +148,7 @@ def lock(_: list[str]) -> int:
         "--generate-hashes",
         "--no-emit-index-url",
         "--no-emit-trusted-host",
+        "--no-emit-find-links",
         "--no-header",
     ]
     common += ["--strip-extras", "--no-annotate", "--upgrade", "--allow-unsafe"]
@@ -174,7 +175,7 @@ def link_source() -> None:
     packages = Path(subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip())
     (packages / "edge-agent-sources.pth").write_text(f"{ROOT}\n")
     command = PYTHON.parent / "edge-agent"
-    command.write_text(f"#!{PYTHON}\nfrom edge_agent.cli import main\n\nmain()\n")
+    command.write_text(f"#!{PYTHON}\nfrom edge_agent.__main__ import main\n\nmain()\n")
     command.chmod(0o755)
 
 

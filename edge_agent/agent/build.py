@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from edge_agent.agent.announce import Announcer
 from edge_agent.agent.collect import Collector, Deliver
-from edge_agent.agent.envelope import agent_stream, streams_of
+from edge_agent.agent.envelope import agent_stream, checkpointed, streams_of, topics_of
 from edge_agent.agent.forward import Delivered, Forwarder
 from edge_agent.agent.hold import Hold
 from edge_agent.agent.journal import Journal
@@ -65,7 +65,7 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
     """Wire one agent; opens nothing."""
     settings = config.agent
     prefix, cfg = settings.events.type_prefix, config.fingerprint
-    topics = Topics(settings.mqtt.root, tuple(settings.site), settings.agent)
+    topics = topics_of(config)
     names = {device.device: (device.driver, drivers.endpoint(device)) for device in config.devices}
     journal = Journal(agent_stream(settings.agent), buffer, clock, prefix=prefix, cfg=cfg, devices=names)
     units = _units(config, buffer, clock, prefix, cfg)
@@ -95,10 +95,8 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
 
 def origin_of(config: AgentConfig, buffer: SqliteBuffer, clock: PlantClock) -> Origin:
     """Return who decides whether the store is the one that the broker knows."""
-    settings = config.agent
-    topics = Topics(settings.mqtt.root, tuple(settings.site), settings.agent)
-    streams = [*(unit.unit for unit in config.units), agent_stream(settings.agent)]
-    return Origin(buffer, clock, topics, streams, prefix=settings.events.type_prefix, cfg=config.fingerprint)
+    prefix, cfg = config.agent.events.type_prefix, config.fingerprint
+    return Origin(buffer, clock, topics_of(config), checkpointed(config), prefix=prefix, cfg=cfg)
 
 
 def _tags(config: AgentConfig) -> dict[str, Tag]:

@@ -70,12 +70,15 @@ class Collector:
         self._readers = readers
         self._clock = clock
         self._driver: Driver | None = None
+        self._poll_at = 0
         self._stopping = asyncio.Event()
         self._log = structlog.get_logger().bind(devices=list(devices))
 
     async def run(self, driver: Driver) -> None:
         """Read and deliver until the endpoint is lost (DisconnectedError) or `stop` was called."""
         self._driver = driver
+        if self._poll_at > self._clock.now():
+            driver.poll_at(self._poll_at)
         stopping = asyncio.create_task(self._stopping.wait())
         reading: asyncio.Task[Sequence[Batch]] | None = None
         try:
@@ -139,7 +142,8 @@ class Collector:
         return self._driver is not None
 
     def poll_at(self, time: int) -> None:
-        """Ask for a reading of the polled tags at plant time ``time``; nothing while the endpoint is away."""
+        """Ask for a reading of the polled tags at plant time ``time``, also of a driver that is opened before then."""
+        self._poll_at = time
         if self._driver is not None:
             self._driver.poll_at(time)
 
@@ -162,12 +166,12 @@ class Collector:
 
 def _stands_still(name: str, now: int, device: DeviceState, error: DisconnectedError) -> tuple[DeviceFault, ...]:
     """Return the news that a device waits for a person, or for another reason than before; a mere loss in between changes nothing."""
-    if not error.code or error.code == device.fault:
+    if not error.fault or error.fault == device.fault:
         return ()
     cleared = (DeviceFault(name, now, device.fault, True),) if device.fault else ()
-    device.fault = error.code
+    device.fault = error.fault
     text = str(error).removesuffix(f"; {error.remedy}")
-    return (*cleared, DeviceFault(name, now, error.code, False, text, error.remedy, _SEVERE))
+    return (*cleared, DeviceFault(name, now, error.fault, False, text, error.remedy, _SEVERE))
 
 
 async def _read(driver: Driver) -> Sequence[Batch]:

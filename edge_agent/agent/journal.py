@@ -54,7 +54,8 @@ class Journal:
 
     async def started(self, since: int, *, anew: bool = False) -> None:
         """Say that the agent runs since plant time ``since``, with the epoch before (``anew``: this start has begun one) and when it was last seen alive."""
-        _, last_seen = await self._buffer.states(self._stream)
+        states, last_seen = await self._buffer.states(self._stream)
+        clean = states.get("stopped") == b"true"  # the mark that a clean stop leaves
         anew = anew or self._buffer.fresh or last_seen is None
         await self.write(
             ProductionEvent(
@@ -65,16 +66,11 @@ class Journal:
                     "host": platform.node(),
                     "prev_epoch": self._buffer.previous_epoch if anew else self._buffer.epoch,
                     "resumed": not self._buffer.fresh,
-                    "reason": "boot" if last_seen is None else await self._why(),
+                    "reason": "boot" if last_seen is None else "restart" if clean else "crash",
                     "last_seen_at": None if last_seen is None else iso(last_seen),
                 },
             )
         )
-
-    async def _why(self) -> str:
-        """Return ``restart`` after a clean stop, ``crash`` otherwise: a clean stop leaves its mark in the state."""
-        states, _ = await self._buffer.states(self._stream)
-        return "restart" if states.get("stopped") == b"true" else "crash"
 
     async def store_damaged(self, damage: Damage) -> None:
         """Say that the store of before could not be used: an `agent.fault`, and where even its streams were unreadable the gap itself."""

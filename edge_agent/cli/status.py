@@ -23,7 +23,7 @@ def status(directory: Path, *, as_json: bool) -> int:
     config = load(directory)
     desk = running(config, None)
     if desk is None:
-        looked = ", ".join(str(place) for place in sockets(config, None))
+        looked = ", ".join(str(place.absolute()) for place in sockets(config, None))
         print(f"no agent {config.agent.agent} is running (nobody listens on {looked})", file=sys.stderr)
         return NO_AGENT
     report = asyncio.run(desk.status())

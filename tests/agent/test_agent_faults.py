@@ -11,14 +11,14 @@ from edge_agent.model.errors import DisconnectedError
 from edge_agent.model.reading import Batch, DeviceDown, DeviceFault, DeviceUp
 
 
-class Stopped(DisconnectedError):
+class StoppedError(DisconnectedError):
     """What a driver raises when only a person can help."""
 
     slow = True
 
     def __init__(self, code: str) -> None:
         super().__init__(f"it is {code}; do this")
-        self.code, self.remedy = code, "do this"
+        self.fault, self.remedy = code, "do this"
 
 
 class Clock:
@@ -51,7 +51,12 @@ class Plant:
 async def test_a_stopped_device_is_a_fault_once_and_cleared_by_its_return() -> None:
     """The first refusal says down and fault; further tries and mere losses say nothing; the next connect clears it."""
     plant = Plant()
-    for error in (Stopped("cert_changed"), Stopped("cert_changed"), DisconnectedError("away"), Stopped("cert_changed")):
+    for error in (
+        StoppedError("cert_changed"),
+        StoppedError("cert_changed"),
+        DisconnectedError("away"),
+        StoppedError("cert_changed"),
+    ):
         await plant.collector.lost(error)
     assert plant.faults == [("cert_changed", False)]
     assert [type(one) for one in plant.batches[0].before] == [DeviceDown]
@@ -67,7 +72,7 @@ async def test_a_stopped_device_is_a_fault_once_and_cleared_by_its_return() -> N
 async def test_another_reason_replaces_the_fault() -> None:
     """A device that was away first and is refused then, and refused for another reason after that: one fault stands at a time."""
     plant = Plant()
-    for error in (DisconnectedError("away"), Stopped("cert_untrusted"), Stopped("user_rejected")):
+    for error in (DisconnectedError("away"), StoppedError("cert_untrusted"), StoppedError("user_rejected")):
         await plant.collector.lost(error)
     assert plant.faults == [("cert_untrusted", False), ("cert_untrusted", True), ("user_rejected", False)]
 
@@ -111,7 +116,7 @@ async def test_a_device_that_waits_for_a_person_is_tried_slowly(monkeypatch: pyt
             raise KeyError("enough")
 
     def refuse() -> None:
-        raise Stopped("cert_changed")
+        raise StoppedError("cert_changed")
 
     async def lost(error: DisconnectedError) -> None:
         return None

@@ -85,9 +85,9 @@ async def test_a_user_with_a_password(plc: fit.SecurePlc, tmp_path: Path) -> Non
                 await reader.once()
         assert users.seen == ["reader"] * 3
         error = await refused(plc.config(username="reader", password="falsch1234"), tmp_path)
-        assert error.code == "user_rejected"
+        assert error.fault == "user_rejected"
         assert "falsch1234" not in f"{error!r} {error} {error.__cause__!r}"
-        assert (await refused(plc.config(), tmp_path)).code == "user_rejected"
+        assert (await refused(plc.config(), tmp_path)).fault == "user_rejected"
 
 
 async def test_a_user_with_a_certificate(plc: fit.SecurePlc, tmp_path: Path) -> None:
@@ -106,14 +106,14 @@ async def test_a_user_with_a_certificate(plc: fit.SecurePlc, tmp_path: Path) -> 
         assert users.seen == ["certificate"]
         (tmp_path / "user.key").chmod(0o644)
         error = await refused(config, tmp_path)
-        assert (error.code, "chmod 600" in error.remedy) == ("user_certificate", True)
+        assert (error.fault, "chmod 600" in error.remedy) == ("user_certificate", True)
 
 
 async def test_nobody_has_trusted_the_server_yet(plc: fit.SecurePlc, tmp_path: Path) -> None:
     """A first contact is refused with the thumbprint and the one command that begins trust; it creates the agent's certificate."""
     async with plc.serving():
         error = await refused(plc.config(), tmp_path)
-        assert error.code == "cert_untrusted"
+        assert error.fault == "cert_untrusted"
         assert error.remedy == f"edge-agent trust {plc.url} -c {tmp_path / 'config'} --pki {tmp_path / 'pki'}"
         assert fit.ours(plc.certificate).thumbprint in str(error)
 
@@ -128,14 +128,14 @@ async def test_a_changed_certificate_stops_the_device_until_it_is_pinned_as_the_
             await reader.once()
     async with plc.serving(made=second, private=fit.key("second")):
         error = await refused(plc.config(), tmp_path)
-        assert error.code == "cert_changed"
+        assert error.fault == "cert_changed"
         assert fit.ours(first).thumbprint in str(error)
         assert fit.ours(second).thumbprint in str(error)
         fit.pinned(tmp_path, plc.url, second, "next")
         async with reading(plc.config(), tmp_path) as reader:
             await reader.once()
         fit.pinned(tmp_path, plc.url, fit.certificate(fit.key("third")), "next")
-        assert (await refused(plc.config(), tmp_path)).code == "cert_changed"
+        assert (await refused(plc.config(), tmp_path)).fault == "cert_changed"
 
 
 async def test_the_device_comes_back_by_itself_once_a_person_has_acted(
@@ -193,7 +193,7 @@ async def test_pins_in_the_configuration_rule_alone(plc: fit.SecurePlc, tmp_path
             await reader.once()
         fit.pinned(tmp_path, plc.url, plc.certificate)
         error = await refused(plc.config(security={"pins": [bad]}), tmp_path)
-        assert (error.code, "security.pins of plc" in error.remedy) == ("cert_changed", True)
+        assert (error.fault, "security.pins of plc" in error.remedy) == ("cert_changed", True)
 
 
 BAD = {
@@ -214,7 +214,7 @@ async def test_certificates_that_are_pinned_and_still_no_good(plc: fit.SecurePlc
         async with plc.serving(made=fit.certificate(private, **make), private=private):
             fit.pinned(tmp_path, plc.url, plc.certificate)
             error = await refused(plc.config(), tmp_path)
-            assert (name, error.code) == (name, code)
+            assert (name, error.fault) == (name, code)
             if name == "expired":
                 async with reading(plc.config(security={"allow_expired": True}), tmp_path) as reader:
                     await reader.once()
@@ -233,7 +233,7 @@ async def test_a_server_that_offers_only_less_is_refused(plc: fit.SecurePlc, tmp
             if words == "None":
                 plc.server.iserver.endpoints[0].ServerCertificate = fit.der(plc.certificate)
             error = await refused(plc.config(), tmp_path)
-            assert error.code == "no_secure_endpoint"
+            assert error.fault == "no_secure_endpoint"
             assert words in str(error)
 
 
@@ -247,7 +247,7 @@ async def test_a_server_that_does_not_know_the_agent(plc: fit.SecurePlc, tmp_pat
         fit.pinned(tmp_path, plc.url, plc.certificate)
         plc.server.set_certificate_validator(unknown)
         error = await refused(plc.config(), tmp_path)
-        assert (error.code, str(tmp_path / "pki/own/certificate.der") in error.remedy) == ("agent_rejected", True)
+        assert (error.fault, str(tmp_path / "pki/own/certificate.der") in error.remedy) == ("agent_rejected", True)
 
 
 async def test_the_server_sees_the_agents_identity(plc: fit.SecurePlc, tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ async def test_a_server_in_another_application_is_no_server_of_ours(
         for endpoint in plc.server.iserver.endpoints:
             endpoint.Server.ApplicationUri = "urn:test:impostor"
         error = await refused(plc.config(username="reader", password="geheim"), tmp_path)
-        assert (error.code, "urn:test:impostor" in str(error)) == ("cert_invalid", True)
+        assert (error.fault, "urn:test:impostor" in str(error)) == ("cert_invalid", True)
         assert users.seen == []
 
 
@@ -298,7 +298,7 @@ async def test_a_session_whose_certificate_nobody_looked_at_is_refused(
             return None
 
         monkeypatch.setattr(channel.Validator, "__call__", skip)
-        assert (await refused(plc.config(), tmp_path)).code == "cert_invalid"
+        assert (await refused(plc.config(), tmp_path)).fault == "cert_invalid"
 
 
 async def test_the_key_behind_the_certificate_is_what_counts(plc: fit.SecurePlc, tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ def test_only_exactly_the_configured_endpoint_is_taken(offers: list[Offer], poli
     else:
         with pytest.raises(UntrustedError) as caught:
             chosen(offers, config)
-        assert caught.value.code == "no_secure_endpoint"
+        assert caught.value.fault == "no_secure_endpoint"
 
 
 def test_pins_belong_to_one_address(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_a_trust_folder_that_cannot_be_read_trusts_nobody(tmp_path: Path) -> Non
     (pins.place(tmp_path / "pki", URL) / "current.der").write_bytes(b"garbage")
     with pytest.raises(UntrustedError) as caught:
         admit(_offer(made), config, fit.identity(tmp_path), NOW)
-    assert caught.value.code == "cert_untrusted"
+    assert caught.value.fault == "cert_untrusted"
 
 
 def test_the_next_pin_becomes_the_current_one(tmp_path: Path) -> None:
@@ -261,21 +261,21 @@ def test_an_authority_vouches_for_a_server(tmp_path: Path) -> None:
     assert "no revocation list of CN=Below" in str(pki.refused(over, pki.below[0]))
     pki.put("below.crl", fit.revocations(pki.below))
     assert authority.verify([fit.ours(over), fit.ours(pki.below[0])], pki.folder, NOW) == []
-    assert pki.refused(over).code == "cert_untrusted"
+    assert pki.refused(over).fault == "cert_untrusted"
 
 
 def test_what_an_authority_does_not_vouch_for(tmp_path: Path) -> None:
     """Self-signed, expired, of an authority with the same name and another key, issued by what is no authority, or revoked."""
     pki = Pki(tmp_path)
-    assert pki.refused(fit.certificate()).code == "cert_untrusted"
-    assert pki.refused(fit.certificate(issuer=pki.root, days=(-9, -1))).code == "cert_untrusted"
+    assert pki.refused(fit.certificate()).fault == "cert_untrusted"
+    assert pki.refused(fit.certificate(issuer=pki.root, days=(-9, -1))).fault == "cert_untrusted"
     namesake = fit.certificate(fit.key("second"), name="Root", authority=True), fit.key("second")
     assert pki.refused(fit.certificate(issuer=namesake), namesake[0]).code == "cert_untrusted"
     server = fit.certificate(fit.key("second"), issuer=pki.root, name="other"), fit.key("second")
     assert pki.refused(fit.certificate(issuer=server), server[0]).code == "cert_untrusted"
     revoked = fit.certificate(issuer=pki.root)
     pki.put("root.crl", fit.revocations(pki.root, [revoked]))
-    assert pki.refused(revoked).code == "cert_revoked"
+    assert pki.refused(revoked).fault == "cert_revoked"
 
 
 def test_revocation_lists(tmp_path: Path) -> None:
@@ -362,7 +362,7 @@ def test_own_files_that_are_no_good(tmp_path: Path) -> None:
     def told() -> str:
         with pytest.raises(UntrustedError) as caught:
             keys.own(identity)
-        assert caught.value.code == "own_certificate"
+        assert caught.value.fault == "own_certificate"
         assert caught.value.remedy
         assert b"PRIVATE" not in str(caught.value).encode()
         return str(caught.value)

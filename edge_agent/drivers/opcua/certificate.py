@@ -23,14 +23,14 @@ _PEM: Final = b"-----BEGIN CERTIFICATE-----"
 
 
 class UntrustedError(DisconnectedError):
-    """The server is not who it should be, or not known yet: only a person can change that, so tries are slow (``code``, ``remedy``)."""
+    """The server is not who it should be, or not known yet: only a person can change that, so tries are slow (``fault``, ``remedy``)."""
 
     slow = True
 
-    def __init__(self, code: str, text: str, remedy: str = "") -> None:
+    def __init__(self, fault: str, text: str, remedy: str = "") -> None:
         """Name the state, say what is wrong, and what mends it."""
         super().__init__(f"{text}; {remedy}" if remedy else text)
-        self.code, self.text, self.remedy = code, text, remedy
+        self.fault, self.text, self.remedy = fault, text, remedy
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class OpcUaTag(BaseModel):
     field: str | None = Field(None, description="a field of a structure: Speed, Motor.Speed or Motors[2].Speed")
     type: ValueType | None = Field(None, description="the type the value must have; left out, the server tells")
     scale: Annotated[float, Field(allow_inf_nan=False)] = Field(1.0, description="value = raw * scale + offset")
-    offset: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    offset: Annotated[float, Field(allow_inf_nan=False, description="added after scaling")] = 0.0
     uom: str | None = Field(None, description="unit of measure (UN/CEFACT code or symbol)")
     deadband: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         None, description="smallest change reported, in scaled units"
