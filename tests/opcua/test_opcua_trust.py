@@ -270,9 +270,9 @@ def test_what_an_authority_does_not_vouch_for(tmp_path: Path) -> None:
     assert pki.refused(fit.certificate()).fault == "cert_untrusted"
     assert pki.refused(fit.certificate(issuer=pki.root, days=(-9, -1))).fault == "cert_untrusted"
     namesake = fit.certificate(fit.key("second"), name="Root", authority=True), fit.key("second")
-    assert pki.refused(fit.certificate(issuer=namesake), namesake[0]).code == "cert_untrusted"
+    assert pki.refused(fit.certificate(issuer=namesake), namesake[0]).fault == "cert_untrusted"
     server = fit.certificate(fit.key("second"), issuer=pki.root, name="other"), fit.key("second")
-    assert pki.refused(fit.certificate(issuer=server), server[0]).code == "cert_untrusted"
+    assert pki.refused(fit.certificate(issuer=server), server[0]).fault == "cert_untrusted"
     revoked = fit.certificate(issuer=pki.root)
     pki.put("root.crl", fit.revocations(pki.root, [revoked]))
     assert pki.refused(revoked).fault == "cert_revoked"
