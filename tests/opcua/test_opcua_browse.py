@@ -43,6 +43,12 @@ tags:
 """
 
 
+@pytest.fixture(autouse=True)
+def _plain_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command sets up logging for its process; here it would stay for the tests after it."""
+    monkeypatch.setattr("edge_agent.logs.configure", lambda *_: None)
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def plc() -> AsyncIterator[Plc]:
     """Line1/Motor1 with a number, an enumeration, a structure, an array, and a name that is no name of a tag."""
@@ -114,6 +120,15 @@ async def test_arrays_of_structures_are_no_tags_by_themselves(plc: Plc, capsys: 
     line = capsys.readouterr().out.splitlines()[-1]
     assert line.startswith("  # Motors: ")
     assert "an array of structures with On, Speed, Name, Counts: name one with index and field" in line
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_variable_with_variables_below_gives_those(plc: Plc, capsys: pytest.CaptureFixture[str]) -> None:
+    """A structure whose fields are variables, too, is offered once: as the variables."""
+    await run(plc, path="Server/ServerStatus")
+    printed = capsys.readouterr().out
+    assert "field:" not in printed
+    assert "Server_ServerStatus_BuildInfo_ProductName: " in printed
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -222,5 +237,7 @@ def test_node_ids_as_text_and_back(node: ua.NodeId) -> None:
     assert node_of_text("nsu=a;i=5", ["", "a"]) == ua.NodeId(5, 1)
     with pytest.raises(LookupError, match="no namespace b"):
         node_of_text("nsu=b;i=5", ["", "a"])
+    with pytest.raises(LookupError, match="not UTF-8"):
+        node_of_text("ns=2;s=a\udc80", [])
     with pytest.raises(LookupError, match="another server"):
         node_of_text("svr=1;ns=2;i=5", [])

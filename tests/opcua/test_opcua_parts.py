@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import structlog
 from asyncua import ua
 from asyncua.common.utils import ServiceError
 from opcua_plant import Plc, config, free_port, reading
@@ -173,3 +174,18 @@ async def test_parts_are_polled_where_the_server_does_not_subscribe(plc: Plc, mo
         await plc.write(s, motor(2.0), ua.VariantType.ExtensionObject)
         await reader.until(lambda r: 20 in r.values("e") and 2.0 in r.values("v"))
         assert {row[2:] for row in reader.rows()} == {(0, None)}
+
+
+async def test_other_names_of_values_are_told(plc: Plc) -> None:
+    """Where the server calls a value something else than the configuration, the log says so, for variables and for fields."""
+    a = await added(plc, ua.Variant(2, ua.VariantType.Int32), "Mode")
+    s = await added(plc, ua.Variant(ua.Drive(Mode=ua.Mode.Auto), ua.VariantType.ExtensionObject), "Drive")
+    tags = {
+        "a": {"node": f"s={a}", "names": {0: "Off", 2: "Hand"}},
+        "s": {"node": f"s={s}", "field": "Mode", "names": {1: "Hand"}},
+        "same": {"node": f"s={a}", "names": {0: "Off", 2: "Auto", 9: "more"}},
+    }
+    with structlog.testing.capture_logs() as logs:
+        await baseline(plc, tags)
+    told = {line["tag"]: line["server"] for line in logs if line["event"] == "opcua.names_differ"}
+    assert told == {"a": {2: "Auto"}, "s": {1: "Manual"}}

@@ -51,9 +51,10 @@ async def undeclared(session: Session, device: str, rules: Sequence[TagsFrom], n
         if tree.cut:
             cuts.append(f"{rule.browse}: {tree.cut}")
     paths = tuple(sorted(missing.values()))
-    told = [
-        f"{len(paths)} variables that tags_from names are no tags: {', '.join(paths[:_NAMED])}"
-        if paths
-        else "every variable is a tag"
-    ]
+    what = (
+        "1 variable that tags_from names is no tag"
+        if len(paths) == 1
+        else f"{len(paths)} variables that tags_from names are no tags"
+    )
+    told = [f"{what}: {', '.join(paths[:_NAMED])}" if paths else "every variable that tags_from names is a tag"]
     return Undeclared(device, time, paths[:_NAMED], len(paths), "; ".join([*told, *cuts]))

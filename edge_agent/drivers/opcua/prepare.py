@@ -10,6 +10,7 @@ from typing import Protocol
 import structlog
 from asyncua import ua
 
+from edge_agent.drivers.opcua.definition import Layout
 from edge_agent.drivers.opcua.pick import Misfit, Pick, Span, pick, span_text
 from edge_agent.drivers.opcua.session import Session
 from edge_agent.drivers.opcua.shape import Columns
@@ -127,6 +128,10 @@ async def _compare_names(session: Session, items: Sequence[Part], types: TypeBoo
     """Say in the log where the server calls a value of an enumeration something else than the configuration."""
     rows = await session.read_ids([ua.ReadValueId(item.node, ua.AttributeIds.DataType) for item in items])
     data_types = [value if isinstance(value, str) else "" for value in rows.values]
+    await types.learn([name for name in data_types if name])
+    for place, item in enumerate(items):
+        if item.pick is not None and item.pick.fields and isinstance(layout := types.kind(data_types[place]), Layout):
+            data_types[place] = layout.data_type([step.name for step in item.pick.fields])
     known = await types.enumerations([name for name in data_types if name])
     for item, data_type in zip(items, data_types, strict=True):
         said = known.get(data_type, {})

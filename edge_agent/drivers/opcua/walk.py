@@ -10,13 +10,13 @@ from typing import Final, NamedTuple
 from asyncua import ua
 
 from edge_agent.drivers.opcua.glob import Pattern, States
-from edge_agent.drivers.opcua.references import HIERARCHY, references
+from edge_agent.drivers.opcua.references import HIERARCHY, Reference, references
 from edge_agent.drivers.opcua.session import Session
-from edge_agent.drivers.opcua.typebook import text_of
+from edge_agent.drivers.opcua.typebook import node_of_text, text_of
 
 _OBJECTS: Final = ua.NodeId(ua.ObjectIds.ObjectsFolder)
 _SERVER: Final = "i=2253"
-_PROPERTY: Final = ua.ObjectIds.HasProperty
+_PROPERTY: Final = "i=46"
 _MOST_NODES: Final = 500_000
 """Nodes looked at before a walk gives up: a server whose tree has no end must not take the memory of the gateway."""
 
@@ -81,7 +81,15 @@ async def walk(session: Session, pattern: Pattern, limits: Limits, progress: Pro
             answers = await references(session, [place.node for place in chunk], HIERARCHY)
             for place, ways in zip(chunk, answers, strict=True):
                 seen += _children(
-                    place, ways if isinstance(ways, list) else [], pattern, limits, found, parents, entered, following
+                    place,
+                    ways if isinstance(ways, list) else [],
+                    session.namespaces,
+                    pattern,
+                    limits,
+                    found,
+                    parents,
+                    entered,
+                    following,
                 )
             looked += len(chunk)
             if progress is not None:
@@ -98,7 +106,8 @@ async def walk(session: Session, pattern: Pattern, limits: Limits, progress: Pro
 
 def _children(
     place: _Place,
-    ways: Sequence[ua.ReferenceDescription],
+    ways: Sequence[Reference],
+    namespaces: Sequence[str],
     pattern: Pattern,
     limits: Limits,
     found: dict[str, Found],
@@ -108,19 +117,19 @@ def _children(
 ) -> int:
     """Sort the children of one node into what matches and what is walked next; returns how many there are."""
     for way in ways:
-        if getattr(way.NodeId, "ServerIndex", 0) or way.ReferenceTypeId == ua.NodeId(_PROPERTY):
+        states = pattern.below(place.states, way.name)
+        entry = way.node == _SERVER and not pattern.text.strip("/").removeprefix("Objects/").startswith("Server")
+        if not states or way.kind == _PROPERTY or entry:
             continue
-        name = way.BrowseName.Name or ""
-        states = pattern.below(place.states, name)
-        node = ua.NodeId(way.NodeId.Identifier, way.NodeId.NamespaceIndex)
+        try:
+            node = node_of_text(way.node, namespaces)
+        except LookupError:
+            continue  # on another server, or in a namespace that is not there
         key = text_of(node)
-        if not states or (key == _SERVER and not pattern.text.strip("/").removeprefix("Objects/").startswith("Server")):
-            continue
-        path, spaces = (*place.path, name), (*place.spaces, way.BrowseName.NamespaceIndex)
-        if way.NodeClass == ua.NodeClass.Variable:
+        path, spaces = (*place.path, way.name), (*place.spaces, way.space)
+        if way.node_class == ua.NodeClass.Variable:
             if pattern.done(states) and key not in found and limits.wants(path):
-                definition = text_of(ua.NodeId(way.TypeDefinition.Identifier, way.TypeDefinition.NamespaceIndex))
-                found[key] = Found(path, spaces, node, definition)
+                found[key] = Found(path, spaces, node, way.definition)
             if place.path:
                 parents.add(text_of(place.node))
         if (key, states) not in entered:
