@@ -4,7 +4,8 @@ from __future__ import annotations
 
 # asyncua re-exports without saying so and takes plain ints for its own number types.
 # mypy: disable-error-code="attr-defined,arg-type"
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import structlog
@@ -15,10 +16,10 @@ from edge_agent.drivers.opcua.alarmconfig import AlarmsFrom, type_address
 from edge_agent.drivers.opcua.config import OpcUaConfig
 from edge_agent.drivers.opcua.eventfields import Event
 from edge_agent.drivers.opcua.eventfilter import event_filter
-from edge_agent.drivers.opcua.references import Ways, references
+from edge_agent.drivers.opcua.references import Reference, Ways, references
 from edge_agent.drivers.opcua.resolve import node_of, translate
 from edge_agent.drivers.opcua.session import Session, status_text
-from edge_agent.drivers.opcua.typebook import text_of
+from edge_agent.drivers.opcua.typebook import node_of_text, text_of
 
 _SUBTYPES: Final = Ways(ua.ObjectIds.HasSubtype)
 _MOST_TYPES: Final = 10_000
@@ -80,9 +81,9 @@ async def _open(session: Session, subscription: int, source: Source) -> str | No
         (result,) = await session.monitor(
             subscription, [ua.MonitoredItemCreateRequest(wanted, ua.MonitoringMode.Reporting, params)]
         )
-        code = int(result.StatusCode.value)
+        code = result.status
         if not code >> 31:
-            source.monitored = result.MonitoredItemId
+            source.monitored = result.number
             return None
         if code & 0xFFFF_0000 not in _OTHER_FILTER:
             break
@@ -114,12 +115,14 @@ async def _types(session: Session, source: Source) -> frozenset[str] | None:
     known = {text_of(node) for node in level}
     while level and len(known) < _MOST_TYPES:
         found = await references(session, level, _SUBTYPES)
-        level = [
-            node
-            for below in found
-            if not isinstance(below, str)
-            for node in (ua.NodeId(one.NodeId.Identifier, one.NodeId.NamespaceIndex) for one in below)
-            if text_of(node) not in known
-        ]
+        level = [node for node in _nodes(session, found) if text_of(node) not in known]
         known.update(text_of(node) for node in level)
     return frozenset(known)
+
+
+def _nodes(session: Session, found: Sequence[list[Reference] | str]) -> Iterator[ua.NodeId]:
+    """Yield the nodes at the other ends, as far as they are on this server."""
+    for ways in found:
+        for way in ways if isinstance(ways, list) else ():
+            with contextlib.suppress(LookupError):
+                yield node_of_text(way.node, session.namespaces)
