@@ -25,6 +25,9 @@ from edge_agent.model.reading import AgentDown, Boot, DeviceDown, Gap, Notice, Q
 MOST: Final = 5_000
 """Alarms of one source that are kept in mind; what goes beyond is declared as a gap."""
 
+_STANDING: Final = ("acked", "confirmed", "suppressed", "shelved")
+"""What is true of an alarm until the device says something else."""
+
 
 class ConditionSettings(NamedTuple):
     """What a unit says of an alarm source: ``limit`` rises of one alarm in a minute are not yet chatter."""
@@ -221,6 +224,9 @@ class _Work:
         if alarm is None:
             return
         if known is not None and known.alarm.instance == alarm.instance:
+            # What is left out stays as it was said last of this alarm.
+            said = {name: getattr(known, name) for name in _STANDING if getattr(condition, name) is None}
+            condition = condition._replace(**said)
             self._edges(condition, known, alarm, reading)
         if active is None and condition.acked is not False:
             self._forget(condition.key)
@@ -243,10 +249,9 @@ class _Work:
                 "comment": condition.comment,
             }
             self._alarms.tell("alarm.acknowledged", alarm, time, more)
-        shelved, suppressed = condition.shelved or known.shelved, condition.suppressed
-        suppressed = known.suppressed if suppressed is None else suppressed
-        if (shelved or "none") != (known.shelved or "none") or bool(suppressed) != bool(known.suppressed):
-            self._alarms.tell("alarm.shelved", alarm, time, {"shelved": shelved or "none", "suppressed": bool(suppressed)})
+        shelved, suppressed = condition.shelved or "none", bool(condition.suppressed)
+        if shelved != (known.shelved or "none") or suppressed != bool(known.suppressed):
+            self._alarms.tell("alarm.shelved", alarm, time, {"shelved": shelved, "suppressed": suppressed})
 
     def _momentary(self, condition: Condition, reading: Reading) -> None:
         """Tell an event that is no condition: an alarm of no duration. Those of before the baseline are no news, and nothing repeats them."""

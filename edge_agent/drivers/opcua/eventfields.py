@@ -61,7 +61,8 @@ def condition_of(event: Event, namespaces: Sequence[str], *, latest: int, severi
     quality = said["quality"]
     return Condition(
         key,
-        active=enabled is not False and bool(retain if active is None else active),
+        # What is not retained is of no interest any more, as a branch that was acknowledged, though its active state stays (OPC 10000-9, B.1.3).
+        active=enabled is not False and retain is not False and bool(retain if active is None else active),
         severity=severity,
         event_type=_bounded(_with_uri(event.type, namespaces)),
         source=source,
