@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 from rulebench import Bench, at, plain, reading, seconds, tags_of
 
-from edge_agent.events import condition as room
+from edge_agent.events import account as room
 from edge_agent.events.alarm import AlarmConfig, build
 from edge_agent.events.rule import Moment
 from edge_agent.model.condition import CONDITION, Condition, Refresh
