@@ -6,15 +6,18 @@ import json
 import sys
 from pathlib import Path
 
+from edge_agent.cli.connect import document, inspect, show
 from edge_agent.config.load import InvalidConfigError, load
 from edge_agent.config.schema import AgentConfig
 from edge_agent.drivers.catalog import tags_of
 from edge_agent.model.errors import DisconnectedError
 from edge_agent.publish import tls
 
+EXIT_CONFIG = 78
 
-def check(directory: Path, *, as_json: bool) -> int:
-    """Print what is wrong, or a summary of what is right; return the exit code."""
+
+def check(directory: Path, *, as_json: bool, connect: bool = False) -> int:
+    """Print what is wrong, or a summary of what is right; return the exit code. ``connect``: ask every device, too."""
     try:
         config = load(directory)
     except InvalidConfigError as invalid:
@@ -22,20 +25,23 @@ def check(directory: Path, *, as_json: bool) -> int:
             print(json.dumps({"ok": False, "problems": [problem.as_dict() for problem in invalid.problems]}, indent=2))
         else:
             print(invalid, file=sys.stderr)
-        return 1
+        return EXIT_CONFIG if connect else 1
     warnings = _warnings(config)
+    found = inspect(config) if connect else None
     tags = sum(len(tags_of(device)) for device in config.devices)
     if as_json:
         print(
             json.dumps(
                 {
-                    "ok": True,
+                    "ok": all(one.ok for one in found or ()),
                     "devices": len(config.devices),
                     "tags": tags,
                     "units": len(config.units),
                     "cfg": config.fingerprint,
                     "warnings": warnings,
                 }
+                | ({} if found is None else {"inspections": [document(one) for one in found]}),
+                indent=None if found is None else 2,
             )
         )
     else:
@@ -44,7 +50,8 @@ def check(directory: Path, *, as_json: bool) -> int:
         print(
             f"{directory}: {'no mistakes, but see the warnings' if len(warnings) > 1 else 'no mistakes, but see the warning' if warnings else 'fine'}. {len(config.devices)} devices, {tags} tags, {len(config.units)} work units, fingerprint {config.fingerprint}"
         )
-    return 0
+        show(found or ())
+    return int(any(not one.ok for one in found or ()))
 
 
 def _warnings(config: AgentConfig) -> list[str]:

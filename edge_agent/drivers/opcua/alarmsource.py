@@ -69,7 +69,7 @@ async def open_sources(session: Session, subscription: int, sources: Sequence[So
 
 
 async def _open(session: Session, subscription: int, source: Source) -> str | None:
-    node = await _node(session, source)
+    node = await node_of_source(session, source)
     if isinstance(node, str):
         return f"{source.config.source}: {node}"
     source.types = await _types(session, source)
@@ -90,7 +90,8 @@ async def _open(session: Session, subscription: int, source: Source) -> str | No
     return f"events of {source.config.source or 'the Server object'} cannot be subscribed: {status_text(code)}"
 
 
-async def _node(session: Session, source: Source) -> ua.NodeId | str:
+async def node_of_source(session: Session, source: Source) -> ua.NodeId | str:
+    """Return the object of a source as the server numbers it now, or why there is none. Raises DisconnectedError."""
     address, default = source.config.address, source.device.namespace
     if address is None:
         return ua.NodeId(ua.ObjectIds.Server)
