@@ -10,6 +10,7 @@ from edge_agent.cli.connect import document, inspect, show
 from edge_agent.config.load import InvalidConfigError, load
 from edge_agent.config.schema import AgentConfig
 from edge_agent.drivers.catalog import tags_of
+from edge_agent.model.condition import CONDITION
 from edge_agent.model.errors import DisconnectedError
 from edge_agent.publish import tls
 
@@ -62,6 +63,7 @@ def _warnings(config: AgentConfig) -> list[str]:
             "nothing is collected: there is no device; put one into devices/ beside agent.yaml, or under `devices:` in it"
         )
     warnings += config.cautions
+    warnings += _alarms(config)
     mqtt = config.agent.mqtt
     try:
         if mqtt.password_file is not None:
@@ -70,4 +72,21 @@ def _warnings(config: AgentConfig) -> list[str]:
             tls.context(mqtt.tls)
     except DisconnectedError as error:
         warnings.append(f"mqtt: {error} (as this user on this machine; without it the agent waits, unconnected)")
+    return warnings
+
+
+def _alarms(config: AgentConfig) -> list[str]:
+    """Return the alarm sources that nobody tells, and those that several units tell whole."""
+    sources = [tag.ref for device in config.devices for tag in tags_of(device) if tag.type == CONDITION]
+    entries = [(unit.unit, entry) for unit in config.units for entry in unit.alarms.values() if entry.conditions is not None]
+    warnings = []
+    for ref in sources:
+        units = [unit for unit, entry in entries if entry.conditions == ref]
+        whole = [unit for unit, entry in entries if entry.conditions == ref and not entry.sources]
+        if not units:
+            warnings.append(
+                f"{ref} is an alarm source that no unit tells; name it as conditions under a unit's alarms, or remove it"
+            )
+        elif len(whole) > 1:
+            warnings.append(f"every alarm of {ref} is told by {' and by '.join(whole)}; give each unit its sources")
     return warnings

@@ -28,7 +28,7 @@ _SIGN: Final = {"error": "ERROR", "warning": "warning", "note": "note"}
 
 def inspect(config: AgentConfig) -> list[Inspection]:
     """Return what is found of each device, in the order of the configuration. Raises ConfigError."""
-    logs.configure("critical")
+    logs.configure("error")
     with as_owner(config.identity.folder):
         return asyncio.run(_inspect(config))
 
@@ -103,21 +103,23 @@ def show(found: Sequence[Inspection]) -> None:
     head = ("device", "address", "tags", "clock", "sessions", "publishing", "trust until", "result")
     for line in table(head, [_cells(one) for one in found]):
         print(plain(line))
-    rows = [_row(one, finding) for one in found for finding in sorted(one.findings, key=_rank)]
-    if rows:
+    told = [(one, finding) for one in found for finding in sorted(one.findings, key=_rank)]
+    if told:
         print()
-        for line in table(("", "where", "what", "what to do"), rows):
-            print(plain(line))
+    width = max((len(_where(one, finding)) for one, finding in told), default=0)
+    for one, finding in told:
+        print(plain(f"{_SIGN[finding.grade]:<8} {_where(one, finding):<{width}}  {finding.text}"))
+        if finding.remedy:
+            print(plain(f"{'':<8} {'':<{width}}  -> {finding.remedy}"))
     sys.stdout.flush()
+
+
+def _where(one: Inspection, finding: Finding) -> str:
+    return one.device if finding.tag is None else f"{one.device}.{finding.tag}"
 
 
 def _rank(finding: Finding) -> int:
     return tuple(_SIGN).index(finding.grade)
-
-
-def _row(one: Inspection, finding: Finding) -> tuple[str, str, str, str]:
-    where = one.device if finding.tag is None else f"{one.device}.{finding.tag}"
-    return _SIGN[finding.grade], where, finding.text, finding.remedy
 
 
 def _cells(one: Inspection) -> tuple[str, ...]:

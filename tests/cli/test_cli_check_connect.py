@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -162,6 +163,25 @@ async def test_a_plant_as_configured(command: Command) -> None:
         assert shown == {"plc": ("4/4", True), "meter": ("3/3", True)}
         assert (len(server.sessions), len(server.subscriptions), server.writes) == (0, 0, 0)
     assert [one.function for one in registers.asked] == [3, 3]
+
+
+async def test_the_command_as_people_start_it(tmp_path: Path) -> None:
+    """A process of its own: the report alone on stdout, a remedy below each finding, the exit code, and nothing written beside the file."""
+    async with serving(Registers(always=refusing(2, range(1, 2)))) as registers:
+        file = tmp_path / "agent.yaml"
+        places = {"buffer": {"path": str(tmp_path / "buffer")}, "pki": str(tmp_path / "pki")}
+        file.write_text(json.dumps(AGENT | places | {"devices": [modbus(registers.port)]}), encoding="utf-8")
+        outs = []
+        for more in (["--json"], []):
+            command = [sys.executable, "-m", "edge_agent", "check", "--connect", "-c", str(file), *more]
+            process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+            out, err = await process.communicate()
+            assert (process.returncode, err) == (1, b"")
+            outs.append(out.decode())
+        assert json.loads(outs[0])["inspections"][0]["findings"][0]["tag"] == "r1"
+        assert outs[1].splitlines()[-2].split()[:4] == ["ERROR", "meter.r1", "holding", "1-1:"]
+        assert outs[1].splitlines()[-1].strip() == "-> compare with the device's register list"
+        assert os.listdir(tmp_path) == ["agent.yaml"]
 
 
 async def test_every_drift_of_a_tag_is_named(plc: Plc, command: Command) -> None:

@@ -22,6 +22,7 @@ from opcua_plant import URI, Plc, Proxy, free_port
 
 from edge_agent.agent.clock import WallClock
 from edge_agent.agent.supervise import Agent
+from edge_agent.cli.check import check
 from edge_agent.config.load import InvalidConfigError, load
 from edge_agent.model.instant import parse
 
@@ -199,3 +200,31 @@ def test_a_unit_that_misnames_an_alarm_source_is_told(tmp_path: Path, change: di
     file.write_text(json.dumps(configuration(4840, **change) | {"buffer": {"path": "./buffer"}}, indent=1))
     with pytest.raises(InvalidConfigError, match=words):
         load(file)
+
+
+@pytest.mark.parametrize(("units", "words"), [
+    ({}, "plc.alarms is an alarm source that no unit tells"),
+    ({"a": [], "b": []}, "every alarm of plc.alarms is told by a and by b; give each unit its sources"),
+    ({"a": ["Filler*"], "b": ["Packer*"]}, ""), ({"a": [], "b": ["Packer*"]}, ""),
+])  # fmt: skip
+def test_alarms_that_nobody_tells_or_everybody(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], units: dict[str, list[str]], words: str
+) -> None:
+    """The check warns of an alarm source that is collected for nothing, and of one that two units tell whole."""
+    whole = configuration(4840) | {"buffer": {"path": str(tmp_path / "buffer")}}
+    whole["units"] = [
+        {
+            "version": 1,
+            "unit": name,
+            "path": ["acme", "plant1", "line1"],
+            "alarms": {"x": {"conditions": "plc.alarms", "sources": sources}},
+        }
+        for name, sources in units.items()
+    ]
+    file = tmp_path / "agent.yaml"
+    file.write_text(json.dumps(whole))
+    assert check(file, as_json=True) == 0
+    warnings = json.loads(capsys.readouterr().out)["warnings"]
+    told = [warning for warning in warnings if "plc.alarms" in warning]
+    assert len(told) == bool(words)
+    assert all(warning.startswith(words) for warning in told)

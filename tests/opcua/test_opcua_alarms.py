@@ -183,7 +183,7 @@ def _fields(**said: Any) -> tuple[object, ...]:
 
 @pytest.mark.parametrize(("said", "expected"), [
     ({"active": True, "enabled": False}, {"active": False}),
-    ({"active": None, "retain": True}, {"active": True}),
+    ({"active": None, "retain": True}, {"active": True}), ({"active": True, "retain": False}, {"active": False}),
     ({"severity": 0}, {"severity": 1}), ({"severity": 70_000}, {"severity": 1000}), ({"severity": True}, {"severity": 1}),
     ({"branch": "ns=1;s=B"}, {"key": "nsu=urn:a;s=C#nsu=urn:a;s=B"}), ({"branch": "i=0"}, {"key": "nsu=urn:a;s=C"}),
     ({"time": 2**62, "since": 0}, {"time": None, "since": None}), ({"message": "a\udcff"}, {"message": "a?"}),

@@ -47,7 +47,13 @@ async def inspect(
         for config in configs:
             one = found[config.device]
             text = getattr(error, "text", str(error))
-            one.say("error", "lost" if one.answered and not error.fault else code, text, remedy=error.remedy)
+            one.say("error", "lost" if one.answered and not error.fault else code, text, remedy=error.remedy or _remedy(text))
+
+
+def _remedy(text: str) -> str:
+    if "BadTooManySessions" in text:
+        return "close other clients, or allow more sessions on the server"
+    return "" if "the server answers" in text else "is the server on, is the address right, a firewall between?"
 
 
 async def _look(session: Session, link: Secured, config: OpcUaConfig, one: Inspection) -> None:
