@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -83,6 +82,11 @@ def modbus(port: int, tags: Mapping[str, Mapping[str, Any]] | None = None, **mor
     tags = tags or {f"r{place}": {"register": "holding", "address": place} for place in range(3)}
     fixed = {"version": 1, "device": "meter", "driver": "modbus", "host": "127.0.0.1", "port": port, "timeout": "100ms"}
     return fixed | {"tags": tags} | more
+
+
+def written(folder: Path) -> list[str]:
+    """Return what is in a folder."""
+    return [path.name for path in folder.iterdir()]
 
 
 class Command:
@@ -181,7 +185,7 @@ async def test_the_command_as_people_start_it(tmp_path: Path) -> None:
         assert json.loads(outs[0])["inspections"][0]["findings"][0]["tag"] == "r1"
         assert outs[1].splitlines()[-2].split()[:4] == ["ERROR", "meter.r1", "holding", "1-1:"]
         assert outs[1].splitlines()[-1].strip() == "-> compare with the device's register list"
-        assert os.listdir(tmp_path) == ["agent.yaml"]
+        assert written(tmp_path) == ["agent.yaml"]
 
 
 async def test_every_drift_of_a_tag_is_named(plc: Plc, command: Command) -> None:
