@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 # mypy: disable-error-code="attr-defined,arg-type,no-untyped-call"
-
 import uuid
 from datetime import UTC, datetime
 from typing import Any
