@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -31,6 +31,11 @@ from edge_agent.model.reading import (
 )
 from edge_agent.model.stream import Checkpoint
 from edge_agent.ports import Buffer, PlantClock
+
+_TAG_REMEDIES: Final = {
+    "tag_lost": "compare the tag's address with the device's program",
+    "type_changed": "declare the type that the device sends now, or mend the device's program",
+}
 
 
 class Journal:
@@ -128,13 +133,13 @@ class Journal:
             case TagStatus():
                 name = "device.fault"
                 data = {
-                    "code": "tag_lost",
+                    "code": notice.code,
                     "device": notice.device,
                     "tag": notice.name,
                     "action": "cleared" if notice.ok else "raised",
                     "text": notice.detail,
                     "severity": 500,
-                    "remedy": "compare the tag's address with the device's program",
+                    "remedy": _TAG_REMEDIES[notice.code],
                 }
                 return ProductionEvent(type=name, time=notice.time, data=data)
             case Undeclared():
@@ -168,13 +173,13 @@ class Journal:
     def _polled(self, notice: Polled) -> ProductionEvent | None:
         """Tell once, and again when it has changed, which tags of a device are polled."""
         said = (notice.count, notice.names)
-        if self._polls.get(notice.device) == said:
+        if self._polls.get(notice.device, (0, ())) == said:
             return None
         self._polls[notice.device] = said
         data = {
             "code": "tags_polled",
             "device": notice.device,
-            "action": "raised",
+            "action": "raised" if notice.count else "cleared",
             "text": notice.detail,
             "tags": list(notice.names),
             "count": notice.count,

@@ -129,6 +129,14 @@ class Device:
             self._reporter.unseen(asked_at_plant)
 
     async def _subscribe(self) -> None:
+        self._poller.instead = await self._open_subscription() or ""
+        self._poller.watches = bool(self._poller.instead) or not await self._watch_state()
+        await self._monitor(self.items)
+        if not self._poller.items:
+            self._tell_polled("")
+
+    async def _open_subscription(self) -> str | None:
+        """Create the subscription; returns what a server says that refuses one."""
         keep_alive, lifetime = counts(self._publishing, self._pace)
         params = ua.CreateSubscriptionParameters(self._publishing, lifetime, keep_alive, 0, True, 0)
         try:
@@ -136,22 +144,21 @@ class Device:
         except DisconnectedError as error:
             if (code := refusal(error)) is None:
                 raise
-            self._poller.instead = status_text(code)
-            await self._monitor(self.items)
-            return
+            return status_text(code)
         if result.RevisedPublishingInterval > 1.5 * self._publishing:
             self._log.info("opcua.revised", publishing_ms=self._publishing, revised_ms=result.RevisedPublishingInterval)
         self._publishing = max(result.RevisedPublishingInterval, self._publishing)
         self._subscription = result.SubscriptionId
         self._loop.add(self._subscription, self, result.RevisedPublishingInterval * result.RevisedMaxKeepAliveCount / 1000)
-        await self._watch_state()
-        await self._monitor(self.items)
+        return None
 
-    async def _watch_state(self) -> None:
-        """Subscribe to the server's own state; a server without it is taken to run."""
+    async def _watch_state(self) -> bool:
+        """Subscribe to the server's own state; returns whether the server takes that. A server without it is taken to run."""
         params = ua.MonitoringParameters(len(self.items), 1000.0, QueueSize=1, DiscardOldest=True)
         node = ua.ReadValueId(ua.NodeId(STATE), ua.AttributeIds.Value)
-        await self._session.monitor(self._subscription, [ua.MonitoredItemCreateRequest(node, ua.MonitoringMode.Reporting, params)])
+        wanted = [ua.MonitoredItemCreateRequest(node, ua.MonitoringMode.Reporting, params)]
+        (created,) = await self._session.monitor(self._subscription, wanted)
+        return created.status not in NOT_SUBSCRIBED
 
     async def _monitor(self, items: Sequence[Item]) -> list[Item]:
         """Create the monitored items; declares the failures and returns those that now work."""
@@ -173,14 +180,45 @@ class Device:
     async def _poll(self, items: Sequence[Item], why: str) -> None:
         """Read items again and again that the server does not subscribe, and say which."""
         await self._poller.add(items)
-        names = self._poller.names
-        self._log.warning("opcua.polled", tags=len(names), first=names[:_NAMED], reason=why)
-        detail = f"the server does not sample them: {why}"
+        self._tell_polled(f"the server does not sample them: {why}")
+
+    def _tell_polled(self, detail: str) -> None:
+        """Say which tags are polled now."""
+        names = [item.tag.name for item in self._poller.items]
+        if names:
+            self._log.warning("opcua.polled", tags=len(names), first=names[:_NAMED], reason=detail)
         self._reporter.put(Columns(), after=[Polled(self.name, self._clock.now(), tuple(names[:_NAMED]), len(names), detail)])
 
     async def poll(self) -> None:
         """Poll what the server does not subscribe, until cancelled. Raises DisconnectedError."""
         await self._poller.run()
+
+    async def resubscribe(self) -> None:
+        """Ask now and then for what the server refused to sample: it may have room again. Until cancelled; raises DisconnectedError."""
+        while True:
+            await asyncio.sleep(self._pace.resubscribe)
+            polled = self._poller.items
+            if not polled or (self._poller.instead and await self._open_subscription() is not None):
+                continue
+            self._poller.instead = ""
+            self._poller.watches = self._poller.watches and not await self._watch_state()
+            why = await self._monitor_polled(polled)
+            left = len(self._poller.items)
+            if left != len(polled):
+                self._log.info("opcua.subscribed", tags=len(polled) - left)
+                self._tell_polled(f"the server does not sample them: {why}" if why else "")
+
+    async def _monitor_polled(self, polled: Sequence[Item]) -> str:
+        """Subscribe what is polled, one item first and then more at a time; returns why the server takes no more of them."""
+        at, size = 0, 1
+        while at < len(polled):
+            async with self._poller.turn:  # a Read on its way beside the first sample could tell the older value last
+                chunk = [item for item in polled[at : at + size] if item.polled and item.state == "active"]
+                said = await items_of.monitor(self._session, self._subscription, chunk, self._publishing, self._clock.speed)
+            if refused := [why for why in said if why in NOT_SUBSCRIBED_NAMES]:
+                return refused[0] or ""
+            at, size = at + size, 2 * size
+        return ""
 
     # -- what arrives --------------------------------------------------------------------------------------------
 
