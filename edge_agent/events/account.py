@@ -53,6 +53,7 @@ class Known(msgspec.Struct, frozen=True):
     confirmed: bool | None = None
     suppressed: bool | None = None
     shelved: str | None = None
+    branch: bool = False
 
 
 class ConditionMemory(msgspec.Struct, frozen=True):
@@ -134,6 +135,9 @@ class Account:
         if condition.momentary:
             self._momentary(condition, reading)
             return
+        if condition.of is not None:
+            self._branch(condition, condition.of, reading)
+            return
         known = self.memory.known.get(condition.key)
         if known is None and (condition.minor or not condition.active):
             return  # never an alarm of ours
@@ -142,6 +146,25 @@ class Account:
             return
         self._move(condition, known, reading)
         self._remember(condition, known, reading)
+
+    def _branch(self, condition: Condition, main: str, reading: Reading) -> None:
+        """Take in an earlier state of a condition: no alarm of its own, but that alarm is acknowledged by it (OPC 10000-9, 5.5.2 and B.1.3)."""
+        known = self.memory.known.get(condition.key)
+        if known is not None:
+            said = {name: getattr(known, name) for name in _STANDING if getattr(condition, name) is None}
+            condition = condition._replace(**said)
+            self._edges(condition, known, known.alarm, reading)
+        origin = known or self.memory.known.get(main)
+        if origin is None or not condition.active or (known is None and len(self.memory.known) >= MOST):
+            self._forget(condition.key)
+            return
+        self._keep(condition, origin.alarm, reading)
+
+    def _waits(self, alarm: Active) -> bool:
+        """Whether a branch of this alarm waits to be acknowledged: the condition itself does no more, and nobody has done it."""
+        return any(
+            known.branch and known.acked is False and known.alarm.instance == alarm.instance for known in self.memory.known.values()
+        )
 
     def _move(self, condition: Condition, known: Known | None, reading: Reading) -> None:
         """Let the alarm rise or fall as the condition says."""
@@ -177,9 +200,12 @@ class Account:
         if active is None and condition.acked is not False:
             self._forget(condition.key)
             return
+        self._keep(condition, alarm, reading)
+
+    def _keep(self, condition: Condition, alarm: Active, reading: Reading) -> None:
         new = Known(
             alarm, self.memory.round, reading.at.agent, condition.since if condition.active else None,
-            condition.acked, condition.confirmed, condition.suppressed, condition.shelved,
+            condition.acked, condition.confirmed, condition.suppressed, condition.shelved, condition.of is not None,
         )  # fmt: skip
         self.memory = replace(self.memory, known=self.memory.known | {condition.key: new})
 
@@ -187,6 +213,8 @@ class Account:
         """Tell what somebody did with an alarm, whether it is up or over."""
         time = condition.time or reading.at.best
         acked = condition.acked is True and known.acked is False
+        if not known.branch and acked and self._waits(alarm):
+            acked = False
         if acked or (condition.confirmed is True and known.confirmed is False):
             more = {
                 "acknowledged": condition.acked,

@@ -19,6 +19,7 @@ class Condition(NamedTuple):
 
     ``key`` is the same for the same condition over restarts and reconnects: its node id with the namespace's URI, ``#`` and the branch where it
     has one. ``time`` is when it changed last, ``since`` when its being active changed last (UTC ns, None where unknown). ``severity`` is 1 to 1000.
+    ``of`` is the key of the condition whose branch it is: an earlier state of that, which still waits for somebody.
     None in a state: the device does not say. ``minor``: less severe than what raises an alarm. Texts are bounded and valid UTF-8.
     """
 
@@ -42,6 +43,7 @@ class Condition(NamedTuple):
     good: bool = True
     minor: bool = False
     momentary: bool = False
+    of: str | None = None
 
 
 class Refresh(NamedTuple):

@@ -143,17 +143,30 @@ def test_what_is_less_severe_raises_nothing_until_it_is_worse() -> None:
     assert brief(say(line, 20, condition(20, since=10))) == [("raised", "High", 20.0)]
 
 
-def test_branches_are_alarms_of_their_own() -> None:
-    """The condition falls while its branch, an earlier state that waits for somebody, goes on."""
+def test_a_branch_is_an_earlier_state_of_its_alarm() -> None:
+    """An alarm that falls before somebody saw it waits as a branch: raised once, cleared once, and acknowledged when the branch is."""
     line = bench()
-    say(line, 10, condition(10))
     branch = f"{KEY}#nsu=urn:plc;s=1"
-    told = [*say(line, 11, condition(11, key=branch, since=10)), *say(line, 12, condition(12, active=False))]
-    told += say(line, 13, condition(13, key=branch, active=False, acked=True))
-    assert [(event.type, event.data["alarm_id"]) for event in told] == [
-        ("alarm.raised", branch), ("alarm.cleared", KEY), ("alarm.cleared", branch), ("alarm.acknowledged", branch),
-    ]  # fmt: skip
-    assert line.picture.alarms == {}
+    (raised,) = say(line, 10, condition(10))
+    assert say(line, 12, condition(12, key=branch, of=KEY, since=10)) == []
+    (cleared,) = say(line, 12, condition(12, active=False, acked=True))
+    assert (cleared.type, line.picture.alarms) == ("alarm.cleared", {})
+    (again,) = say(line, 14, condition(14))
+    (acknowledged,) = say(line, 15, condition(15, key=branch, of=KEY, active=False, acked=True, by="Ann"))
+    assert (acknowledged.type, acknowledged.data["by"]) == ("alarm.acknowledged", "Ann")
+    assert acknowledged.data["instance_id"] == raised.data["instance_id"] != again.data["instance_id"]
+    assert say(line, 16, condition(16, key=branch, of=KEY, active=False, acked=True)) == []
+
+
+def test_branches_come_and_go_with_the_account() -> None:
+    """A branch of an alarm that nobody knows is nothing; one that is not told any more is forgotten, without an event."""
+    line = bench()
+    assert say(line, 9, condition(9, key="k#1", of="k")) == []
+    say(line, 10, condition(10))
+    say(line, 12, condition(12, key=f"{KEY}#1", of=KEY, since=10))
+    assert refresh(line, 20, condition(10)) == []
+    assert say(line, 21, condition(21, key=f"{KEY}#1", of=KEY, active=False, acked=True)) == []
+    assert len(line.picture.alarms) == 1
 
 
 def test_the_first_account_is_the_baseline() -> None:

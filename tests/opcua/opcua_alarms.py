@@ -24,6 +24,7 @@ class Conditions:
         self.answer: ua.StatusCode | None = None
         self.ends = True
         self.overflow_inside = 0
+        self.emitter = SERVER
 
     async def start(self) -> None:
         """Let events be subscribed at the Server object, and answer ConditionRefresh."""
@@ -57,7 +58,7 @@ class Conditions:
         event = event_objects.AlarmCondition(SERVER, fields.pop("message", f"{name} is bad"), fields.pop("severity", 700))
         now = dt.datetime.now(dt.UTC)
         active, acked = fields.pop("active", True), fields.pop("acked", False)
-        event.EventType, event.emitting_node, event.EventId = ua.NodeId(kind), SERVER, uuid.uuid4().bytes
+        event.EventType, event.emitting_node, event.EventId = ua.NodeId(kind), self.emitter, uuid.uuid4().bytes
         event.SourceName, event.ConditionName, event.Time = "Filler", name, fields.pop("time", now)
         event.Retain = fields.pop("retain", active or not acked)
         event.add_property("NodeId", ua.NodeId(f"Alarms.{name}", self.plc.index), ua.VariantType.NodeId)
@@ -76,6 +77,12 @@ class Conditions:
             self.retained.pop(name, None)
         await self._send(event)
         return event
+
+    async def source(self, name: str) -> None:
+        """Let the conditions be those of an object of their own; what speaks of refreshes stays at the Server object, as in some stacks."""
+        node = await self.plc.server.nodes.objects.add_object(ua.NodeId(name, self.plc.index), f"{self.plc.index}:{name}")
+        await node.set_event_notifier([ua.EventNotifier.SubscribeToEvents])
+        self.emitter = node.nodeid
 
     async def raw(self, values: Mapping[int, Any], size: int) -> None:
         """Send fields that mean nothing, in any number."""

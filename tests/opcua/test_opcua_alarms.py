@@ -118,6 +118,23 @@ async def test_a_refresh_that_never_ends_is_given_up() -> None:
             await reader.until(lambda r: 2 in r.values("speed"))
 
 
+async def test_an_object_that_never_hears_of_the_end() -> None:
+    """Where the end of a refresh is told at the Server object alone, that counts for an object's own source, when it has been quiet."""
+    async with plant() as (plc, conditions):
+        await conditions.source("Filler")
+        await conditions.say("High")
+        async with reading(config(plc.port, TAGS, alarms={"source": "s=Filler"}, timeout="5s")) as reader:
+            await reader.until(lambda r: "done" in marks(r))
+            assert [one.name for one in conditions_of(reader)] == ["High"]
+            await conditions.say("High", active=False)
+            await conditions.special(ua.ObjectIds.RefreshRequiredEventType)
+            await reader.until(lambda r: marks(r) == ["begun", "done"] * 2)
+            batches = [batch for batch in reader.batches if any(isinstance(value, Condition) for value in batch.values)]
+            assert [bool(batch.source[0]) for batch in batches] == [False, True, False], (
+                "an answer's row is of now, a change's of its time"
+            )
+
+
 async def test_a_source_that_is_not_there_is_a_bad_row_and_the_others_work() -> None:
     """An alarm source without a node is bad with its reason and a tag status, while another one of the device delivers."""
     alarms = [{"name": "gone", "source": "s=Nowhere"}, {"name": "all"}]
@@ -185,7 +202,8 @@ def _fields(**said: Any) -> tuple[object, ...]:
     ({"active": True, "enabled": False}, {"active": False}),
     ({"active": None, "retain": True}, {"active": True}), ({"active": True, "retain": False}, {"active": False}),
     ({"severity": 0}, {"severity": 1}), ({"severity": 70_000}, {"severity": 1000}), ({"severity": True}, {"severity": 1}),
-    ({"branch": "ns=1;s=B"}, {"key": "nsu=urn:a;s=C#nsu=urn:a;s=B"}), ({"branch": "i=0"}, {"key": "nsu=urn:a;s=C"}),
+    ({"branch": "ns=1;s=B"}, {"key": "nsu=urn:a;s=C#nsu=urn:a;s=B", "of": "nsu=urn:a;s=C"}),
+    ({"branch": "i=0"}, {"key": "nsu=urn:a;s=C", "of": None}),
     ({"time": 2**62, "since": 0}, {"time": None, "since": None}), ({"message": "a\udcff"}, {"message": "a?"}),
     ({"shelved": "i=2932", "kind": "i=17218", "quality": 0x80000000}, {"shelved": "timed", "kind": "safety", "good": False}),
 ])  # fmt: skip

@@ -22,6 +22,7 @@ from asyncua import ua
 
 from edge_agent.drivers.opcua import eventfields
 from edge_agent.drivers.opcua.alarmsource import Source, open_sources
+from edge_agent.drivers.opcua.bracket import HANDLE, Bracket
 from edge_agent.drivers.opcua.eventfields import Event, condition_of, event_of
 from edge_agent.drivers.opcua.inbox import Inbox, Receipt
 from edge_agent.drivers.opcua.pace import Pace, counts
@@ -46,7 +47,7 @@ class AlarmFeed:
         self._sources, self._device, self._publishing = sources, device, publishing
         self._subscription: int | None = None
         self._wake = asyncio.Event()
-        self._ended = asyncio.Event()
+        self._bracket = Bracket(publishing)
         self._again = True
         self._spoilt = 0
         self._heard = 0
@@ -101,6 +102,9 @@ class AlarmFeed:
             if source.trouble:
                 source.trouble = ""
                 self._put([], before=[TagStatus(self._device, self._clock.now(), source.name, True)])
+        open_now = [source for source in self._sources if source.monitored is not None]
+        if open_now and not self._bracket.watched and not any(source.is_server for source in open_now):
+            await self._bracket.watch(self._session, self._subscription)
 
     async def _subscribe(self) -> str | None:
         keep_alive, lifetime = counts(self._publishing, self._pace)
@@ -132,18 +136,20 @@ class AlarmFeed:
     async def _refresh(self) -> bool:
         """Have every condition told again; returns whether that is settled, one way or the other."""
         self._again = False
-        self._ended.clear()
+        self._bracket.begin()
         asked = [source for source in self._sources if source.monitored is not None]
         for source in asked:
-            source.refreshing = source.spoilt = False
+            source.spoilt = False
             source.awaited = True
+            source.refreshing = not source.is_server  # it may never be told of the start
         self._mark(asked, Refresh("begun"))
         assert self._subscription is not None  # noqa: S101 - a source is monitored in it
         why = await condition_refresh(self._session, self._subscription)
         if why is None:
             try:
                 async with asyncio.timeout(self._session.timeout):
-                    await self._ended.wait()
+                    await self._bracket.wait()
+                self._finish([source for source in asked if source.awaited])
             except TimeoutError:
                 why = "the end of the refresh never came"
         if why == BUSY:
@@ -171,6 +177,12 @@ class AlarmFeed:
         self._mark(spoilt, Refresh("unknown", why))
         return True
 
+    def _finish(self, sources: Sequence[Source]) -> None:
+        """End the refresh of sources that did not hear of it themselves."""
+        for source in sources:
+            source.awaited = source.refreshing = False
+        self._mark([source for source in sources if not source.spoilt], Refresh("done"))
+
     def _mark(self, sources: Sequence[Source], mark: Refresh) -> None:
         self._put([(source, mark, None) for source in sources])
 
@@ -183,9 +195,13 @@ class AlarmFeed:
         by_handle = {source.handle: source for source in self._sources}
         for handle, values in zip(rows.handles, rows.values, strict=True):
             source, event = by_handle.get(handle), event_of(values)
+            if handle == HANDLE:
+                self._of_the_server(event)
+                continue
             if source is None or event is None:
                 self._log.warning("opcua.event_not_understood", handle=handle)
                 continue
+            self._bracket.heard()
             if event.type in {eventfields.START, eventfields.END, eventfields.REQUIRED, eventfields.OVERFLOW}:
                 out += self._special(source, event.type, gaps)
             elif source.wants(event):
@@ -204,10 +220,19 @@ class AlarmFeed:
             self._declare([source], "queue_overflow", gaps)
         elif source.awaited:
             source.awaited = source.refreshing = False
+            if source.is_server:
+                self._bracket.ended()
             if not any(one.awaited for one in self._sources):
-                self._ended.set()
+                self._bracket.complete()
             return [] if source.spoilt else [(source, Refresh("done"), None)]
         return []
+
+    def _of_the_server(self, event: Event | None) -> None:
+        """Take an event of the Server object, which is watched for what speaks of the subscription alone."""
+        if event is not None and event.type == eventfields.END:
+            self._bracket.ended()
+        elif event is not None and event.type == eventfields.REQUIRED:
+            self.resync()
 
     def _row(self, source: Source, event: Event) -> tuple[Source, Any, int | None]:
         now = self._clock.now()

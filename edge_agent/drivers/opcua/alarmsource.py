@@ -48,6 +48,11 @@ class Source:
         """Whether something was lost during the refresh."""
         self.types: frozenset[str] | None = None
 
+    @property
+    def is_server(self) -> bool:
+        """Whether it is the Server object, which tells of refreshes in every stack."""
+        return self.config.address in (None, NodeAddress(0, ua.ObjectIds.Server))
+
     def wants(self, event: Event) -> bool:
         """Whether an event is of a condition, or of a type that is asked for, and of a source and name that are meant."""
         if self.types is not None and event.type not in self.types:

@@ -81,6 +81,7 @@ def condition_of(event: Event, namespaces: Sequence[str], *, latest: int, severi
         good=not (type(quality) is int and quality >> 30 & 3),
         minor=severity < severity_min,
         momentary=ident is None,
+        of=_bounded(_with_uri(where, namespaces)) if branch else None,
     )
 
 
