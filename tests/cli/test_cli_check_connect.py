@@ -398,11 +398,13 @@ async def test_a_block_that_is_too_long_names_no_tag(command: Command) -> None:
 async def test_a_unit_that_does_not_answer_and_its_neighbour(command: Command) -> None:
     """A silent unit is told as one, after one timeout; the unit behind it on the same line is looked at."""
     async with serving(Registers(silent={9})) as registers:
-        said = await command(modbus(registers.port, unit_id=9), modbus(registers.port) | {"device": "other"})
+        apart = {f"r{place}": {"register": "holding", "address": place} for place in (0, 500, 1000)}
+        said = await command(modbus(registers.port, apart, unit_id=9), modbus(registers.port) | {"device": "other"})
         assert (said.found("meter"), said.found("other")) == ([("unit_silent", None)], [])
         assert "unit_id" in said.finding("unit_silent", "meter")["remedy"]
         assert said.of("meter")["answered"] is False
         assert len([one for one in registers.asked if one.unit == 9]) == 1
+        assert registers.connections == 2, "a late answer must not meet the next request"
 
 
 @pytest.mark.parametrize(("code", "expected"), [(11, "unit_silent"), (6, "refused")])

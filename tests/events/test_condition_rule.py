@@ -259,6 +259,17 @@ def test_a_second_loss_before_the_account_is_the_same_loss() -> None:
     assert cleared.interval == (at(20), at(50.01))
 
 
+def test_a_later_loss_is_another_one() -> None:
+    """When everything was told again the outage is over: what falls in the next one fell since its own beginning."""
+    line = bench()
+    say(line, 10, condition(10))
+    line.down(31, last_good=20)
+    assert refresh(line, 41, condition(10)) == []
+    line.down(61, last_good=60)
+    (cleared,) = refresh(line, 70)
+    assert cleared.interval == (at(60), at(70.01))
+
+
 def test_a_device_that_cannot_tell_ends_what_was_active() -> None:
     """Where no account is to be had behind an outage, what was active is over for all that is known: uncertain; and without an outage goes on."""
     line = bench()
