@@ -33,7 +33,7 @@ def new_epoch() -> str:
 class Damage(msgspec.Struct, frozen=True):
     """A store that could not be used any more: where it was put aside, its epoch when known, and why.
 
-    ``saved`` is the number of undelivered records that moved into the new store, ``lost`` the ranges (stream, first, last) that a
+    ``saved`` is the number of undelivered records that moved into the new store, ``letters`` that of dead letters, ``lost`` the ranges (stream, first, last) that a
     `collection.gap{corruption}` in the old epoch's streams declares there. Both are None when not even the list of streams could be
     read: then nobody knows what waited, and the agent has to say so. So it has when the log was ``cut``: then nobody knows how the streams ended.
     """
@@ -44,6 +44,7 @@ class Damage(msgspec.Struct, frozen=True):
     saved: int | None = None
     lost: tuple[tuple[str, int, int], ...] | None = None
     cut: bool = False
+    letters: int = 0
 
 
 class Lock:

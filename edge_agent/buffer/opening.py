@@ -126,7 +126,7 @@ def replace_store(directory: Path, wal_pages: int, prefix: str, error: Exception
     try:
         saved = salvage(aside, opened.store, wal_pages, prefix, damage.epoch)
         damage = msgspec.structs.replace(
-            damage, epoch=saved.epoch, saved=saved.records, lost=tuple(saved.lost), cut=cut or saved.cut
+            damage, epoch=saved.epoch, saved=saved.records, lost=tuple(saved.lost), cut=cut or saved.cut, letters=saved.letters
         )
     except Exception as failure:  # noqa: BLE001 - garbage may raise anything: the log is told here, and receivers by the agent from `damage`
         structlog.get_logger().warning("buffer.salvage_failed", file=str(aside), error=str(failure))
@@ -138,6 +138,7 @@ def replace_store(directory: Path, wal_pages: int, prefix: str, error: Exception
         epoch=opened.epoch,
         previous=damage.epoch,
         saved=damage.saved,
+        letters=damage.letters,
         lost=damage.lost,
     )
     return opened

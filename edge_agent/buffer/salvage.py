@@ -1,4 +1,4 @@
-"""Saves what can be read of a damaged store: undelivered records move into the new one under the names they had.
+"""Saves what can be read of a damaged store: undelivered records and dead letters move into the new one under the names they had.
 
 What cannot be read is declared where it stood: a loss record of reason ``corruption`` in the old epoch's stream, with the last number
 of the hole, so a receiver meets it exactly there.
@@ -16,6 +16,7 @@ from typing import cast
 import apsw
 import msgspec
 
+from edge_agent.buffer.archive import sound_letters
 from edge_agent.buffer.loss import Loss
 from edge_agent.buffer.numbering import Row, row
 from edge_agent.buffer.records import COLUMNS, Stored
@@ -32,10 +33,14 @@ _GROWTH = 1 << 30
 
 
 class Saved(msgspec.Struct):
-    """What was saved: the old epoch, the number of records, the ranges (stream, first, last) that were not; ``cut``: there may have been more."""
+    """What was saved: the old epoch, the number of records and of dead letters, the ranges (stream, first, last) that were not.
+
+    ``cut``: there may have been more.
+    """
 
     epoch: str
     records: int = 0
+    letters: int = 0
     lost: list[tuple[str, int, int]] = []
     cut: bool = False
 
@@ -69,6 +74,9 @@ def salvage(path: Path, new: Store, wal_pages: int, prefix: str, beside: str | N
                 for identity, of, name, head, level in levels
             }
             saved = _Copy(new, epoch, streams, prefix).run(old)
+            for letter in sound_letters(old):
+                new.take_over(letter)
+                saved.letters += 1
             saved.cut = old.log_doubtful or doubt or not old.streams_complete()
             if not saved.cut:  # a state older than what was delivered would count things twice
                 _states(old, new)
