@@ -95,7 +95,7 @@ class Committer(HeldStore):
             raise
         self.lineage, self._numbers, self.fresh, self.previous_epoch = lineage, batch.after, False, plan.previous
         self.delivery = Delivery()
-        self.delivery.load(store, new)
+        self.delivery.load(store)
         self.counts, self.news = store.counts(), True
         self.commits += 1
         try:

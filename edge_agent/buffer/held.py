@@ -116,7 +116,7 @@ class HeldStore:
                 self.confirmed.forget()
         self._numbers = numbers
         self._age = max(self._age, opened.age)
-        self.delivery.load(store, opened.epoch)
+        self.delivery.load(store)
         if self.confirmed is not None:
             self.confirmed.load(store)
         self.counts = store.counts()

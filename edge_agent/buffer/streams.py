@@ -100,6 +100,11 @@ class Streams(Database):
         """Return up to where a stream is delivered without a hole, as the disk knows it."""
         return cast("int", self.db.execute("SELECT settled FROM stream WHERE id = ?", (stream,)).get or 0)
 
+    def settled_levels(self) -> list[tuple[int, int]]:
+        """Return per stream of any epoch that still has records (row, delivered without a hole): one look into an index for each."""
+        rows = self.db.execute("SELECT id, settled FROM stream s WHERE EXISTS (SELECT 1 FROM record WHERE stream = s.id)")
+        return [cast("tuple[int, int]", found) for found in rows]
+
     def levels(self, epoch: str) -> list[tuple[int, str, int, int, int]]:
         """Return per stream of ``epoch`` (row, name, first number kept, head, delivered without a hole)."""
         rows = self.db.execute(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.buffer.config import BufferConfig
+from edge_agent.buffer.lineage import Succession
 from edge_agent.buffer.numbering import Group
 from edge_agent.buffer.outbox import Outbox
 from edge_agent.model.stream import Entry
@@ -130,6 +131,46 @@ def test_a_full_store_drops_what_is_confirmed_first_and_declares_the_rest(tmp_pa
     again = Outbox(config(tmp_path, max_bytes="1MiB"), 0.0, prefix="edgeagent")
     assert not again.peek(None, 10, "E")
     again.close(1.0)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_an_older_epoch_is_confirmed_to_its_end(tmp_path: Path, restarted: bool) -> None:
+    """What waited when a new epoch began goes out under the old one, and its consumer may say so; before, it was "ahead" for ever."""
+    outbox = Outbox(config(tmp_path), 0.0, prefix="edgeagent")
+    old = outbox.committer.epoch
+    deliver(outbox, 1.0, event(1), event(2), event(3))
+    outbox.add(Group([event(4), event(5)], ()))
+    outbox.work(2.0)
+    outbox.succeed(Succession(old), 3.0)
+    assert outbox.committer.epoch != old
+    if restarted:
+        outbox.close(4.0)
+        outbox = Outbox(config(tmp_path), 5.0, prefix="edgeagent")
+    assert outbox.confirm("filler", old, 4) == "ahead"
+    deliver(outbox, 6.0, event(1))
+    assert outbox.confirm("filler", old, 5) == "taken"
+    assert sorted((level.epoch == old, level.delivered) for level in outbox.levels()) == [(False, 1), (True, 5)]
+    assert [level for _, _, _, _, level in outbox.committer.store.all_levels()] == [5, 1]
+    outbox.close(7.0)
+
+
+def test_everything_behind_a_hole_counts_when_the_hole_closes(tmp_path: Path) -> None:
+    """However much was delivered behind a number that waited, and deleted since: a restart in between loses sight of none of it."""
+    outbox = Outbox(config(tmp_path, confirm=False), 0.0, prefix="edgeagent")
+    outbox.add(Group([event(n) for n in range(1, 2_501)], ()))
+    outbox.work(1.0)
+    first, *others = outbox.peek(None, 10_000, "E")
+    outbox.settle([record.key for record in others], [])
+    outbox._commit(2.0)
+    outbox.committer.store.purge(0, 100, anyway=True)
+    outbox.close(3.0)
+    outbox = Outbox(config(tmp_path), 4.0, prefix="edgeagent")
+    assert outbox.heads() == {"filler": (1, 2_500, 0)}
+    outbox.settle([first.key], [])
+    outbox._commit(5.0)
+    assert outbox.heads() == {"filler": (1, 2_500, 2_500)}
+    assert outbox.confirm("filler", outbox.committer.epoch, 2_500) == "taken"
+    outbox.close(6.0)
 
 
 def test_what_is_new_goes_out_although_nobody_confirms(tmp_path: Path) -> None:
