@@ -201,7 +201,7 @@ class Agent:
                 will=parts.announcer.will(),
                 type_prefix=settings.events.type_prefix,
                 memory=self.uplink,
-                listening=NOTHING if self._watermarks is None else self._watermarks.listening,
+                listening=NOTHING if self._watermarks is None else self._watermarks.listen(),
             )
 
         await keep_open(self._out, open_, partial(self._use, parts, origin, buffer), lost, self._delays)
