@@ -164,5 +164,9 @@ class Journal:
                 return
 
     async def heartbeat(self) -> None:
-        """Store that the agent is alive now."""
+        """Store that the agent is alive now. Raises StorageError.
+
+        Not caught as everywhere else: a disk in trouble raises nothing, so it means that the buffer's writer has ended. Whoever else appends
+        asks again for ever, and without a broker nobody else notices; this ends the agent, and the next one opens the store anew.
+        """
         await self._buffer.append([], Checkpoint(self._stream, {}, self._clock.now()))

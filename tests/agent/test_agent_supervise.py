@@ -14,6 +14,7 @@ from agent_process import Plant
 
 from edge_agent.agent import housekeeping
 from edge_agent.agent.serve import serve
+from edge_agent.buffer.outbox import Outbox
 from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.model.errors import StorageError
 from edge_agent.ports import Request
@@ -124,6 +125,22 @@ async def test_a_bug_in_a_part_ends_the_agent_with_its_error(plant, monkeypatch)
     monkeypatch.setattr(housekeeping, "heartbeat", heartbeat)
     with pytest.raises(ZeroDivisionError):
         async with plant.running() as task:
+            await asyncio.wait_for(task, 30)
+    assert not others()
+
+
+async def test_a_writer_that_failed_ends_the_agent(plant, monkeypatch):
+    """Whoever appends tries again for ever, and nothing would ever be stored: the heartbeat does not, and systemd starts the agent anew."""
+
+    def work(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(housekeeping, "_ALIVE", 0.1)
+    plant.broker_there = False
+    async with plant.running() as task:
+        await until(lambda: plant.driver.idle and plant.driver.accepted)
+        monkeypatch.setattr(Outbox, "work", work)
+        with pytest.raises(StorageError, match="ZeroDivisionError"):
             await asyncio.wait_for(task, 30)
     assert not others()
 
