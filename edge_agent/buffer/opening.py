@@ -70,7 +70,7 @@ def _open_as_found(directory: Path, path: Path, wal_pages: int) -> Opened:
     except DAMAGED as error:
         raise StorageError(
             f"the store in {directory} is damaged ({error}) and was left as it is; "
-            "the next start of the agent puts it aside and saves what can be read"
+            "`edge-agent buffer export` reads it, and the next start of the agent puts it aside and saves what can be read"
         ) from error
 
 

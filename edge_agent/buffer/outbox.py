@@ -43,10 +43,10 @@ class Outbox(Intake, Asked):
         try:
             return delivery.peek(self.committer.store, after, limit, kind)
         except DAMAGED as error:
-            self._distrust(error)
+            self.distrust(error)
             return []
 
-    def _distrust(self, error: Exception) -> None:
+    def distrust(self, error: Exception) -> None:
         """A page of the open store cannot be read: waiting would not mend it."""
         self._log.error("buffer.page_damaged", error=str(error))
         try:

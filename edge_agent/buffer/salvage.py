@@ -28,6 +28,8 @@ from edge_agent.model.stream import Checkpoint, Entry
 
 _RANGE = f"SELECT {COLUMNS} FROM record WHERE id BETWEEN ? AND ? ORDER BY id"  # noqa: S608 - a constant
 _CHUNK = 200
+_ENVELOPE = "_envelope"
+"""The owner of what a store says of itself (docs/buffer-format.md): nothing is counted by it."""
 _GROWTH = 1 << 30
 """Bytes a cut file may grow at most beyond twice its size: the header may be garbage too."""
 
@@ -78,8 +80,7 @@ def salvage(path: Path, new: Store, wal_pages: int, prefix: str, beside: str | N
                 new.take_over(letter)
                 saved.letters += 1
             saved.cut = old.log_doubtful or doubt or not old.streams_complete()
-            if not saved.cut:  # a state older than what was delivered would count things twice
-                _states(old, new)
+            _states(old, new, counting=not saved.cut)  # one older than what was delivered would count things twice
             return saved
     finally:
         old.close(failed=True)
@@ -94,8 +95,13 @@ def _fill_up(path: Path) -> None:
             file.truncate(pages * PAGE)
 
 
-def _states(old: Store, new: Store) -> None:
-    """Copy the states of the rules that can be read and are sound: counters go on where they were."""
+def _states(old: Store, new: Store, *, counting: bool) -> None:
+    """Copy the states of the rules that can be read and are sound: counters go on where they were. How streams are published comes in any case."""
+    with contextlib.suppress(apsw.Error, ValueError):
+        states, last_seen, _ = old.states(_ENVELOPE)
+        new.put_states([Checkpoint(_ENVELOPE, states, last_seen or 0)] if states else ())
+    if not counting:
+        return
     with contextlib.suppress(apsw.Error, ValueError):  # what cannot be read begins anew: a baseline, never a wrong count
         owners = cast("list[tuple[str, int]]", old.db.execute("SELECT name, last_seen FROM owner").fetchall())
         for owner, last_seen in owners:
