@@ -8,6 +8,8 @@ import fcntl
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -388,3 +390,17 @@ def test_damage_is_told_by_every_other_verb(gateway):
         assert code == 1
         assert err.startswith(f"edge-agent: the store in {dead} is damaged (stream filler has given")
         assert "`edge-agent buffer export` reads it" in err
+
+
+def test_stderr_is_for_words(gateway):
+    """The command itself, in a process of its own: no line of a log and no name of the copy comes between what it says."""
+    dead = closed(gateway)
+    pages_of_records(dead)
+    command = [sys.executable, "-c", "from edge_agent.cli import main; main()", "buffer", "export", "--store", str(dead)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 3
+    assert [line.split(":")[0] for line in done.stderr.splitlines()] == [
+        f"{len(events(done.stdout))} records exported",
+        "damaged",
+        "missing",
+    ]
