@@ -13,8 +13,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
+
+import apsw
 
 from edge_agent.buffer.identity import DATABASE, LOCK
+from edge_agent.buffer.log import read_log
 from edge_agent.buffer.schema import PAGE
 from edge_agent.model.errors import StorageError
 
@@ -45,6 +49,27 @@ def copied(directory: Path) -> Iterator[Path]:
         if _state(directory) != before:
             raise StorageError(f"the store in {directory} changed while it was copied: somebody writes to it; run it again")
         yield Path(folder)
+
+
+def log_in_doubt(folder: Path) -> str | None:
+    """Return what is wrong with the log of a copied store that opening it does not tell: it is not there, or the file ends in the middle of a write."""
+    if (folder / f"{DATABASE}-wal").exists():
+        if read_log(folder / DATABASE).ragged:
+            return f"{DATABASE}-wal ends in the middle of a write, as a power cut leaves it, or a copy that is not complete"
+        return None
+    try:
+        database = apsw.Connection(
+            f"file:{quote(str(folder / DATABASE))}?immutable=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+        )
+        closed = database.execute("SELECT value FROM store WHERE key = 'clean'").get == "1"
+        database.close()
+    except apsw.Error:  # no store of ours, or a damaged one: opening it tells
+        return None
+    return (
+        None
+        if closed
+        else f"{DATABASE}-wal is missing, and the store was not closed: copy it along, for what was written last stands there"
+    )
 
 
 def _at_rest(directory: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from edge_agent.agent.desk import BufferDesk
 from edge_agent.agent.envelope import Envelope, configured, stored
 from edge_agent.agent.handover import declare_unknown
 from edge_agent.buffer.config import BufferConfig
-from edge_agent.buffer.copied import copied
+from edge_agent.buffer.copied import copied, log_in_doubt
 from edge_agent.buffer.identity import DATABASE, Damage
 from edge_agent.buffer.sqlite import SqliteBuffer, open_buffer
 from edge_agent.config.schema import AgentConfig
@@ -39,9 +40,14 @@ async def copy_of(path: Path, config: AgentConfig | None, wanted: Wanted | None)
     """
     logs.configure("critical")  # what the store says of itself names the copy; the user is told in words
     prefix = config.agent.events.type_prefix if config is not None else _PREFIX
+    told = False
     while True:
         async with contextlib.AsyncExitStack() as stack:
             folder = stack.enter_context(copied(path))
+            doubt = log_in_doubt(folder)
+            if doubt is not None and not told:
+                print(f"caution: {path}: {doubt}", file=sys.stderr)
+                told = True
             with _named(folder, path):
                 settings = BufferConfig(path=folder).model_copy(update=AS_IT_IS)
                 if not (path / DATABASE).stat().st_size:

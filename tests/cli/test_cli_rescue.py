@@ -258,7 +258,19 @@ def test_a_torn_tail_of_the_log_costs_nothing_that_was_accepted_before(gateway):
     code, out, err = gateway.run("buffer", "export", "--store", dead)
     numbers = {e["data"]["seq"] for e in events(out) if e["source"].endswith("/filler")}
     assert (code, numbers) == (0, WAITING | (numbers - WAITING)), err
+    assert err.startswith(
+        f"caution: {dead}: {DATABASE}-wal ends in the middle of a write, as a power cut leaves it, or a copy that is not"
+    )
     assert seen(dead) == before
+
+
+def test_a_log_that_was_left_behind_is_asked_for(gateway):
+    """Whoever copied the database alone is told so, whatever else comes of it."""
+    dead = killed(gateway)
+    (dead / f"{DATABASE}-wal").unlink()
+    for verb in ("export", "status", "dead-letters"):
+        _, _, err = gateway.run("buffer", verb, "--store", dead)
+        assert err.startswith(f"caution: {dead}: {DATABASE}-wal is missing, and the store was not closed: copy it along")
 
 
 def test_a_log_damaged_in_its_middle_is_declared(gateway, published):
