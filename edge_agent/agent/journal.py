@@ -62,7 +62,7 @@ class Journal:
             "code": "store_damaged",
             "action": "raised",
             "severity": 900,
-            "text": f"the store was set aside as {damage.set_aside}: {damage.error}",
+            "text": f"the store was set aside as {damage.set_aside}: {damage.error}" if damage.set_aside else damage.error,
             "prev_epoch": damage.epoch,
             "saved": damage.saved,
             "remedy": "events that the receiver misses may still be in the file that was set aside; check the disk",

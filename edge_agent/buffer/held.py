@@ -121,7 +121,8 @@ class HeldStore:
             self.confirmed.load(store)
         self.counts = store.counts()
         self.news = self.news or self.counts["E"] + self.counts["T"] > 0
-        self.damage = opened.damage or self.damage
+        if opened.damage is not None and (self.damage is None or self.damage.epoch != opened.damage.epoch):
+            self.damage = opened.damage  # else it is told already: deleted while it was open
         self._limit(store)
         if not self._as_found and self.lineage.epoch != opened.epoch:  # a visitor gives no numbers, and leaves no trace
             self.lineage = begin(store, opened.epoch, self._machine)

@@ -31,7 +31,7 @@ def new_epoch() -> str:
 
 
 class Damage(msgspec.Struct, frozen=True):
-    """A store that could not be used any more: where it was put aside, its epoch when known, and why.
+    """A store that could not be used any more: where it was put aside (empty: nothing was left of it), its epoch when known, and why.
 
     ``saved`` is the number of undelivered records that moved into the new store, ``letters`` that of dead letters, ``lost`` the ranges (stream, first, last) that a
     `collection.gap{corruption}` in the old epoch's streams declares there. Both are None when not even the list of streams could be

@@ -52,14 +52,25 @@ def open_store(directory: Path, wal_pages: int, vfs: str | None, prefix: str, *,
     path = directory / DATABASE
     if as_found:
         return _open_as_found(directory, path, wal_pages)
+    orphan = None
     if vfs is None and not path.exists() and path.with_name(f"{DATABASE}-wal").exists():
-        set_aside(directory)  # a log without its database: a power cut while a damaged store was put aside
+        orphan = set_aside(directory)  # a log without its database: a power cut while a damaged store was put aside
     try:
-        return _open(directory, path, wal_pages, vfs)
+        opened = _open(directory, path, wal_pages, vfs)
     except DAMAGED as error:
         if vfs is not None:
             raise
         return replace_store(directory, wal_pages, prefix, error)
+    if opened.fresh and (orphan is not None or opened.previous is not None):
+        opened.damage = _gone(path, orphan, opened)
+    return opened
+
+
+def _gone(path: Path, orphan: Path | None, opened: Opened) -> Damage:
+    """Say that a store was here and is not any more: what waited in it is lost, and only the agent can tell a receiver."""
+    error = f"{path} is gone or empty" + (", only its log was left" if orphan else "")
+    structlog.get_logger().error("buffer.gone", file=str(path), epoch=opened.epoch, previous=opened.previous, log=str(orphan or ""))
+    return Damage(f"{orphan}-wal" if orphan else "", opened.previous, error)
 
 
 def _open_as_found(directory: Path, path: Path, wal_pages: int) -> Opened:
