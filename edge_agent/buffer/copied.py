@@ -83,7 +83,8 @@ def _at_rest(directory: Path) -> None:
     except BlockingIOError as error:
         process = os.pread(fd, 64, 0).decode("ascii", "replace").split() or ["unknown"]
         raise StorageError(
-            f"an agent or a command (process {process[0]}) is using {directory.absolute()}; stop it first"
+            f"an agent or a command (process {process[0]}) is using {directory.absolute()}; "
+            "stop it first, or ask the agent itself by its configuration (--config FOLDER instead of --store)"
         ) from error
     except OSError:  # a file system without locks
         return

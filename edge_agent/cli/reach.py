@@ -98,6 +98,11 @@ async def _opened(stack: AsyncExitStack, path: Path, config: AgentConfig | None,
         settings, prefix = config.agent.buffer, config.agent.events.type_prefix
     else:
         settings, prefix = BufferConfig(path=path).model_copy(update=AS_IT_IS), "edgeagent"
+    if not os.access(path, os.W_OK, effective_ids=True):
+        raise StorageError(
+            f"{path} is read-only, or this user may not write there, which this takes; run it as the user whom the store belongs to, "
+            "or on a copy of the folder (`edge-agent buffer export --store` only reads)"
+        )
     try:
         buffer = await stack.enter_async_context(open_buffer(settings, prefix=prefix, as_found=True))
     except TakenError as error:

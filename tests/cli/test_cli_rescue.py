@@ -379,7 +379,21 @@ def test_a_store_in_use_is_not_copied(gateway):
         fcntl.flock(lock, fcntl.LOCK_EX)
         code, _, err = gateway.run("buffer", "export", "--store", dead)
     assert code == 1
-    assert f"(process 4711) is using {dead}" in err
+    assert f"(process 4711) is using {dead}; stop it first, or ask the agent itself by its configuration (--config FOLDER" in err
+
+
+def test_sending_again_from_where_nobody_may_write_is_refused(gateway, monkeypatch):
+    """What has to be written cannot be: cause and remedy; an export of the same store, by its configuration too, reads a copy."""
+    dead = closed(gateway)
+    monkeypatch.setattr(os, "access", lambda path, mode, **_: mode != os.W_OK or Path(path) != dead)
+    before = seen(dead)
+    code, _, err = gateway.run("buffer", "resend", "--stream", "filler", "--from", 1, "--store", dead)
+    assert code == 1
+    assert err.startswith(f"edge-agent: {dead} is read-only, or this user may not write there")
+    assert err.count("\n") == 1
+    for options in (("--store", dead), ("-c", gateway.config)):
+        assert gateway.run("buffer", "export", *options)[::2] == (0, "301 records exported\n")
+    assert seen(dead) == before
 
 
 def test_the_room_for_a_copy_is_asked_for(gateway, monkeypatch):
