@@ -215,7 +215,7 @@ class Agent:
                 return
         await origin.ask(sink)
         await origin.units_open.wait()
-        parts.announcer.go_on(await origin.runs(), origin.resumes)
+        parts.announcer.go_on(origin.runs, origin.resumes)
         await parts.announcer.birth(sink)
         finish = asyncio.create_task(self._finish.wait())
         marks = [] if self._watermarks is None else [self._watermarks.run()]

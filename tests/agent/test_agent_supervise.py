@@ -14,6 +14,7 @@ from agent_process import Plant
 
 from edge_agent.agent import housekeeping
 from edge_agent.agent.serve import serve
+from edge_agent.buffer.lineage import Lineage, Run
 from edge_agent.buffer.outbox import Outbox
 from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.model.errors import StorageError
@@ -177,6 +178,28 @@ async def _settled(plant: Plant, seq: int) -> None:
     before = len(plant.sink.documents)
     plant.sink.requests.put_nowait(Request("rebirth", b""))
     await until(lambda: len(plant.sink.documents) > before + 2)
+
+
+async def test_checkpoints_name_the_runs_of_the_store_that_is_open_now(plant, monkeypatch):
+    """A store that is replaced while the agent runs has a run of its own: the old name would make the next start believe in a copy."""
+
+    def named() -> list[list[str]]:
+        return [json.loads(each.payload)["runs"] for each in plant.sink.documents if "/checkpoint/" in each.topic]
+
+    async with plant.running():
+        await until(lambda: plant.driver.accepted and len(named()) >= 2)
+        (before,) = {tuple(runs) for runs in named()}
+        other = Lineage((Run("replaced", "01M84477WNQ76JM6M83NB7E40B", {}),))
+        assert other.tokens != before
+
+        async def lineage(_: SqliteBuffer) -> Lineage:
+            return other
+
+        monkeypatch.setattr(SqliteBuffer, "lineage", lineage)
+        told = len(named())
+        plant.sink.requests.put_nowait(Request("rebirth", b""))
+        await until(lambda: len(named()) >= told + 2)
+        assert named()[told:] == [["replaced"]] * 2
 
 
 async def test_a_rebirth_announces_everything_again(plant):
