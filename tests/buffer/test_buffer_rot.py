@@ -1,0 +1,78 @@
+"""Pages that rot under a running agent, or under what a start looks at: nothing new is lost, and nobody has to help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+from test_buffer_witness import UNITS, Life
+
+from edge_agent.buffer import commit
+from edge_agent.buffer.database import Database
+from edge_agent.buffer.evict import Evicted, make_room
+from edge_agent.buffer.identity import DATABASE
+from edge_agent.buffer.numbering import Group
+from edge_agent.model.stream import Checkpoint, Custody, Entry
+
+MADE = 8
+
+
+def spoil_page(directory: Path, table: str, offset: int = 0, value: int = 0) -> None:
+    """Overwrite one byte of the first page of a table or an index."""
+    database = apsw.Connection(str(directory / DATABASE))
+    page = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).get
+    database.close()
+    content = bytearray((directory / DATABASE).read_bytes())
+    content[(page - 1) * 4096 + offset] = value
+    (directory / DATABASE).write_bytes(content)
+
+
+def told(life: Life, stream: str) -> list[bytes]:
+    """Return what the consumer has of a stream."""
+    for _ in range(3):
+        life.deliver()
+    return [body for key, body in life.got.items() if key.stream == stream]
+
+
+def append(life: Life, stream: str, numbers: range) -> Custody:
+    """Append numbered events with their state; return the answer."""
+    events = tuple(Entry(stream, "E", "edgeagent.x.v1", n, n, f"{stream} {n}".encode()) for n in numbers)
+    life.outbox.add(Group(events, (Checkpoint(stream, {"n": str(numbers[-1]).encode()}, numbers[-1]),), "it"))
+    life.turn()
+    return next(answer for token, answer in life.outbox.answers if token == "it")
+
+
+def test_damage_that_a_commit_meets_is_set_right_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of a store too large for the check at the start: the events of the commit are durable in the new one; before, none ever was again."""
+    monkeypatch.setattr(Database, "check", lambda *_: None)
+    life = Life(tmp_path / "store")
+    life.make(MADE)
+    life.end()
+    spoil_page(tmp_path / "store", "state")
+    life = Life(tmp_path / "store", MADE)
+    assert life.outbox.committer.damage is None
+    assert append(life, UNITS[0], range(MADE + 1, MADE + 4)) is Custody.DURABLE
+    assert told(life, UNITS[0]) == [f"{UNITS[0]} {n}".encode() for n in range(1, MADE + 4)]
+    assert told(life, UNITS[1]) == [f"{UNITS[1]} {n}".encode() for n in range(1, MADE + 1)]
+    assert life.outbox.states(UNITS[0]) == ({"n": b"11"}, 11)
+    assert (life.outbox.stats().healthy, life.outbox.committer.damage is not None) == (True, True)
+    life.end()
+
+
+def test_damage_that_making_room_meets_is_set_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file at its limit whose queue cannot be read: what is saved is all there is, so there is room."""
+    life = Life(tmp_path / "store")
+    life.make(1)
+    real, faults = make_room, [apsw.CorruptError("a page"), apsw.FullError("database or disk is full")]
+
+    def full(*arguments: Any, **more: Any) -> Evicted:
+        if faults:
+            raise faults.pop()
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(commit, "make_room", full)
+    assert append(life, UNITS[0], range(2, 4)) is Custody.DURABLE
+    assert (len(told(life, UNITS[0])), faults, life.outbox.committer.damage is not None) == (3, [], True)
+    life.end()
