@@ -14,6 +14,8 @@ import apsw
 from edge_agent.buffer.log import read_log
 from edge_agent.buffer.schema import open_database
 
+_TAKEN = {apsw.SQLITE_CONSTRAINT_UNIQUE, apsw.SQLITE_CONSTRAINT_PRIMARYKEY, apsw.SQLITE_CONSTRAINT_ROWID}
+
 
 class Database:
     """The connection to one file. Call ``close`` on every way out."""
@@ -39,14 +41,19 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Do everything inside or nothing; COMMIT returns when it is on the disk (synchronous=FULL)."""
+        """Do everything inside or nothing; COMMIT returns when it is on the disk (synchronous=FULL).
+
+        Raises apsw.CorruptError also where a number or a name that is given for the first time is there already: an index rotted.
+        """
         self.db.execute("BEGIN IMMEDIATE")
         try:
             yield
             self.db.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             if self.db.in_transaction:
                 self.db.execute("ROLLBACK")
+            if isinstance(error, apsw.ConstraintError) and getattr(error, "extendedresult", 0) in _TAKEN:
+                raise apsw.CorruptError(f"what is new is there already: {error}") from error
             raise
 
     def check(self, seconds: float) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import apsw
 import pytest
-from test_buffer_witness import UNITS, Life
+from test_buffer_witness import UNITS, Life, flip
 
 from edge_agent.buffer import commit
 from edge_agent.buffer.database import Database
@@ -42,6 +42,22 @@ def append(life: Life, stream: str, numbers: range) -> Custody:
     life.outbox.add(Group(events, (Checkpoint(stream, {"n": str(numbers[-1]).encode()}, numbers[-1]),), "it"))
     life.turn()
     return next(answer for token, answer in life.outbox.answers if token == "it")
+
+
+def test_a_number_that_a_rotten_index_holds_for_taken_is_given_all_the_same(tmp_path: Path) -> None:
+    """One byte says that a record of the second stream is one of the third, which begins now: its event was passed over."""
+    life = Life(tmp_path / "store")
+    life.make(MADE)
+    for _ in range(2):
+        life.deliver()
+    life.end()
+    flip(tmp_path / "store", "sqlite_autoindex_record_1", b"\x04\x01\x01\x01\x02\x08\x10", b"\x04\x01\x01\x01\x03\x08\x10")
+    life = Life(tmp_path / "store", MADE)
+    assert life.outbox.committer.damage is None
+    assert append(life, "acme/c", range(1, MADE + 3)) is Custody.DURABLE
+    assert told(life, "acme/c") == [f"acme/c {n}".encode() for n in range(1, MADE + 3)]
+    assert (life.outbox.stats().healthy, life.outbox.committer.damage is not None) == (True, True)
+    life.end()
 
 
 def test_damage_that_a_commit_meets_is_set_right_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
