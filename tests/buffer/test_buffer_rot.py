@@ -7,7 +7,7 @@ from typing import Any
 
 import apsw
 import pytest
-from test_buffer_witness import UNITS, Life, flip
+from test_buffer_witness import UNITS, Life, flip, go_on
 
 from edge_agent.buffer import commit
 from edge_agent.buffer.database import Database
@@ -91,4 +91,16 @@ def test_damage_that_making_room_meets_is_set_right(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(commit, "make_room", full)
     assert append(life, UNITS[0], range(2, 4)) is Custody.DURABLE
     assert (len(told(life, UNITS[0])), faults, life.outbox.committer.damage is not None) == (3, [], True)
+    life.end()
+
+
+def test_a_name_of_a_row_that_rotted_into_a_delivered_one_proves_no_delivery(tmp_path: Path) -> None:
+    """No checksum covers the name of a row: salvage took the record that waited for one that was gone."""
+    life = Life(tmp_path / "store")
+    life.make(MADE)
+    life.deliver(MADE + 1)
+    life.end()
+    flip(tmp_path / "store", "record", b"\x0c\x0e\x00", b"\x02\x0e\x00")  # row 12, of a header of 14 bytes
+    life = go_on(life, tmp_path / "store")
+    assert life.outbox.committer.damage is not None
     life.end()
