@@ -12,7 +12,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from edge_agent.model.errors import DisconnectedError, RejectedError
 from edge_agent.model.stream import Record, record_id
 from edge_agent.ports import Document, Request
-from edge_agent.publish import packed, tls
+from edge_agent.publish import endings, packed, tls
 from edge_agent.publish.address import Broker
 from edge_agent.publish.client import V5, V311, dial, hang_up, make
 from edge_agent.publish.cloudevents import CONTENT_TYPE, Encoder
@@ -224,6 +224,8 @@ async def _dial(
     try:
         async with asyncio.timeout(seconds):
             await dial(client, lambda: open_wire(broker, config.tls, memory.names, seconds), config.keepalive / 1e9, version)
+            if client.socket() is None:  # the library wrote CONNECT into a connection that was closed already, and tells nobody
+                raise endings.unanswered(broker.where, newest=version is V5)
             commands = {topics.command(name): name for name in config.commands}
             connection = Connection(client, broker, config, version, commands, memory.tries, memory.suspects)
             await connection.accepted()
