@@ -225,7 +225,7 @@ async def _dial(
         async with asyncio.timeout(seconds):
             await dial(client, lambda: open_wire(broker, config.tls, memory.names, seconds), config.keepalive / 1e9, version)
             if client.socket() is None:  # the library wrote CONNECT into a connection that was closed already, and tells nobody
-                raise endings.unanswered(broker.where, newest=version is V5)
+                raise endings.unanswered(broker.where, newest=version is V5)  # noqa: TRY301 - handled like any other failure here
             commands = {topics.command(name): name for name in config.commands}
             connection = Connection(client, broker, config, version, commands, memory.tries, memory.suspects)
             await connection.accepted()
