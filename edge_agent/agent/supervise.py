@@ -219,7 +219,7 @@ class Agent:
         await parts.announcer.birth(sink)
         finish = asyncio.create_task(self._finish.wait())
         marks = [] if self._watermarks is None else [self._watermarks.run()]
-        await _first_of(parts.forwarder.run(sink), parts.announcer.run(sink), requests(parts, sink), finish, *marks)
+        await _first_of(parts.forwarder.run(sink), parts.announcer.run(sink), requests(parts, buffer, sink), finish, *marks)
         await parts.announcer.farewell(sink)
 
     def _device_delays(self) -> Iterator[float]:

@@ -157,7 +157,7 @@ async def ask(plant: Plant, request: Request) -> dict[str, object]:
 
 
 async def test_a_resend_is_done_and_answered(plant):
-    """What is asked for comes again with the same number; what is no longer kept is counted; a wrong request is refused in words."""
+    """What is asked for comes again with the same number; what was never given is no loss; an epoch that is gone is; a wrong request is refused in words."""
     async with plant.running():
         await until(lambda: plant.driver.idle and plant.driver.accepted)
         await plant.count(7)
@@ -166,11 +166,15 @@ async def test_a_resend_is_done_and_answered(plant):
         await _settled(plant, record.key.seq)
         wanted = {"stream": "filler", "epoch": record.key.epoch, "from_seq": record.key.seq, "to_seq": record.key.seq + 2}
         answer = await ask(plant, Request("resend", json.dumps(wanted).encode(), "answers/1", b"1"))
-        assert answer == {"ok": True, "resent": 1, "not_kept": 2}
+        assert answer == {"ok": True, "resent": 1, "waiting": 0, "not_kept": 0, "last": record.key.seq}
         await until(lambda: [again for again in plant.sink.seen if again.key == record.key and again.resent])
         refused = await ask(plant, Request("resend", b'{"stream": "filler"}', "answers/2", b"2"))
         assert refused["ok"] is False
         assert "epoch" in str(refused["error"])
+        gone = await ask(plant, Request("resend", json.dumps(wanted | {"epoch": "01OLD"}).encode(), "answers/3", b"3"))
+        assert gone == {"ok": True, "resent": 0, "waiting": 0, "not_kept": 3, "last": 0}
+        turned = await ask(plant, Request("resend", json.dumps(wanted | {"to_seq": 0}).encode(), "answers/4", b"4"))
+        assert (turned["ok"], "no range" in str(turned["error"])) == (False, True)
 
 
 async def _settled(plant: Plant, seq: int) -> None:
