@@ -92,6 +92,11 @@ def _problems(
     found = [] if buffer.healthy else [f"buffer: {buffer.detail}"]
     if (warning := failpoint.warning()) is not None:
         found.append(warning)
+    if buffer.full:
+        found.append(
+            f"buffer: full; {buffer.dropped:,} undelivered records were dropped since the start, declared by collection.gap "
+            "(buffer.max_bytes, buffer.min_free)"
+        )
     found += [f"unit {name}: {state}" for name, state in units.items() if state != "ok"]
     found += [f"{link.name}: {link.error or 'not connected yet'}" for link in links if link.kind == "mqtt" and not link.up]
     for name, device in devices.items():

@@ -6,6 +6,7 @@ inserted with the same numbers, unless they are there: then some may have gone o
 
 from __future__ import annotations
 
+import time
 from functools import partial
 
 import apsw
@@ -156,6 +157,9 @@ class Committer(HeldStore):
         return released or any(evicted.records.values())
 
     def _tell(self, evicted: Evicted) -> None:
+        if evicted.undelivered:
+            self.dropped += evicted.undelivered
+            self.dropped_at = time.monotonic()
         if evicted.letters:
             self._log.warning("buffer.dead_letters_dropped", letters=evicted.letters)
         for loss in evicted.losses:

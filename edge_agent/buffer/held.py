@@ -47,6 +47,7 @@ class HeldStore:
         self.confirmed = Confirmed() if config.confirm else None
         self.damage: Damage | None = None
         self.commits = 0
+        self.dropped, self.dropped_at = 0, 0.0
         self.last_commit = float("-inf")
         self._store: Store | None = None
         self._numbers = Numbers("", {}, 1, 1)
