@@ -144,7 +144,7 @@ class HeldStore:
         store, self._store = self._store, None
         try:
             with store.transaction():
-                store.put("age", str(self._age_at(now)))
+                store.put_number("age", self._age_at(now))
                 store.put("clean", "1")
                 if self.confirmed is not None:
                     self.confirmed.write(store)

@@ -123,7 +123,7 @@ def _create(store: Store, previous: str | None) -> str:
     epoch = new_epoch()
     with store.transaction():
         store.put("previous_epoch", previous)
-        store.put("age", "0")
+        store.put_number("age", 0)
         store.put("epoch", epoch)
     return epoch
 

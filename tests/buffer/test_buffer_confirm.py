@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 
 from edge_agent.buffer.config import BufferConfig
@@ -152,6 +154,49 @@ def test_an_older_epoch_is_confirmed_to_its_end(tmp_path: Path, restarted: bool)
     assert sorted((level.epoch == old, level.delivered) for level in outbox.levels()) == [(False, 1), (True, 5)]
     assert [level for _, _, _, _, level in outbox.committer.store.all_levels()] == [5, 1]
     outbox.close(7.0)
+
+
+def flips(tmp_path: Path, fact: str) -> Iterator[str]:
+    """Write a fact of the store of before with each of its bits wrong in turn; yields what stands there now."""
+    with contextlib.closing(apsw.Connection(str(tmp_path / "buffer.db"))) as database:
+        value = database.execute("SELECT value FROM store WHERE key = ?", (fact,)).get
+    for place in range(len(value) * 7):
+        flipped = bytearray(value.encode())
+        flipped[place // 7] ^= 1 << place % 7
+        with contextlib.closing(apsw.Connection(str(tmp_path / "buffer.db"))) as database:
+            database.execute("UPDATE store SET value = ? WHERE key = ?", (flipped.decode(), fact))
+        yield flipped.decode()
+
+
+def test_a_mark_in_which_a_bit_rotted_confirms_nothing(tmp_path: Path) -> None:
+    """What the consumer never confirmed is kept, and the mark that it says again counts; before, a mark of 1 that rotted into 9 freed what a broker may have lost."""
+    outbox = Outbox(config(tmp_path), 0.0, prefix="edgeagent")
+    deliver(outbox, 1.0, *(event(n) for n in range(1, 10)), event(1, "filler/telemetry"))
+    epoch = outbox.committer.epoch
+    assert outbox.confirm("filler", epoch, 1) == "taken"
+    outbox.close(2.0)
+    for said in flips(tmp_path, "confirmed 1"):
+        outbox = Outbox(config(tmp_path), 3.0, prefix="edgeagent")
+        assert [level.confirmed for level in outbox.levels() if level.stream == "filler"] == [0], said
+        outbox._commit(2 * HOUR)
+        assert kept(outbox) == list(range(1, 10)), said
+        outbox.committer.store.close()
+    outbox = Outbox(config(tmp_path), 3.0, prefix="edgeagent")
+    assert outbox.confirm("filler", epoch, 1) == "taken"
+    outbox.close(4.0)
+
+
+def test_a_running_time_in_which_a_bit_rotted_lets_nothing_expire(tmp_path: Path) -> None:
+    """What was delivered stays for its window at least; before, a flipped digit made the whole window pass at once."""
+    settings = config(tmp_path, confirm=False, resend_window="3s")
+    outbox = Outbox(settings, 0.0, prefix="edgeagent")
+    deliver(outbox, 1.0, event(1), event(2))
+    outbox.close(2.0)
+    for said in flips(tmp_path, "age"):
+        outbox = Outbox(settings, 3.0, prefix="edgeagent")
+        outbox._commit(3.1)
+        assert kept(outbox) == [1, 2], said
+        outbox.committer.store.close()
 
 
 def test_everything_behind_a_hole_counts_when_the_hole_closes(tmp_path: Path) -> None:
