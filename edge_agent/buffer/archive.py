@@ -25,8 +25,9 @@ _KEPT = f"SELECT {COLUMNS} FROM record WHERE stream = ? AND seq >= ? ORDER BY se
 _LETTER = "SELECT id, stream, epoch, seq, kind, type, time, recorded, body, correlation, causation, samples, reason, detail FROM dead_letter "
 _OLDEST = "SELECT time FROM record WHERE stream = ? AND seq > ? ORDER BY seq LIMIT 1"
 
-_UNREADABLE = 100_000
-"""Numbers in a row behind which nothing can be read, after which nothing is looked for any more: far more than stand on one page."""
+_ONE_PAGE = 200
+"""Numbers tried one by one behind the last dead letter that can be read: more than stand on one damaged page. Then in growing steps."""
+_LAST_NUMBER = 2**62
 
 
 def waiting(store: Store, delivery: Delivery, kind: Kind, after: int, limit: int, prefix: str) -> Page:
@@ -112,14 +113,15 @@ def again(letter: DeadLetter) -> Entry:
 def sound_letters(old: Store) -> Iterator[DeadLetter]:
     """Yield the dead letters of a damaged store that can be read and contradict nothing: one that is wrong could be sent again."""
     number, failed = 0, 0
-    while failed < _UNREADABLE:
+    while number < _LAST_NUMBER:
         try:
             found = letters(old, number, 1)
         except (
             apsw.Error,
             UnicodeDecodeError,
-        ):  # of this row or its page: the ones behind it may be whole; the log tells how many came over
-            number, failed = number + 1, failed + 1
+        ):  # of this row or its page: those behind may be whole; the log tells how many came over
+            failed += 1
+            number += 1 if failed <= _ONE_PAGE else 2 ** (failed - _ONE_PAGE)
             continue
         if not found:
             return

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import apsw
 import pytest
 
+from edge_agent.buffer import archive
 from edge_agent.buffer.config import BufferConfig
 from edge_agent.buffer.identity import DATABASE
+from edge_agent.buffer.opening import open_store
 from edge_agent.buffer.sqlite import SqliteBuffer, open_buffer
 from edge_agent.model.stream import Entry, RecordKey
 
@@ -108,3 +111,18 @@ async def test_a_damaged_page_of_letters_costs_those_that_stand_on_it(tmp_path):
         assert found[0] == 1
         assert found[-1] == 60
         assert 40 < len(found) < 60
+
+
+async def test_letters_that_cannot_be_read_cost_a_bounded_number_of_tries(tmp_path, monkeypatch):
+    """Whatever the pages answer, the start is not held up: what stands behind damage is looked for in growing steps."""
+    tries: list[int] = []
+
+    def unreadable(store: object, after: int, limit: int) -> list[object]:
+        tries.append(after)
+        raise apsw.CorruptError("database disk image is malformed")
+
+    monkeypatch.setattr(archive, "letters", unreadable)
+    with contextlib.closing(open_store(tmp_path, 1000, None, "edgeagent").store) as store:
+        assert list(archive.sound_letters(store)) == []
+    assert len(tries) < 300
+    assert tries[:100] == list(range(100)), "each number of a page has its try"
