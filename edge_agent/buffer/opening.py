@@ -68,9 +68,10 @@ def open_store(directory: Path, wal_pages: int, vfs: str | None, prefix: str, *,
 
 def _gone(path: Path, orphan: Path | None, opened: Opened) -> Damage:
     """Say that a store was here and is not any more: what waited in it is lost, and only the agent can tell a receiver."""
-    error = f"{path} is gone or empty" + (", only its log was left" if orphan else "")
-    structlog.get_logger().error("buffer.gone", file=str(path), epoch=opened.epoch, previous=opened.previous, log=str(orphan or ""))
-    return Damage(f"{orphan}-wal" if orphan else "", opened.previous, error)
+    left = f"{orphan}-wal" if orphan else ""
+    error = f"{path} is gone or empty" + (", only its log was left" if left else "")
+    structlog.get_logger().error("buffer.gone", file=str(path), epoch=opened.epoch, previous=opened.previous, log=left)
+    return Damage(left, opened.previous, error)
 
 
 def _open_as_found(directory: Path, path: Path, wal_pages: int) -> Opened:
