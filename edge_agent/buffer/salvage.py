@@ -22,7 +22,7 @@ from edge_agent.buffer.numbering import Row, row
 from edge_agent.buffer.records import COLUMNS, Stored
 from edge_agent.buffer.schema import PAGE
 from edge_agent.buffer.store import Store
-from edge_agent.buffer.witness import proved, true_epoch
+from edge_agent.buffer.witness import Level, proved, true_epoch
 from edge_agent.model.errors import StorageError
 from edge_agent.model.stream import Checkpoint, Entry
 
@@ -67,9 +67,9 @@ def salvage(path: Path, new: Store, wal_pages: int, prefix: str, beside: str | N
     _fill_up(path)
     old = Store(path, wal_pages, None)
     try:
-        if (epoch := true_epoch(old, beside) or beside or old.words("epoch")) is None:
-            raise StorageError("the damaged store does not tell its epoch")
         levels, doubt = proved(old)
+        if (epoch := _epoch(old, beside, levels)) is None:
+            raise StorageError("the damaged store does not tell its epoch")
         with new.transaction():
             streams = {
                 identity: _Stream(of, name, level + 1, head, new.add_stream(of, name, head, level))
@@ -84,6 +84,19 @@ def salvage(path: Path, new: Store, wal_pages: int, prefix: str, beside: str | N
             return saved
     finally:
         old.close(failed=True)
+
+
+def _epoch(old: Store, beside: str | None, levels: list[Level]) -> str | None:
+    """Return the epoch of the store as far as its facts can be read, else that of the newest stream: a ULID rises with the time."""
+    with contextlib.suppress(apsw.Error):  # a damaged page of the facts
+        if (epoch := true_epoch(old, beside)) is not None:
+            return epoch
+    if beside is not None:
+        return beside
+    with contextlib.suppress(apsw.Error):
+        if (epoch := old.words("epoch")) is not None:
+            return epoch
+    return max((of for _, of, _, _, _ in levels), default=None)
 
 
 def _fill_up(path: Path) -> None:

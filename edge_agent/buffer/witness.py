@@ -76,14 +76,13 @@ def contradiction(store: Store, epoch: str) -> str | None:
 
 
 def proved(store: Store) -> tuple[list[Level], bool]:
-    """Return the streams of a damaged store as far as they can be proved, and whether anything of them stays in doubt."""
-    table = {identity: (of, name, head, level) for identity, of, name, head, level in _by_table(store)}
-    index: dict[int, tuple[str | None, str | None]] = {}
-    with contextlib.suppress(apsw.Error):  # a damaged page of the index: the table alone
-        index = {identity: (of, name) for identity, of, name in _by_index(store)}
+    """Return the streams of a damaged store as far as they can be proved, and whether anything of them stays in doubt.
+
+    Raises apsw.Error when neither their table nor its index can be read.
+    """
+    table, index, doubt = _listed(store)
     whole = _whole(store)
     found: dict[tuple[str, str], Level] = {}
-    doubt = False
     for identity in sorted(
         {*index, *table}, key=lambda each: (each not in index, each)
     ):  # a row that only the table has may be another's
@@ -96,6 +95,21 @@ def proved(store: Store) -> tuple[list[Level], bool]:
             found[names] = (identity, *names, head, level)
             doubt = doubt or not sure
     return sorted(found.values()), doubt
+
+
+def _listed(
+    store: Store,
+) -> tuple[dict[int, tuple[str | None, str | None, int, int]], dict[int, tuple[str | None, str | None]], bool]:
+    """Return the streams by their table and by its index, either empty where it cannot be read, and whether the table could not."""
+    index: dict[int, tuple[str | None, str | None]] = {}
+    with contextlib.suppress(apsw.Error):  # a damaged page of the index: the table alone
+        index = {identity: (of, name) for identity, of, name in _by_index(store)}
+    try:
+        return {identity: (of, name, head, level) for identity, of, name, head, level in _by_table(store)}, index, False
+    except apsw.Error:  # the index alone, and the numbers by the records
+        if not index:
+            raise
+        return {}, index, True
 
 
 def _names(store: Store, identity: int, said: list[tuple[str | None, str | None] | None]) -> tuple[tuple[str, str] | None, bool]:
@@ -134,7 +148,8 @@ def _reach(store: Store, identity: int, head: int, level: int, *, whole: bool) -
         head = last
     with contextlib.suppress(apsw.Error):
         first = store.db.execute(_FIRST_WAITING, (identity,)).get
-        level = level if first is None else min(level, first - 1)
+        if first is not None:
+            level = first - 1 if level < 0 else min(level, first - 1)
     head = max(head, 0)
     return head, min(max(level, 0), head), sure
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import apsw
 import pytest
-from test_buffer_witness import UNITS, Life, flip, go_on
+from test_buffer_witness import UNITS, Life, flip, go_on, spoil
 
 from edge_agent.buffer import commit
 from edge_agent.buffer.database import Database
@@ -103,4 +103,38 @@ def test_a_name_of_a_row_that_rotted_into_a_delivered_one_proves_no_delivery(tmp
     flip(tmp_path / "store", "record", b"\x0c\x0e\x00", b"\x02\x0e\x00")  # row 12, of a header of 14 bytes
     life = go_on(life, tmp_path / "store")
     assert life.outbox.committer.damage is not None
+    life.end()
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Life:
+    """A store whose last records wait; what went out is in ``got``."""
+    life = Life(tmp_path / "store")
+    life.make(MADE)
+    life.deliver(MADE + 1)
+    life.end()
+    return life
+
+
+def test_a_format_that_is_no_text_any_more_is_put_right(first: Life, tmp_path: Path) -> None:
+    """One byte of a fact that the header says too: the store was given up, and nothing of it could be saved, since that fact was asked first."""
+    spoil(tmp_path / "store", "UPDATE store SET value = CAST(X'C5' AS TEXT) WHERE key = 'format'")
+    life = go_on(first, tmp_path / "store")
+    assert (life.outbox.committer.damage, life.outbox.committer.epoch) == (None, first.outbox.committer.epoch)
+    assert life.outbox.committer.store.get("format") == "1"
+    life.end()
+
+
+@pytest.mark.parametrize("beside", ["kept", "lost"])
+@pytest.mark.parametrize("table", ["store", "stream"])
+def test_a_page_of_facts_or_streams_takes_no_record_along(first: Life, tmp_path: Path, table: str, beside: str) -> None:
+    """The epoch stands in each stream, and each stream in an index: what waits is saved under its numbers; before, all of it was given up."""
+    directory, epoch = tmp_path / "store", first.outbox.committer.epoch
+    spoil_page(directory, table)
+    if beside == "lost":
+        (directory / "identity.json").unlink()
+    life = go_on(first, directory)
+    damage = life.outbox.committer.damage
+    assert damage is not None
+    assert (damage.epoch, damage.saved, damage.lost, damage.cut) == (epoch, MADE - 1, (), table == "stream")
     life.end()
