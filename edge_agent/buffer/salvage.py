@@ -28,6 +28,8 @@ from edge_agent.model.stream import Checkpoint, Entry
 
 _RANGE = f"SELECT {COLUMNS} FROM record WHERE id BETWEEN ? AND ? ORDER BY id"  # noqa: S608 - a constant
 _CHUNK = 200
+UNSAVED = "unsaved"
+"""The fact that names the file from which nothing has been saved yet."""
 _ENVELOPE = "_envelope"
 """The owner of what a store says of itself (docs/buffer-format.md): nothing is counted by it."""
 _GROWTH = 1 << 30
@@ -60,7 +62,7 @@ class _Stream(msgspec.Struct):
 
 
 def salvage(path: Path, new: Store, wal_pages: int, prefix: str, beside: str | None = None) -> Saved:
-    """Copy what can be read of the store at ``path`` into ``new``, which is still empty. Raises apsw.Error, StorageError.
+    """Copy what can be read of the store at ``path`` into ``new``, which is still empty, and note there that it is done. Raises apsw.Error, StorageError.
 
     ``beside`` is the epoch in the identity file at the time.
     """
@@ -71,6 +73,8 @@ def salvage(path: Path, new: Store, wal_pages: int, prefix: str, beside: str | N
         if (epoch := _epoch(old, beside, levels)) is None:
             raise StorageError("the damaged store does not tell its epoch")
         with new.transaction():
+            new.put(UNSAVED, None)
+            new.put("previous_epoch", epoch)
             streams = {
                 identity: _Stream(of, name, level + 1, head, new.add_stream(of, name, head, level))
                 for identity, of, name, head, level in levels

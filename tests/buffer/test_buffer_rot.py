@@ -7,12 +7,12 @@ from typing import Any
 
 import apsw
 import pytest
-from test_buffer_witness import UNITS, Life, flip, go_on, spoil
+from test_buffer_witness import OTHER, UNITS, Life, flip, go_on, spoil
 
-from edge_agent.buffer import commit
+from edge_agent.buffer import commit, opening
 from edge_agent.buffer.database import Database
 from edge_agent.buffer.evict import Evicted, make_room
-from edge_agent.buffer.identity import DATABASE
+from edge_agent.buffer.identity import DATABASE, remember
 from edge_agent.buffer.numbering import Group
 from edge_agent.model.stream import Checkpoint, Custody, Entry
 
@@ -138,3 +138,38 @@ def test_a_page_of_facts_or_streams_takes_no_record_along(first: Life, tmp_path:
     assert damage is not None
     assert (damage.epoch, damage.saved, damage.lost, damage.cut) == (epoch, MADE - 1, (), table == "stream")
     life.end()
+
+
+@pytest.mark.parametrize("beside", ["lost", "another"])
+def test_the_epoch_before_is_the_one_that_the_damaged_store_proves(first: Life, tmp_path: Path, beside: str) -> None:
+    """The identity file was lost, or came with a copy of another store: a receiver is told what the streams were called, not what stood there."""
+    directory, epoch = tmp_path / "store", first.outbox.committer.epoch
+    (directory / "identity.json").unlink() if beside == "lost" else remember(directory, OTHER)
+    spoil_page(directory, "waiting")
+    life = go_on(first, directory)
+    assert (life.outbox.committer.fresh, life.outbox.committer.previous_epoch) == (True, epoch)
+    life.end()
+    again = Life(directory, MADE)
+    assert again.outbox.committer.previous_epoch == epoch
+    again.end()
+
+
+def test_a_kill_while_a_damaged_store_is_saved_is_made_good(first: Life, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new store was there and whole, so the next start took it for all there was: what waited was left behind without a word."""
+    spoil_page(tmp_path / "store", "waiting")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "salvage", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Life(tmp_path / "store", MADE)
+    life = go_on(first, tmp_path / "store")
+    damage = life.outbox.committer.damage
+    assert damage is not None
+    assert (damage.epoch, damage.saved, damage.lost) == (first.outbox.committer.epoch, MADE - 1, ())
+    life.end()
+    again = Life(tmp_path / "store", MADE)
+    assert again.outbox.committer.damage is None
+    again.end()
