@@ -153,6 +153,7 @@ async def _next(config: MqttConfig, topics: Topics, will: Document, memory: Memo
     try:
         connection = await _open(broker, config, topics, will, memory)
     except DisconnectedError as error:
+        memory.takeovers.failed(broker.where)
         if memory.order.failed(place, clock(), slow=error.slow):
             error.slow = False  # another one may be tried at once
         raise
@@ -187,7 +188,9 @@ def _learn(error: DisconnectedError, connection: Connection, lasted: float, plac
         error.slow = False  # a CONNECT of ours that came late, and has gone: nobody else is there, so the next try may come soon
         _log.info("mqtt.own_connect_came_late", broker=connection.where)
         return
-    pause = memory.takeovers.ended(named=named, without_word=connection.without_word, lasted=lasted, now=now)
+    pause = memory.takeovers.ended(
+        where=connection.where, named=named, without_word=connection.without_word, lasted=lasted, now=now
+    )
     if pause is not None:
         memory.counters.takeovers += 1
         error.retry_after = pause
