@@ -154,7 +154,13 @@ def _save(opened: Opened, aside: Path, wal_pages: int, prefix: str, error: str, 
     try:
         saved = salvage(aside, opened.store, wal_pages, prefix, damage.epoch)
         damage = msgspec.structs.replace(
-            damage, epoch=saved.epoch, saved=saved.records, lost=tuple(saved.lost), cut=cut or saved.cut, letters=saved.letters
+            damage,
+            epoch=saved.epoch,
+            saved=saved.records,
+            lost=tuple(saved.lost),
+            cut=cut or saved.cut,
+            letters=saved.letters,
+            states=tuple(saved.states),
         )
         opened.previous = saved.epoch
     except Exception as failure:  # noqa: BLE001 - garbage may raise anything: the log is told here, and receivers by the agent from `damage`

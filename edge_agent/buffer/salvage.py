@@ -39,7 +39,7 @@ _GROWTH = 1 << 30
 class Saved(msgspec.Struct):
     """What was saved: the old epoch, the number of records and of dead letters, the ranges (stream, first, last) that were not.
 
-    ``cut``: there may have been more.
+    ``cut``: there may have been more; then ``states`` of the rules were left out.
     """
 
     epoch: str
@@ -47,6 +47,7 @@ class Saved(msgspec.Struct):
     letters: int = 0
     lost: list[tuple[str, int, int]] = []
     cut: bool = False
+    states: list[Checkpoint] = []
 
 
 class _Stream(msgspec.Struct):
@@ -84,7 +85,13 @@ def salvage(path: Path, new: Store, wal_pages: int, prefix: str, beside: str | N
                 new.take_over(letter)
                 saved.letters += 1
             saved.cut = old.log_doubtful or doubt or not old.streams_complete()
-            _states(old, new, counting=not saved.cut)  # one older than what was delivered would count things twice
+            _envelope(old, new)
+            states = _states(old)
+            if saved.cut:
+                saved.states = states  # one older than what was delivered would count things twice, and nobody be told
+            else:
+                with contextlib.suppress(apsw.Error, ValueError):  # what no row can hold begins anew, too
+                    new.put_states(states)
             return saved
     finally:
         old.close(failed=True)
@@ -112,18 +119,23 @@ def _fill_up(path: Path) -> None:
             file.truncate(pages * PAGE)
 
 
-def _states(old: Store, new: Store, *, counting: bool) -> None:
-    """Copy the states of the rules that can be read and are sound: counters go on where they were. How streams are published comes in any case."""
+def _envelope(old: Store, new: Store) -> None:
+    """Copy how the streams are published."""
     with contextlib.suppress(apsw.Error, ValueError):
         states, last_seen, _ = old.states(_ENVELOPE)
         new.put_states([Checkpoint(_ENVELOPE, states, last_seen or 0)] if states else ())
-    if not counting:
-        return
+
+
+def _states(old: Store) -> list[Checkpoint]:
+    """Return the states of the rules that can be read and are sound: counters go on where they were."""
+    found: list[Checkpoint] = []
     with contextlib.suppress(apsw.Error, ValueError):  # what cannot be read begins anew: a baseline, never a wrong count
         owners = cast("list[tuple[str, int]]", old.db.execute("SELECT name, last_seen FROM owner").fetchall())
         for owner, last_seen in owners:
             states, _, _ = old.states(owner)
-            new.put_states([Checkpoint(owner, states, last_seen)])
+            if owner != _ENVELOPE and isinstance(last_seen, int) and last_seen >= 0:  # a byte may have rotted
+                found.append(Checkpoint(owner, states, last_seen))
+    return found
 
 
 class _Copy:
