@@ -116,10 +116,20 @@ class Database:
         draft.rename(self.path)
 
     def accounted(self) -> bool:
-        """Whether every record either waits or was delivered: a wrong byte in the queue's own pages takes records out of it in silence."""
+        """Whether every record either waits or was delivered: a wrong byte in the queue's own pages takes records out of it in silence.
+
+        And whether the index of the records is in its order, with no stream but ours and no number above its head: among entries that are
+        not, new ones would be taken for known, or not be found again.
+        """
+        heads = {identity: head for identity, head in self.db.execute("SELECT id, head FROM stream") if type(head) is int}
+        query = "SELECT stream, count(*), sum(id), max(seq) FROM record GROUP BY stream"  # walks along the index
+        groups = cast("list[tuple[int, int, int, object]]", self.db.execute(query).fetchall())
+        if len({group[0] for group in groups}) < len(groups) or not all(_upto(last, heads.get(of)) for of, _, _, last in groups):
+            return False
         queries = [f"FROM waiting WHERE kind = '{kind}' AND resent = 0" for kind in ("E", "T")]
         sides = [self._rows(query) for query in (*queries, "FROM delivered")]
-        return self._rows("FROM record") == (sum(count for count, _ in sides), sum(total for _, total in sides))
+        records = (sum(group[1] for group in groups), sum(group[2] for group in groups))
+        return records == (sum(count for count, _ in sides), sum(total for _, total in sides))
 
     def _rows(self, query: str) -> tuple[int, int]:
         """Return how many rows there are, and the sum of their names: one that rotted into the name of another keeps the first."""
@@ -130,3 +140,8 @@ class Database:
         """Return how many records wait per kind (``E``, ``T``) and how many are kept after delivery (``delivered``)."""
         found = dict(self.db.execute("SELECT kind, count(*) FROM waiting GROUP BY kind"))  # a kind that rotted counts nothing
         return {"E": found.get("E", 0), "T": found.get("T", 0), "delivered": self.db.execute("SELECT count(*) FROM delivered").get}
+
+
+def _upto(last: object, head: int | None) -> bool:
+    """Whether a number is one, and not above the head of its stream, which is None where there is no such stream."""
+    return type(last) is int and head is not None and last <= head

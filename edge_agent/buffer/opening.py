@@ -109,7 +109,7 @@ def _open(directory: Path, path: Path, wal_pages: int, vfs: str | None, aside: P
         if (wrong := contradiction(store, epoch)) is not None:
             raise apsw.CorruptError(wrong)  # noqa: TRY301 - handled like SQLite's own findings
         if not store.accounted():
-            raise apsw.CorruptError("there are records that neither wait nor were delivered")  # noqa: TRY301 - handled like SQLite's own findings
+            raise apsw.CorruptError("there are records that neither wait nor were delivered, or whose index is out of order")  # noqa: TRY301 - handled like SQLite's own findings
         store.checkpoint()
         with store.transaction():
             store.put("clean", "0")

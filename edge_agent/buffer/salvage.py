@@ -219,7 +219,8 @@ def _end(old: Store, function: str, tables: tuple[str, ...]) -> int:
     ends = [0]
     for table in tables:
         with contextlib.suppress(apsw.Error):  # behind a damaged page; another table may tell
-            ends.append(old.db.execute(f"SELECT {function}(id) FROM {table}").get or 0)  # noqa: S608 - constants
+            found = old.db.execute(f"SELECT {function}(id) FROM {table}").get  # noqa: S608 - constants
+            ends += [found] if type(found) is int else []  # a flipped bit makes a text of it
     return max(ends)
 
 

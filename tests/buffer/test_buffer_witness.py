@@ -105,14 +105,23 @@ def go_on(first: Life, directory: Path) -> Life:
     }
     assert unknown or missing <= declared, f"lost: {sorted(missing - declared)}"
     for epoch, stream in {(key.epoch, key.stream) for key in life.got}:
-        numbers = {key.seq for key in life.got if (key.epoch, key.stream) == (epoch, stream)}
+        numbers = {
+            number
+            for key, body in life.got.items()
+            if (key.epoch, key.stream) == (epoch, stream)
+            for number in (_range(body) if body[:1] == b"{" else (key.seq,))
+        }
         assert unknown or (min(numbers), max(numbers)) == (1, len(numbers)), f"a hole in {stream} of {epoch}"
     return life
 
 
-def _declared(body: bytes) -> Iterator[str]:
+def _range(body: bytes) -> range:
     gap = json.loads(body)
-    for number in range(gap["seq_from"], gap["seq_to"] + 1):
+    return range(gap["seq_from"], gap["seq_to"] + 1)
+
+
+def _declared(body: bytes) -> Iterator[str]:
+    for number in _range(body):
         yield from (f"{unit} {number}" for unit in UNITS)
 
 
