@@ -55,12 +55,18 @@ def run(config: Config = DEFAULT_CONFIG, log_level: Level = "info", log_format: 
 @app.command()
 def check(
     config: Config = DEFAULT_CONFIG,
+    connect: Annotated[
+        bool, typer.Option("--connect", help="Also ask every device, read-only, whether it is as the configuration says.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the problems as JSON.")] = False,
 ) -> None:
-    """Check the configuration and print every problem with file, line and remedy. Exit code 0: fine, 1: problems."""
+    """Check the configuration and print every problem with file, line and remedy. Exit code 0: fine, 1: problems.
+
+    With --connect 1: a device is not as configured, 78: the configuration is wrong, and no device was asked.
+    """
     from edge_agent.cli.check import check as verb
 
-    raise typer.Exit(verb(config, as_json=json))
+    raise typer.Exit(verb(config, as_json=json, connect=connect))
 
 
 @app.command()

@@ -6,15 +6,19 @@ import json
 import sys
 from pathlib import Path
 
+from edge_agent.cli.connect import document, inspect, show
 from edge_agent.config.load import InvalidConfigError, load
 from edge_agent.config.schema import AgentConfig
 from edge_agent.drivers.catalog import tags_of
+from edge_agent.model.condition import CONDITION
 from edge_agent.model.errors import DisconnectedError
 from edge_agent.publish import tls
 
+EXIT_CONFIG = 78
 
-def check(directory: Path, *, as_json: bool) -> int:
-    """Print what is wrong, or a summary of what is right; return the exit code."""
+
+def check(directory: Path, *, as_json: bool, connect: bool = False) -> int:
+    """Print what is wrong, or a summary of what is right; return the exit code. ``connect``: ask every device, too."""
     try:
         config = load(directory)
     except InvalidConfigError as invalid:
@@ -22,20 +26,23 @@ def check(directory: Path, *, as_json: bool) -> int:
             print(json.dumps({"ok": False, "problems": [problem.as_dict() for problem in invalid.problems]}, indent=2))
         else:
             print(invalid, file=sys.stderr)
-        return 1
+        return EXIT_CONFIG if connect else 1
     warnings = _warnings(config)
+    found = inspect(config) if connect else None
     tags = sum(len(tags_of(device)) for device in config.devices)
     if as_json:
         print(
             json.dumps(
                 {
-                    "ok": True,
+                    "ok": all(one.ok for one in found or ()),
                     "devices": len(config.devices),
                     "tags": tags,
                     "units": len(config.units),
                     "cfg": config.fingerprint,
                     "warnings": warnings,
                 }
+                | ({} if found is None else {"inspections": [document(one) for one in found]}),
+                indent=None if found is None else 2,
             )
         )
     else:
@@ -44,7 +51,8 @@ def check(directory: Path, *, as_json: bool) -> int:
         print(
             f"{directory}: {'no mistakes, but see the warnings' if len(warnings) > 1 else 'no mistakes, but see the warning' if warnings else 'fine'}. {len(config.devices)} devices, {tags} tags, {len(config.units)} work units, fingerprint {config.fingerprint}"
         )
-    return 0
+        show(found or ())
+    return int(any(not one.ok for one in found or ()))
 
 
 def _warnings(config: AgentConfig) -> list[str]:
@@ -55,6 +63,7 @@ def _warnings(config: AgentConfig) -> list[str]:
             "nothing is collected: there is no device; put one into devices/ beside agent.yaml, or under `devices:` in it"
         )
     warnings += config.cautions
+    warnings += _alarms(config)
     mqtt = config.agent.mqtt
     try:
         if mqtt.password_file is not None:
@@ -63,4 +72,21 @@ def _warnings(config: AgentConfig) -> list[str]:
             tls.context(mqtt.tls)
     except DisconnectedError as error:
         warnings.append(f"mqtt: {error} (as this user on this machine; without it the agent waits, unconnected)")
+    return warnings
+
+
+def _alarms(config: AgentConfig) -> list[str]:
+    """Return the alarm sources that nobody tells, and those that several units tell whole."""
+    sources = [tag.ref for device in config.devices for tag in tags_of(device) if tag.type == CONDITION]
+    entries = [(unit.unit, entry) for unit in config.units for entry in unit.alarms.values() if entry.conditions is not None]
+    warnings = []
+    for ref in sources:
+        units = [unit for unit, entry in entries if entry.conditions == ref]
+        whole = [unit for unit, entry in entries if entry.conditions == ref and not entry.sources]
+        if not units:
+            warnings.append(
+                f"{ref} is an alarm source that no unit tells; name it as conditions under a unit's alarms, or remove it"
+            )
+        elif len(whole) > 1:
+            warnings.append(f"every alarm of {ref} is told by {' and by '.join(whole)}; give each unit its sources")
     return warnings

@@ -18,6 +18,7 @@ from edge_agent.config.load import load
 from edge_agent.config.words import did_you_mean
 from edge_agent.drivers import catalog
 from edge_agent.drivers.catalog import DeviceConfig
+from edge_agent.model.condition import CONDITION
 from edge_agent.model.errors import ConfigError, DisconnectedError
 from edge_agent.model.instant import iso
 from edge_agent.model.reading import Batch, Reading, Tag, Value
@@ -76,7 +77,7 @@ async def _read(devices: Sequence[DeviceConfig], identity: Identity, *, follow: 
         progress(f"{len(latest)} of {sum(len(lane.tags) for lane in lanes)} tags")
     progress.done()
     await waiting
-    rows = [latest[tag.ref] for device in devices for tag in catalog.tags_of(device)]
+    rows = [latest[tag.ref] for device in devices for tag in _values_of(device)]
     print(json.dumps([_document(row) for row in rows], indent=2) if as_json else "\n".join(_table(rows)))
     return int(any(_quality(row) != "good" for row in rows))
 
@@ -88,7 +89,7 @@ class Lane:
         self._devices = devices
         self._identity = identity
         self._latest = latest
-        self.tags = {tag.ref: tag for device in devices for tag in catalog.tags_of(device)}
+        self.tags = {tag.ref: tag for device in devices for tag in _values_of(device)}
         self._known = {device.device: (catalog.tags_of(device), catalog.scalings(device)) for device in devices}
 
     async def once(self) -> None:
@@ -132,6 +133,11 @@ class Lane:
                 value = None if raw is None else scalings[place](raw)
                 lost = raw is not None and value is None
                 yield Shown(tag, value, raw, reading, "out of range after scaling" if lost else reading.detail)
+
+
+def _values_of(device: DeviceConfig) -> list[Tag]:
+    """Return the tags that have a value to show; alarm sources have events."""
+    return [tag for tag in catalog.tags_of(device) if tag.type != CONDITION]
 
 
 def _named(shown: Shown) -> str | None:

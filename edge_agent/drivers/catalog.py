@@ -14,6 +14,7 @@ from edge_agent.drivers.modbus.decode import scaling
 from edge_agent.drivers.opcua import config as opcua
 from edge_agent.drivers.opcua import policy
 from edge_agent.drivers.opcua.config import OpcUaConfig
+from edge_agent.model.inspection import Inspection
 from edge_agent.model.reading import Tag, Value
 from edge_agent.ports import DeviceWiring, Driver, Identity, PlantClock
 
@@ -49,7 +50,7 @@ def scalings(config: ModbusConfig | OpcUaConfig) -> list[Callable[[Value], Value
         case ModbusConfig():
             return [(lambda raw: raw) if field.type in {"bool", "string"} else scaling(field) for field in modbus.fields_of(config)]
         case OpcUaConfig():
-            return [opcua.scaling(tag) for tag in config.tags.values()]
+            return [*(opcua.scaling(tag) for tag in config.tags.values()), *((lambda raw: raw) for _ in config.alarms)]
         case _:
             assert_never(config)
 
@@ -105,5 +106,25 @@ def connect(
             return connect_opcua(
                 [config for config in configs if isinstance(config, OpcUaConfig)], clock, wiring, identity=identity
             )
+        case _:
+            assert_never(configs[0])
+
+
+async def inspect(
+    configs: Sequence[ModbusConfig | OpcUaConfig], clock: PlantClock, identity: Identity, found: Mapping[str, Inspection]
+) -> None:
+    """Look at the devices of one endpoint, read-only, and note in ``found`` (by device) what is not as configured; ``configs`` have equal links.
+
+    A device that is away is a finding. Raises ConfigError when it cannot even be asked.
+    """
+    match configs[0]:
+        case ModbusConfig():
+            from edge_agent.drivers.modbus.drift import inspect as inspect_modbus  # noqa: PLC0415 - as in `connect`
+
+            await inspect_modbus([config for config in configs if isinstance(config, ModbusConfig)], clock, found)
+        case OpcUaConfig():
+            from edge_agent.drivers.opcua.drift import inspect as inspect_opcua  # noqa: PLC0415 - as in `connect`
+
+            await inspect_opcua([config for config in configs if isinstance(config, OpcUaConfig)], clock, identity, found)
         case _:
             assert_never(configs[0])

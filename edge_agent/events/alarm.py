@@ -14,9 +14,11 @@ from msgspec.structs import replace
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edge_agent.events.alarmset import AlarmMemory, AlarmSet, Sample, Scalar, Standing
+from edge_agent.events.condition import ConditionRule, ConditionSettings
 from edge_agent.events.reference import check_references, device_of, name_of
 from edge_agent.events.restart import restarted
 from edge_agent.events.rule import Moment, Outcome, Phase, Rule
+from edge_agent.model.condition import CONDITION
 from edge_agent.model.quantity import Rate
 from edge_agent.model.reading import AgentDown, Boot, DeviceDown, Notice, Quality, Tag, TagStatus
 
@@ -33,12 +35,16 @@ class SlotConfig(BaseModel):
 
 
 class AlarmConfig(BaseModel):
-    """One entry of ``alarms:``: the slots of an alarm list, or one bit."""
+    """One entry of ``alarms:``: the slots of an alarm list, one bit, or the conditions that a device tells by itself."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     slots: tuple[SlotConfig, ...] = ()
     bit: str | None = Field(default=None, description="device.tag, true while the alarm is active")
+    conditions: str | None = Field(
+        default=None, description="device.name of an alarm source: what the device itself calls an alarm"
+    )
+    sources: tuple[str, ...] = Field(default=(), description="only conditions whose source matches one of these: Filler*")
     id: str | None = Field(default=None, description="the alarm's id; the entry's name when it is left out (bit only)")
     severity: int = Field(default=500, ge=1, le=1000, description="1 to 1000, as in OPC UA")
     class_: str = Field(default="general", alias="class", description="mechanical, process, safety, ...")
@@ -47,8 +53,12 @@ class AlarmConfig(BaseModel):
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
-        if bool(self.slots) == (self.bit is not None):
-            raise ValueError("an alarm has either slots (a list with id and trigger) or a bit; write one of the two")
+        if [bool(self.slots), self.bit is not None, self.conditions is not None].count(True) != 1:
+            raise ValueError("an alarm has either slots (a list with id and trigger) or a bit or conditions; write one of them")
+        if self.sources and self.conditions is None:
+            raise ValueError("sources chooses among conditions; leave it out")
+        if self.conditions is not None and (self.id is not None or self.text is not None):
+            raise ValueError("conditions have ids and texts of their own; leave id and text out")
         if self.slots and self.id is not None:
             raise ValueError("the ids of slots come from the machine; leave id out")
         return self
@@ -58,6 +68,8 @@ class AlarmConfig(BaseModel):
         """Every tag that is named, with its place in the entry."""
         if self.bit is not None:
             return (("bit", self.bit),)
+        if self.conditions is not None:
+            return (("conditions", self.conditions),)
         parts = ((f"slots[{i}].{part}", getattr(slot, part)) for i, slot in enumerate(self.slots) for part in _PARTS)
         return tuple((place, ref) for place, ref in parts if ref is not None)
 
@@ -167,4 +179,13 @@ def build(config: AlarmConfig, *, unit: str, name: str, tags: Mapping[str, Tag])
     devices = sorted({device_of(ref) for _, ref in config.references})
     if len(devices) > 1:
         raise ValueError(f"unit {unit}, alarms.{name}: slots of {' and '.join(devices)}; make one entry for each device")
-    return (AlarmRule(config, name),)
+    if config.conditions is None:
+        return (AlarmRule(config, name),)
+    if tags[config.conditions].type != CONDITION:
+        raise ValueError(
+            f"unit {unit}, alarms.{name}.conditions: '{config.conditions}' is a variable and no alarm source; name an entry of the device's alarms"
+        )
+    settings = ConditionSettings(
+        config.conditions, config.sources, config.severity, config.class_, max(round(config.chatter * 60), 1)
+    )
+    return (ConditionRule(settings, name),)

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from edge_agent.events.restart import BootMark
 from edge_agent.events.rule import Moment, Picture
-from edge_agent.model.event import ProductionEvent
+from edge_agent.model.event import Derivation, ProductionEvent
 from edge_agent.model.instant import NS, iso
-from edge_agent.model.reading import Quality
+from edge_agent.model.reading import Quality, Timestamps
 
 _MINUTE = 60 * NS
 _LEAD = 10 * NS
@@ -29,12 +29,18 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """An alarm as the machine shows it now; ``time`` is when it came there (UTC ns)."""
+    """An alarm as the machine shows it now; ``time`` is when it came there (UTC ns).
+
+    ``severity`` and ``kind`` (its class) are the entry's where they are None; ``more`` are members of its events beside the usual ones.
+    """
 
     alarm_id: str
     value: Scalar | None
     text: str | None
     time: int
+    severity: int | None = None
+    kind: str | None = None
+    more: Mapping[str, Any] = {}
 
     @property
     def key(self) -> str:
@@ -59,6 +65,9 @@ class Active(msgspec.Struct, frozen=True):
     level: bool = True
     edge: int = 0
     rises: int = 1
+    severity: int | None = None
+    kind: str | None = None
+    more: Mapping[str, Any] = {}
 
 
 class AlarmMemory(msgspec.Struct, frozen=True):
@@ -107,6 +116,8 @@ class AlarmSet:
         self._moment = moment
         self._severity, self._class, self._limit = severity, kind, limit
         self._alarms = dict(moment.picture.alarms)
+        self.derivation: Derivation = "observed"
+        self.at: Timestamps | None = None
 
     def pictured(self) -> Mapping[str, Mapping[str, Any]]:
         """Return the unit's alarms with this entry's as they are now."""
@@ -155,6 +166,36 @@ class AlarmSet:
         if len(recent) != len(self.memory.recent):
             self.memory = replace(self.memory, recent=recent)
 
+    # -- one alarm, for machines that tell each by itself -----------------------------------------------------------------------
+
+    def rise(self, key: str, alarm: Standing, interval: tuple[int, int] | None = None) -> None:
+        """Take note that one alarm is up: news, the other half of a chatter, or part of the baseline."""
+        known = self.memory.active.get(key)
+        if known is None and self.memory.baseline:
+            self._rise(key, alarm, interval)
+        elif known is None:
+            self._enter(key, alarm, alarm.time, observed=False)
+        elif not known.level:
+            self._put(key, replace(known, level=True, edge=self._moment.time, rises=known.rises + 1))
+        else:
+            now = replace(known, severity=alarm.severity, kind=alarm.kind, text=alarm.text, more=alarm.more)
+            if now != known:
+                self._put(key, now)
+
+    def fall(self, key: str, time: int, interval: tuple[int, int] | None = None, quality: Quality = Quality.GOOD) -> None:
+        """Take note that one alarm is over since ``time``; one that is not up is left alone."""
+        active = self.memory.active.get(key)
+        if active is None or not active.level:
+            return
+        if active.chattering and interval is None:
+            self._put(key, replace(active, level=False, edge=max(time, active.since)))
+        else:
+            self._clear(key, max(time, active.since), interval, quality)
+
+    def tell(self, kind: str, active: Active, time: int, more: Mapping[str, Any]) -> None:
+        """Tell something else of an alarm: ``alarm.acknowledged``, ``alarm.shelved``."""
+        self._tell(kind, self._described(active) | dict(more), time, None, Quality.GOOD)
+
     # -- one alarm -----------------------------------------------------------------------------------------------------------
 
     def _rise(self, key: str, alarm: Standing, interval: tuple[int, int] | None) -> None:
@@ -175,7 +216,10 @@ class AlarmSet:
         if instance in self._alarms:
             instance = f"{self._moment.unit}/{alarm.alarm_id}/{alarm.value}/{time}"
         first = is_first_out(self._moment.picture, self._alarms, time)
-        active = Active(instance, alarm.alarm_id, time, alarm.text, alarm.value, first, observed)
+        active = Active(
+            instance, alarm.alarm_id, time, alarm.text, alarm.value, first, observed,
+            severity=alarm.severity, kind=alarm.kind, more=alarm.more,
+        )  # fmt: skip
         self._put(key, active)
         return active
 
@@ -205,15 +249,26 @@ class AlarmSet:
         return {
             "alarm_id": active.alarm_id,
             "instance_id": active.instance,
-            "severity": self._severity,
-            "class": self._class,
+            "severity": self._severity if active.severity is None else active.severity,
+            "class": active.kind or self._class,
             "text": active.text,
             "value": active.value,
             "first_out": active.first_out,
+            **active.more,
         }
 
     def _tell(self, kind: str, data: dict[str, Any], time: int, interval: tuple[int, int] | None, quality: Quality) -> None:
         name, late = data["instance_id"], self._moment.late
         self.events.append(
-            ProductionEvent(type=kind, time=time, data=data, interval=interval, quality=quality, late=late, causation=name)
+            ProductionEvent(
+                type=kind,
+                time=time,
+                data=data,
+                interval=interval,
+                quality=quality,
+                late=late,
+                causation=name,
+                derivation=self.derivation,
+                at=self.at,
+            )
         )

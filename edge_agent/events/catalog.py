@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from edge_agent.events import alarm, context, counter, downtime, energy, gap, quality, shift, state
 from edge_agent.events.alarm import AlarmConfig
+from edge_agent.events.condition import ConditionRule
 from edge_agent.events.context import ContextConfig
 from edge_agent.events.counter import CounterConfig
 from edge_agent.events.derive import SETTLE, Fold
@@ -24,6 +25,7 @@ from edge_agent.events.rule import Rule
 from edge_agent.events.shift import Calendar
 from edge_agent.events.state import StateConfig
 from edge_agent.events.telemetry import TelemetryConfig
+from edge_agent.model.condition import CONDITION
 from edge_agent.model.errors import ConfigError
 from edge_agent.model.quantity import Duration
 from edge_agent.model.reading import Tag
@@ -72,6 +74,7 @@ def rules_of(config: UnitConfig, *, tags: Mapping[str, Tag], calendar: Calendar 
                 rules += build()
             except (ValueError, ConfigError) as error:
                 problems.append(str(error))
+        problems += _misread(config, tags, rules)
         try:
             rules += _gap(config, tags, rules)
         except (ValueError, ConfigError) as error:
@@ -165,6 +168,15 @@ def _gap(config: UnitConfig, tags: Mapping[str, Tag], rules: Sequence[Rule[Any]]
     heard = {ref for rule in rules for ref in rule.tags}
     settings = GapConfig(stale_after=config.stale_after)
     return gap.build(settings, unit=config.unit, tags=tags, counters=registers, inputs=heard)
+
+
+def _misread(config: UnitConfig, tags: Mapping[str, Tag], rules: Sequence[Rule[Any]]) -> Iterator[str]:
+    """Yield every place where an alarm source is taken for a variable."""
+    readers = [(rule.name, ref) for rule in rules if not isinstance(rule, ConditionRule) for ref in rule.tags]
+    readers += [("telemetry.tags", ref) for ref in (config.telemetry.tags if config.telemetry else ())]
+    for name, ref in readers:
+        if ref in tags and tags[ref].type == CONDITION:
+            yield f"unit {config.unit}, {name}: '{ref}' is an alarm source and has no value; name it as conditions under alarms"
 
 
 def _refuse(text: str) -> Rules:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from asyncua import ua
 
 from edge_agent.drivers.opcua import item as items_of
-from edge_agent.drivers.opcua.config import OpcUaConfig, TagsFrom, tags_of
+from edge_agent.drivers.opcua.config import OpcUaConfig, TagsFrom, value_tags_of
 from edge_agent.drivers.opcua.describe import Described, describe, shown
 from edge_agent.drivers.opcua.expand import Wanted, expand
 from edge_agent.drivers.opcua.item import Item
@@ -92,7 +92,7 @@ async def survey(
 
 async def _known(session: Session, config: OpcUaConfig) -> dict[str, set[str]]:
     """Return the nodes that tags have already, with the fields that they take ("" = the value or an element of it)."""
-    items = [Item(place, tag, config.tags[tag.name]) for place, tag in enumerate(tags_of(config))]
+    items = [Item(place, tag, config.tags[tag.name]) for place, tag in enumerate(value_tags_of(config))]
     await items_of.resolve(session, items, config)
     known: dict[str, set[str]] = {}
     for item in items:

@@ -12,10 +12,12 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from edge_agent.drivers.opcua.address import parse_node, parse_path
+from edge_agent.drivers.opcua.alarmconfig import AlarmsFrom
 from edge_agent.drivers.opcua.glob import Naming, Pattern
 from edge_agent.drivers.opcua.pick import Pick, parse_fields, parse_spans
 from edge_agent.drivers.opcua.policy import SecurityConfig, complaint
 from edge_agent.drivers.opcua.profile import profiles
+from edge_agent.model.condition import CONDITION
 from edge_agent.model.quantity import Duration
 from edge_agent.model.reading import Tag, Value
 
@@ -160,6 +162,7 @@ class OpcUaConfig(BaseModel):
     user_key: Path | None = Field(None, description="PEM or DER file of its key; readable by the agent alone")
     timeout: Duration = Field(10_000 * _MS, description="how long one request may take (machine time)")
     tags_from: tuple[TagsFrom, ...] = Field((), description="parts of the server's tree whose variables are meant to be under tags")
+    alarms: tuple[AlarmsFrom, ...] = Field((), description="alarms and conditions (OPC 10000-9) that units may tell")
     tags: dict[Name, OpcUaTag] = Field(min_length=1)
 
     @model_validator(mode="before")
@@ -171,7 +174,7 @@ class OpcUaConfig(BaseModel):
             )
         return data
 
-    @field_validator("tags_from", mode="before")
+    @field_validator("tags_from", "alarms", mode="before")
     @classmethod
     def _one_is_a_list(cls, rules: object) -> object:
         return (rules,) if isinstance(rules, dict) else rules
@@ -218,6 +221,10 @@ class OpcUaConfig(BaseModel):
             raise ValueError(
                 "namespace is a URI, not an index (indexes move when a server restarts); see the server's NamespaceArray"
             )
+        names = [*self.tags, *(one.name for one in self.alarms)]
+        for one in self.alarms:
+            if names.count(one.name) > 1:
+                raise ValueError(f"alarms: the name {one.name!r} is taken; give this one a name of its own (name: ...)")
         for name, tag in self.tags.items():
             if self.namespace is None and tag.node is not None and parse_node(tag.node).namespace is None:
                 raise ValueError(
@@ -227,7 +234,12 @@ class OpcUaConfig(BaseModel):
 
 
 def tags_of(config: OpcUaConfig) -> tuple[Tag, ...]:
-    """Return the tags in configuration order. ``snapshot`` stays None: a subscription gives no common instant."""
+    """Return the tags in configuration order, then the alarm sources. ``snapshot`` stays None: a subscription gives no common instant."""
+    return value_tags_of(config) + tuple(Tag(config.device, one.name, CONDITION) for one in config.alarms)
+
+
+def value_tags_of(config: OpcUaConfig) -> tuple[Tag, ...]:
+    """Return the tags that are variables."""
     return tuple(
         Tag(
             config.device, name, tag.type, tag.scale, tag.offset, tag.uom,
@@ -254,10 +266,10 @@ def endpoint(config: OpcUaConfig) -> str:
 
 
 def unscaled(config: OpcUaConfig) -> OpcUaConfig:
-    """Return the device with its tags as the server has them: no scale, no offset, no deadband, and no comparing with the server's tree."""
+    """Return the device with its tags as the server has them: no scale, no offset, no deadband, no comparing with the server's tree, no alarms."""
     plain = {"scale": 1.0, "offset": 0.0, "deadband": None}
     tags = {name: tag.model_copy(update=plain) for name, tag in config.tags.items()}
-    return config.model_copy(update={"tags": tags, "tags_from": ()})
+    return config.model_copy(update={"tags": tags, "tags_from": (), "alarms": ()})
 
 
 def scaling(tag: OpcUaTag) -> Callable[[Value], Value | None]:

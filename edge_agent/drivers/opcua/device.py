@@ -16,7 +16,9 @@ import structlog
 from asyncua import ua
 
 from edge_agent.drivers.opcua import item as items_of
-from edge_agent.drivers.opcua.config import OpcUaConfig, tags_of
+from edge_agent.drivers.opcua.alarms import AlarmFeed
+from edge_agent.drivers.opcua.alarmsource import sources_of
+from edge_agent.drivers.opcua.config import OpcUaConfig, tags_of, value_tags_of
 from edge_agent.drivers.opcua.convert import quality_of
 from edge_agent.drivers.opcua.expand import undeclared
 from edge_agent.drivers.opcua.floors import Floors
@@ -69,7 +71,7 @@ class Device:
     def __init__(self, config: OpcUaConfig, wiring: DeviceWiring, endpoint: Endpoint) -> None:
         self.name = config.device
         self.tags = tags_of(config)
-        self.items = [Item(i, tag, config.tags[tag.name]) for i, tag in enumerate(self.tags)]
+        self.items = [Item(i, tag, config.tags[tag.name]) for i, tag in enumerate(value_tags_of(config))]
         self.by_name = {item.tag.name: item for item in self.items}
         self._parts = {item.handle: item for item in self.items if item.pick is not None}
         self._config = config
@@ -90,6 +92,8 @@ class Device:
         self._resync = False
         self._publishing = publishing_ms(config.publishing, self._clock.speed)
         self._subscription = 0
+        self.alarms = AlarmFeed(sources_of(config), self.name, self._publishing)
+        self.alarms.attach(*endpoint)
         self._log = structlog.get_logger().bind(device=self.name)
 
     def _check_names(self, wiring: DeviceWiring) -> None:
@@ -253,8 +257,9 @@ class Device:
         self.resync()
 
     def resync(self) -> None:
-        """Read all items anew soon: values may have been lost."""
+        """Read all items anew soon, and have all alarms told again: something may have been lost."""
         self._resync = True
+        self.alarms.resync()
         self._wake.set()
 
     def _own(self, rows: Columns) -> Columns:

@@ -110,6 +110,7 @@ class OpcUaDriver:
             group.create_task(device.poll())
             group.create_task(device.resubscribe())
             group.create_task(device.compare())
+            group.create_task(device.alarms.run())
 
 
 def _first(errors: BaseExceptionGroup[DisconnectedError]) -> DisconnectedError:

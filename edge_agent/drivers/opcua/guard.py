@@ -1,7 +1,8 @@
 """Read-only by construction: what may leave towards a server is listed here, and everything else raises before a byte is sent.
 
 The check stands at the lowest function that every request of the OPC UA library passes (asyncua 2.1.0 is pinned for
-that). The one exception is a Write of exactly the Value of exactly the nodes listed as acknowledgement tags.
+that). There are two exceptions: a Write of exactly the Value of exactly the nodes listed as acknowledgement tags, and the one Method
+that asks a server to say again which alarms it has (ConditionRefresh, OPC 10000-9, 5.5.7), which changes nothing.
 Incoming messages are bounded here too, before they are buffered.
 """
 
@@ -32,6 +33,9 @@ READING: Final[frozenset[type]] = frozenset({
     ua.CreateMonitoredItemsRequest, ua.ModifyMonitoredItemsRequest, ua.SetMonitoringModeRequest, ua.DeleteMonitoredItemsRequest,
 })  # fmt: skip
 """The services that change nothing in a plant."""
+
+REFRESH: Final = (ua.NodeId(ua.ObjectIds.ConditionType), ua.NodeId(ua.ObjectIds.ConditionType_ConditionRefresh))
+"""Object and Method of the one call that may leave."""
 
 BY_HAND: Final = frozenset({READ, CREATE_ITEMS})
 """Those of them that leave encoded by hand; the id that is checked is the one that is sent."""
@@ -67,11 +71,13 @@ class Guard:
             raise PermissionError(f"{type(request).__name__} is not sent: the channel is not secured, and nobody allowed that")
 
     def check(self, request: Any) -> None:
-        """Raise PermissionError unless the request only reads, or writes acknowledgement tags and nothing else."""
+        """Raise PermissionError unless the request only reads, writes acknowledgement tags and nothing else, or calls ConditionRefresh."""
         kind = type(request)
         if kind in READING or (kind is Ready and request.service in BY_HAND):
             return
         if kind is ua.WriteRequest and self._only_acknowledges(request):
+            return
+        if kind is ua.CallRequest and _only_refreshes(request):
             return
         raise PermissionError(f"{kind.__name__} is not sent: this agent reads, and writes listed acknowledgement tags only")
 
@@ -81,6 +87,26 @@ class Guard:
             write.NodeId in self.acknowledgements and write.AttributeId == ua.AttributeIds.Value and not write.IndexRange
             for write in writes
         )  # fmt: skip
+
+
+def _only_refreshes(request: Any) -> bool:
+    """Whether a call is one ConditionRefresh of ConditionType with the number of a subscription, and nothing beside it."""
+    calls = request.Parameters.MethodsToCall
+    if not isinstance(calls, list) or len(calls) != 1 or type(calls[0]) is not ua.CallMethodRequest:
+        return False
+    call = calls[0]
+    if type(call.ObjectId) is not ua.NodeId or type(call.MethodId) is not ua.NodeId:
+        return False
+    if (call.ObjectId, call.MethodId) != REFRESH or not isinstance(call.InputArguments, list) or len(call.InputArguments) != 1:
+        return False
+    argument = call.InputArguments[0]
+    return (
+        type(argument) is ua.Variant
+        and argument.VariantType is ua.VariantType.UInt32
+        and not argument.is_array
+        and type(argument.Value) is int
+        and 0 <= argument.Value < 1 << 32
+    )
 
 
 class GuardedProtocol(UASocketProtocol):

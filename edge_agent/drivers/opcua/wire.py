@@ -20,6 +20,7 @@ from edge_agent.drivers.opcua.variant import (
     nanoseconds,
     node_id,
     structure,
+    variant,
 )
 
 P = ParamSpec("P")
@@ -28,6 +29,10 @@ R = TypeVar("R")
 DATA_CHANGE: Final = "i=811"
 """Id of the binary encoding of DataChangeNotification (OPC 10000-6, A.3)."""
 STATUS_CHANGE: Final = "i=820"
+EVENTS: Final = "i=916"
+"""Id of the binary encoding of EventNotificationList."""
+EVENT_FIELDS: Final = 0x80 | 24
+"""What stands as the type of a row of event fields: an array of Variants."""
 READ_RESPONSE: Final = "i=634"
 PUBLISH_RESPONSE: Final = "i=829"
 REPUBLISH_RESPONSE: Final = "i=835"
@@ -110,6 +115,22 @@ def data_change(body: bytes) -> Columns:
 
 
 @_decoding
+def event_list(body: bytes) -> Columns:
+    """Return the rows of an EventNotificationList body (OPC 10000-4, 7.25.3): the value of each is the tuple of its event's fields."""
+    out = Columns()
+    count, pos = count_of(body, 0)
+    for _ in range(count):
+        (handle,) = U32.unpack_from(body, pos)
+        fields, pos = count_of(body, pos + 4)
+        values: list[object] = []
+        for _ in range(fields):
+            _, value, pos = variant(body, pos)
+            values.append(value)
+        out.append(handle, kind=EVENT_FIELDS, value=tuple(values))
+    return out
+
+
+@_decoding
 def read_response(body: bytes, handles: Sequence[int]) -> tuple[int, Columns]:
     """Return the service result and one row per handle of a ReadResponse (OPC 10000-4, 5.11.2).
 
@@ -162,6 +183,8 @@ def _message(body: bytes, pos: int) -> tuple[Message, int]:
             rows.extend(data_change(part.body or b""))
         elif part.encoding == STATUS_CHANGE:
             changes.append(U32.unpack_from(part.body or b"")[0])
+        elif part.encoding == EVENTS:
+            rows.extend(event_list(part.body or b""))
     return Message(sequence, nanoseconds(ticks), rows, tuple(changes), count < 1), pos
 
 
