@@ -90,7 +90,10 @@ class Driver(Protocol):
 
 
 class BufferStats(msgspec.Struct, frozen=True):
-    """Figures of the buffer: records not yet delivered (by kind), the time of the oldest of them, bytes on disk, its health."""
+    """Figures of the buffer: records not yet delivered (by kind), the time of the oldest of them, bytes on disk, its health.
+
+    ``dropped`` = undelivered records that went for want of room since the start; ``full``: one did in the last minute.
+    """
 
     waiting_events: int
     waiting_telemetry: int
@@ -99,6 +102,8 @@ class BufferStats(msgspec.Struct, frozen=True):
     commits: int
     healthy: bool
     detail: str = ""
+    dropped: int = 0
+    full: bool = False
 
 
 class Buffer(Protocol):

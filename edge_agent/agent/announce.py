@@ -59,13 +59,16 @@ class Announcer:
         self._log = structlog.get_logger()
         self._store = ""
         self.meta: Callable[[Unit], bytes] = lambda _: b"{}"
-        self._runs: tuple[str, ...] = ()
+        self._runs: Callable[[], Awaitable[tuple[str, ...]]] = _no_runs
         self._bases = Bases(clock)
         self._rebasing = asyncio.Lock()
         self._began = time.monotonic()
 
-    def go_on(self, runs: tuple[str, ...], resumes: Mapping[str, Resume]) -> None:
-        """From now on checkpoints name ``runs``; ``resumes`` are what units stood on in the last ones, until there is newer."""
+    def go_on(self, runs: Callable[[], Awaitable[tuple[str, ...]]], resumes: Mapping[str, Resume]) -> None:
+        """From now on checkpoints name what ``runs`` returns; ``resumes`` are what units stood on in the last ones, until there is newer.
+
+        ``runs`` is asked each time: a store that is replaced while the agent runs (damage) has runs of its own.
+        """
         self._runs = runs
         self._bases.go_on(resumes)
 
@@ -215,10 +218,10 @@ class Announcer:
         await self._rebase()
         if (heads := await self._heads()) is None:
             return
-        agent = agent_stream(self._topics.agent)
+        agent, runs = agent_stream(self._topics.agent), await self._runs()
         first, last, published = heads.get(agent, (1, 0, 0))
         own = {"stream": agent, "time": iso(self._clock.now()), "epoch": self._buffer.epoch, "first_seq": first, "last_seq": last}
-        own |= {"published_seq": published, "runs": self._runs}
+        own |= {"published_seq": published, "runs": runs}
         await self.send(sink, Document(self._topics.checkpoint(agent), msgspec.json.encode(own)))
         for unit in self._units.values():
             first, last, published = heads.get(unit.name, (1, 0, 0))
@@ -231,9 +234,13 @@ class Announcer:
                 last_seq=last,
                 published_seq=published,
                 watermark=unit.watermark,
-                more={"runs": self._runs, "resume": self._bases.packed(unit.name)},
+                more={"runs": runs, "resume": self._bases.packed(unit.name)},
             )
             await self.send(sink, Document(self._topics.checkpoint(unit.name), payload))
+
+
+async def _no_runs() -> tuple[str, ...]:
+    return ()
 
 
 def _without_time(document: Document) -> bytes:

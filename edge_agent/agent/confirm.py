@@ -77,9 +77,8 @@ class Watermarks:
         self.refused = 0
         self.republished = 0
 
-    @property
-    def listening(self) -> Listening:
-        """What to subscribe."""
+    def listen(self) -> Listening:
+        """Return what to subscribe over the next connection; from now on the streams that are there by then are known by their topics."""
         self._by_topic = {self._topics.confirmed(stream): stream for stream in self._streams}
         return Listening((f"{self._topics.base}/confirmed/+",), self.heard)
 

@@ -49,6 +49,8 @@ class BufferDesk:
             oldest=None if stats.oldest is None else iso(stats.oldest),
             bytes=stats.bytes,
             commits=stats.commits,
+            dropped=stats.dropped,
+            full=stats.full,
             dead_letters=letters,
             streams=[_stream(level) for level in levels],
         )

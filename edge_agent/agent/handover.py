@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
-from edge_agent.agent.envelope import Envelope
+from edge_agent.agent.envelope import Envelope, agent_stream
+from edge_agent.events.encode import encode
 from edge_agent.model.errors import RejectedError
+from edge_agent.model.event import ProductionEvent
+from edge_agent.model.instant import iso
 from edge_agent.model.stream import Record, RecordKey, record_id
-from edge_agent.ports import Document, Sink
+from edge_agent.ports import Buffer, Document, Sink
 from edge_agent.publish import mqtt
 from edge_agent.publish.config import MqttConfig
 from edge_agent.publish.topics import Topics
@@ -71,3 +75,12 @@ def broker_of(config: MqttConfig, envelope: Envelope) -> AbstractAsyncContextMan
     )
     will = Document(f"{topics.base}/export", b'{"status":"ended"}', retain=False)
     return mqtt.connect(own, topics=topics, streams=envelope.streams, will=will, type_prefix=settings.prefix)
+
+
+async def declare_unknown(buffer: Buffer, envelope: Envelope) -> None:
+    """Say in the stream of the agent itself that nobody knows what a damaged store held besides, as the agent does when it starts on one."""
+    now = time.time_ns()
+    gap = {"reason": "corruption", "interval": [None, iso(now)], "tags": ["*"], "lost": "unknown", "recovered": {}}
+    event = ProductionEvent(type="collection.gap", time=now, data=gap | {"seq_from": None, "seq_to": None})
+    settings = envelope.settings
+    await buffer.append([encode(event, stream=agent_stream(settings.agent), prefix=settings.prefix, recorded=now, cfg="")], None)

@@ -14,6 +14,8 @@ from edge_agent.agent.clock import WallClock
 from edge_agent.agent.notify import notify, watchdog_seconds
 from edge_agent.ports import PlantClock
 
+_ALIVE = 10.0
+"""Seconds of machine time between two notes that the agent lives."""
 _STEP = 500_000_000
 """Nanoseconds by which the wall clock may part from the monotonic one between two looks."""
 
@@ -32,7 +34,7 @@ async def heartbeat(parts: Parts, awake: asyncio.Event) -> None:
     """Note every ten seconds that the agent lives, so that the next life knows since when nobody looked."""
     await awake.wait()  # until then the time of the last life stands
     while True:
-        await asyncio.sleep(10.0)
+        await asyncio.sleep(_ALIVE)
         await parts.journal.heartbeat()
 
 

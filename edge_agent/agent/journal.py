@@ -83,7 +83,7 @@ class Journal:
             "code": "store_damaged",
             "action": "raised",
             "severity": 900,
-            "text": f"the store was set aside as {damage.set_aside}: {damage.error}",
+            "text": f"the store was set aside as {damage.set_aside}: {damage.error}" if damage.set_aside else damage.error,
             "prev_epoch": damage.epoch,
             "saved": damage.saved,
             "remedy": "events that the receiver misses may still be in the file that was set aside; check the disk",
@@ -227,5 +227,9 @@ class Journal:
                 return
 
     async def heartbeat(self) -> None:
-        """Store that the agent is alive now."""
+        """Store that the agent is alive now. Raises StorageError.
+
+        Not caught as everywhere else: a disk in trouble raises nothing, so it means that the buffer's writer has ended. Whoever else appends
+        asks again for ever, and without a broker nobody else notices; this ends the agent, and the next one opens the store anew.
+        """
         await self._buffer.append([], Checkpoint(self._stream, {}, self._clock.now()))

@@ -19,9 +19,11 @@ T = TypeVar("T")
 _STEADY = 10.0
 """A connection that held this many machine seconds starts the back-off anew; a shorter one goes on with it."""
 
-
 _SLOW = 30.0
 """Machine seconds between tries where only a person can change the answer."""
+
+_PAUSE = 0.1
+"""Machine seconds at least between the end of a try and the next one, where the back-off says no less."""
 
 
 class Link:
@@ -65,13 +67,13 @@ async def keep_open(
 ) -> None:
     """Open, use, and on loss call ``lost`` and open again, until cancelled or until ``use`` returns by itself.
 
-    ``lost`` is awaited at every failed try; ``delays`` gives machine seconds and starts anew after a connection that held. An error
-    that knows better says how long to wait; one that was planned is no loss.
+    ``lost`` is awaited at every failed try; ``delays`` gives machine seconds from one try to the next, and starts anew after a
+    connection that held. An error that knows better says how long to wait; one that was planned is no loss.
     """
     waits = delays()
     clock = asyncio.get_running_loop().time
     while True:
-        opened = None
+        opened, began = None, clock()
         try:
             async with open_() as connection:
                 opened = clock()
@@ -87,4 +89,11 @@ async def keep_open(
                 link.went_down(str(error))
                 await lost(error)
             pause = error.retry_after if error.retry_after is not None else _SLOW if error.slow else None
-        await asyncio.sleep(next(waits) if pause is None else pause)
+        if pause is None:
+            pause = rest(next(waits), clock() - began)
+        await asyncio.sleep(pause)
+
+
+def rest(wait: float, spent: float) -> float:
+    """Return what is left of ``wait`` s after a try that took ``spent`` s: what spares the other side is the pace of the tries."""
+    return max(wait - spent, min(wait, _PAUSE))

@@ -16,12 +16,15 @@ from edge_agent.agent.forward import Delivered
 from edge_agent.agent.link import Link
 from edge_agent.buffer import failpoint
 from edge_agent.config.schema import AgentConfig
-from edge_agent.model.instant import iso
+from edge_agent.model.instant import iso, parse
 from edge_agent.ports import ArchiveBuffer, PlantClock
 from edge_agent.status.app import application
 from edge_agent.status.place import socket_of
 from edge_agent.status.report import BufferReport, DeliveryReport, DeviceReport, LinkReport, Status
 from edge_agent.status.server import serving
+
+_SILENT = 30.0
+"""Seconds without an acknowledgement, while something waits, after which a broker that takes connections is a problem."""
 
 
 class Look:
@@ -42,6 +45,7 @@ class Look:
         self._parts, self._desk, self._clock, self._links = parts, desk, clock, links
         self._agent, self._cfg, self._cautions = agent, cfg, cautions
         self._session, self._started = uuid4().hex, clock.now()
+        self._began = time.monotonic()
 
     async def status(self) -> Status:
         """Return the agent as it is now. Raises StorageError when the store cannot even be asked."""
@@ -49,7 +53,8 @@ class Look:
         devices = self._devices()
         units = {unit.name: f"quarantined: {unit.quarantined}" if unit.quarantined else "ok" for unit in self._parts.units}
         links = [LinkReport(link.name, link.kind, link.up, link.error or None, link.tries) for link in self._links]
-        problems = list(_problems(devices, units, links, buffer))
+        problems = _problems(devices, units, links, buffer)
+        problems += _unheard(links, buffer, self._clock.now(), self._parts.delivered.last_acknowledged or self._began)
         return Status(
             health="critical" if not buffer.healthy else "degraded" if problems else "ok",
             problems=problems,
@@ -112,12 +117,33 @@ def _problems(
     found = [] if buffer.healthy else [f"buffer: {buffer.detail}"]
     if (warning := failpoint.warning()) is not None:
         found.append(warning)
+    if buffer.full:
+        found.append(
+            f"buffer: full; {buffer.dropped:,} undelivered records were dropped since the start, declared by collection.gap "
+            "(buffer.max_bytes, buffer.min_free)"
+        )
     found += [f"unit {name}: {state}" for name, state in units.items() if state != "ok"]
     found += [f"{link.name}: {link.error or 'not connected yet'}" for link in links if link.kind == "mqtt" and not link.up]
     for name, device in devices.items():
         if not device.up or not device.ready:
             found.append(f"device {name}: {device.error or 'no reading yet'}")
     return found
+
+
+def _unheard(links: Sequence[LinkReport], buffer: BufferReport, now: int, since: float) -> list[str]:
+    """Say which connection is up and confirms nothing, ``since`` (s, monotonic), though records wait for as long; ``now`` is plant time.
+
+    Each such connection ends at `ack_timeout` and comes up again at once: no look at the link alone would show it.
+    """
+    silent = time.monotonic() - since
+    if silent < _SILENT or buffer.oldest is None or now - parse(buffer.oldest) < _SILENT * 1e9:
+        return []
+    waiting = buffer.waiting_events + buffer.waiting_telemetry
+    return [
+        f"{link.name}: connected, but nothing was acknowledged for {silent:.0f} s; {waiting:,} records wait"
+        for link in links
+        if link.kind == "mqtt" and link.up
+    ]
 
 
 def _delivery(delivered: Delivered) -> DeliveryReport:

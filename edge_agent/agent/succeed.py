@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,6 +17,8 @@ import structlog
 
 from edge_agent.agent import origin
 from edge_agent.agent.origin import Found, Resume, Seen
+from edge_agent.agent.regain import regain, witnesses
+from edge_agent.buffer.identity import Damage
 from edge_agent.buffer.lineage import Lineage, Succession
 from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.events.encode import encode
@@ -36,6 +38,7 @@ _TEXT = {
     "superseded": "the broker has seen a younger epoch: the store was restored from a copy",
     "moved": "the store belonged to another machine: it may have been cloned",
     "adopted": "another gateway takes the stream over",
+    "lost": "the store was damaged or gone: what it held besides is not known",
 }
 
 
@@ -98,6 +101,10 @@ class Origin:
         self._looked.set()
 
     async def _decide(self, seen: Sequence[Seen]) -> Found:
+        damage = self._buffer.damage
+        if not self.begun and not self._late and damage is not None and (of_it := witnesses(damage, seen)):
+            await self._regain(damage, of_it)
+            return Found("")
         lineage = await self._buffer.lineage()
         found = origin.judge(lineage, self._buffer.epoch, seen)
         if (found.cause or lineage.moved) and not self.begun:
@@ -107,7 +114,6 @@ class Origin:
         return found
 
     async def _begin(self, cause: str, found: Found, seen: Sequence[Seen]) -> None:
-        self.begun = True
         states = [] if self._late else await self._newer(seen)
         last = origin.newest(seen)
         before = self._buffer.epoch
@@ -122,16 +128,39 @@ class Origin:
             found.fork,
             origin.foreign(lineage, seen),
         )
+        await self._succeed(cause, plan, seen, {checkpoint.owner for checkpoint in states})
+
+    async def _regain(self, damage: Damage, seen: Sequence[Seen]) -> None:
+        """The store is gone, or the end of it: go on from what is known of it, under numbers that nobody has given."""
+        epoch = seen[0].epoch
+        heads = {level.stream: level.last for level in await self._buffer.levels() if level.epoch == epoch}
+        back = regain(self._topics.values(), seen, states_of(seen), damage.states, heads)
+        events = gaps(
+            "lost",
+            self._topics.values(),
+            seen,
+            heads,
+            self._clock.now(),
+            epoch=epoch,
+            prefix=self._prefix,
+            cfg=self._cfg,
+            begins=back.since,
+        )
+        known = origin.foreign(await self._buffer.lineage(), seen)
+        await self._succeed("lost", Succession(epoch, events, back.states, None, known), seen, back.based)
+
+    async def _succeed(self, cause: str, plan: Succession, seen: Sequence[Seen], taken: Collection[str]) -> None:
+        """Begin the epoch; ``taken`` are the units that go on from their checkpoint."""
+        self.begun = True
         try:
             await self._buffer.succeed(plan)
         except StorageError:
             self.begun = False
             raise
-        taken = {checkpoint.owner for checkpoint in states}
         self.resumes = {
             one.stream: msgspec.structs.replace(one.resume, seq=0) for one in seen if one.resume and one.stream in taken
         }
-        self._log.warning("store.new_epoch", cause=_TEXT[cause], epoch=self._buffer.epoch, previous=plan.previous, fork=found.fork)
+        self._log.warning("store.new_epoch", cause=_TEXT[cause], epoch=self._buffer.epoch, previous=plan.previous, fork=plan.fork)
 
     async def _newer(self, seen: Iterable[Seen]) -> list[Checkpoint]:
         """Return the states of checkpoints that are younger than what the store holds."""
@@ -180,18 +209,23 @@ def gaps(
     epoch: str,
     prefix: str,
     cfg: str,
+    begins: Mapping[str, int | None] | None = None,
 ) -> list[Entry]:
-    """Return the ``collection.gap{store_rolled_back}`` of every stream: which numbers are in doubt, and the totals of the checkpoint."""
+    """Return the ``collection.gap{store_rolled_back}`` of every stream: which numbers are in doubt, and the totals of the checkpoint.
+
+    ``begins`` says since when anything may be missing where that is not the time of the checkpoint.
+    """
     by_stream = {one.stream: one for one in seen}
     entries: list[Entry] = []
     for stream in streams:
         one = by_stream.get(stream)
-        since = now if one is None else min(parse(one.time), now)
+        since = begins[stream] if begins is not None else now if one is None else parse(one.time)
+        since = None if since is None else min(since, now)
         kept = None if fork is None else fork.get(stream, 0)
         data: dict[str, Any] = {
             "reason": "store_rolled_back",
             "device": None,
-            "interval": [iso(since), iso(now)],
+            "interval": [None if since is None else iso(since), iso(now)],
             "tags": ["*"],
             "lost": "unknown",
             "recovered": {},
@@ -202,6 +236,6 @@ def gaps(
             "doubt": None if one is None else origin.doubt(one, kept),
             "totals_at_from": {} if one is None else one.totals,
         }
-        event = ProductionEvent(type="collection.gap", time=now, data=data, interval=(since, now))
+        event = ProductionEvent(type="collection.gap", time=now, data=data, interval=None if since is None else (since, now))
         entries.append(encode(event, stream=stream, prefix=prefix, recorded=now, cfg=cfg))
     return entries

@@ -201,7 +201,7 @@ class Agent:
                 will=parts.announcer.will(),
                 type_prefix=settings.events.type_prefix,
                 memory=self.uplink,
-                listening=NOTHING if self._watermarks is None else self._watermarks.listening,
+                listening=NOTHING if self._watermarks is None else self._watermarks.listen(),
             )
 
         await keep_open(self._out, open_, partial(self._use, parts, origin, buffer), lost, self._delays)
@@ -215,11 +215,11 @@ class Agent:
                 return
         await origin.ask(sink)
         await origin.units_open.wait()
-        parts.announcer.go_on(await origin.runs(), origin.resumes)
+        parts.announcer.go_on(origin.runs, origin.resumes)
         await parts.announcer.birth(sink)
         finish = asyncio.create_task(self._finish.wait())
         marks = [] if self._watermarks is None else [self._watermarks.run()]
-        await _first_of(parts.forwarder.run(sink), parts.announcer.run(sink), requests(parts, sink), finish, *marks)
+        await _first_of(parts.forwarder.run(sink), parts.announcer.run(sink), requests(parts, buffer, sink), finish, *marks)
         await parts.announcer.farewell(sink)
 
     def _device_delays(self) -> Iterator[float]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
+import apsw
 import msgspec
 
 from edge_agent.buffer.confirm import Confirmed
 from edge_agent.buffer.delivery import Delivery
 from edge_agent.buffer.loss import loss_of
+from edge_agent.buffer.numbering import check
 from edge_agent.buffer.records import COLUMNS, Stored
 from edge_agent.buffer.store import Store
 from edge_agent.model.outside import from_json
@@ -22,6 +24,10 @@ from edge_agent.ports import DeadLetter, Page, StreamLevel
 _KEPT = f"SELECT {COLUMNS} FROM record WHERE stream = ? AND seq >= ? ORDER BY seq LIMIT ?"  # noqa: S608 - a constant
 _LETTER = "SELECT id, stream, epoch, seq, kind, type, time, recorded, body, correlation, causation, samples, reason, detail FROM dead_letter "
 _OLDEST = "SELECT time FROM record WHERE stream = ? AND seq > ? ORDER BY seq LIMIT 1"
+
+_ONE_PAGE = 200
+"""Numbers tried one by one behind the last dead letter that can be read: more than stand on one damaged page. Then in growing steps."""
+_LAST_NUMBER = 2**62
 
 
 def waiting(store: Store, delivery: Delivery, kind: Kind, after: int, limit: int, prefix: str) -> Page:
@@ -102,6 +108,40 @@ def again(letter: DeadLetter) -> Entry:
     if entry.kind == "E":
         data["late"] = True
     return msgspec.structs.replace(entry, body=msgspec.json.encode(data))
+
+
+def sound_letters(old: Store) -> Iterator[DeadLetter]:
+    """Yield the dead letters of a damaged store that can be read and contradict nothing: one that is wrong could be sent again."""
+    number, failed = 0, 0
+    while number < _LAST_NUMBER:
+        try:
+            found = letters(old, number, 1)
+        except (
+            apsw.Error,
+            UnicodeDecodeError,
+        ):  # of this row or its page: those behind may be whole; the log tells how many came over
+            failed += 1
+            number += 1 if failed <= _ONE_PAGE else 2 ** (failed - _ONE_PAGE)
+            continue
+        if not found:
+            return
+        number, failed = found[0].number, 0
+        if _consistent(old, found[0]):
+            yield found[0]
+
+
+def _consistent(old: Store, letter: DeadLetter) -> bool:
+    """Whether the members of a letter can be what was written: its row has no checksum."""
+    key, entry = letter.record.key, letter.record.entry
+    if (key.epoch, key.stream) not in old.streams.values() or letter.reason not in {"rejected", "corruption"}:
+        return False
+    try:
+        check(entry)
+    except (TypeError, ValueError):
+        return False
+    texts = (entry.type, letter.detail, entry.correlation or "", entry.causation or "")
+    whole = type(key.seq) is int and key.seq > 0 and all(type(text) is str for text in texts)
+    return whole and (letter.reason == "corruption" or readable(letter))
 
 
 def chunks(found: Sequence[DeadLetter], size: int) -> Iterator[list[DeadLetter]]:

@@ -6,6 +6,7 @@ inserted with the same numbers, unless they are there: then some may have gone o
 
 from __future__ import annotations
 
+import time
 from functools import partial
 
 import apsw
@@ -17,6 +18,7 @@ from edge_agent.buffer.held import HeldStore
 from edge_agent.buffer.identity import new_epoch, remember
 from edge_agent.buffer.lineage import Succession, succeed
 from edge_agent.buffer.numbering import Batch, Group, checkpoints, number
+from edge_agent.buffer.opening import DAMAGED
 from edge_agent.buffer.store import Store
 from edge_agent.model.errors import EdgeAgentError
 
@@ -40,14 +42,24 @@ class Committer(HeldStore):
                 problem = error
                 if not self._force_room(batch.size):
                     break
-            except (apsw.Error, OSError, EdgeAgentError) as error:
+            except (apsw.Error, OSError, EdgeAgentError, UnicodeDecodeError) as error:
                 problem = error
                 tell = self._log.debug if again else self._log.warning
                 tell("buffer.commit_failed", error=f"{type(error).__name__}: {error}", trial=trial + 1)
-                self._give_up_handle()
+                self._set_right(error)
             else:
                 return None
         return problem
+
+    def _set_right(self, error: Exception) -> None:
+        """Give up the handle on which a write failed; a store whose pages are wrong is put aside, for opened anew they would be wrong again."""
+        if self._store is None or not isinstance(error, DAMAGED):
+            self._give_up_handle()
+            return
+        try:
+            self.distrust(error)
+        except (apsw.Error, OSError, EdgeAgentError, UnicodeDecodeError) as failure:  # the next trial opens what is there
+            self._log.warning("buffer.not_replaced", error=f"{type(failure).__name__}: {failure}")
 
     def _write(self, batch: Batch, now: float, *, again: bool) -> None:
         store = self._store or self._open().store
@@ -95,7 +107,7 @@ class Committer(HeldStore):
             raise
         self.lineage, self._numbers, self.fresh, self.previous_epoch = lineage, batch.after, False, plan.previous
         self.delivery = Delivery()
-        self.delivery.load(store, new)
+        self.delivery.load(store)
         self.counts, self.news = store.counts(), True
         self.commits += 1
         try:
@@ -133,6 +145,9 @@ class Committer(HeldStore):
             with self._store.transaction():
                 pages = min(self._pages, self._store.pages()[0])
                 evicted = make_room(self._store, pages, need, self.delivery.floors, self._prefix, confirmed=self.confirmed)
+        except DAMAGED as error:
+            self._set_right(error)
+            return self.readable
         except (apsw.Error, OSError) as error:
             self._log.warning("buffer.no_room", error=f"{type(error).__name__}: {error}")
             return False
@@ -142,6 +157,9 @@ class Committer(HeldStore):
         return released or any(evicted.records.values())
 
     def _tell(self, evicted: Evicted) -> None:
+        if evicted.undelivered:
+            self.dropped += evicted.undelivered
+            self.dropped_at = time.monotonic()
         if evicted.letters:
             self._log.warning("buffer.dead_letters_dropped", letters=evicted.letters)
         for loss in evicted.losses:

@@ -53,9 +53,9 @@ class Confirmed:
         self._unwritten: set[int] = set()
 
     def load(self, store: Store) -> None:
-        """Read what the store knows; what was heard since stands."""
-        for stream, level in store.marks(_KEY).items():
-            self._levels[stream] = max(level, self._levels.get(stream, 0))
+        """Read what the store knows; what was heard since stands. Of a mark that rotted it is known that there is one: nothing passes for confirmed."""
+        for stream, level in store.marks(_KEY):
+            self._levels[stream] = max(level or 0, self._levels.get(stream, 0))
 
     def forget(self) -> None:
         """The store is another one: its streams have other rows."""
@@ -82,7 +82,7 @@ class Confirmed:
     def write(self, store: Store) -> None:
         """Write what is new; inside a transaction."""
         for stream in self._unwritten:
-            store.put(f"{_KEY}{stream}", str(self._levels[stream]))
+            store.put_number(f"{_KEY}{stream}", self._levels[stream])
 
     def written(self) -> None:
         """What was new is on the disk."""

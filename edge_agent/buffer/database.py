@@ -14,6 +14,8 @@ import apsw
 from edge_agent.buffer.log import read_log
 from edge_agent.buffer.schema import open_database
 
+_TAKEN = {apsw.SQLITE_CONSTRAINT_UNIQUE, apsw.SQLITE_CONSTRAINT_PRIMARYKEY, apsw.SQLITE_CONSTRAINT_ROWID}
+
 
 class Database:
     """The connection to one file. Call ``close`` on every way out."""
@@ -39,14 +41,19 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Do everything inside or nothing; COMMIT returns when it is on the disk (synchronous=FULL)."""
+        """Do everything inside or nothing; COMMIT returns when it is on the disk (synchronous=FULL).
+
+        Raises apsw.CorruptError also where a number or a name that is given for the first time is there already: an index rotted.
+        """
         self.db.execute("BEGIN IMMEDIATE")
         try:
             yield
             self.db.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             if self.db.in_transaction:
                 self.db.execute("ROLLBACK")
+            if isinstance(error, apsw.ConstraintError) and getattr(error, "extendedresult", 0) in _TAKEN:
+                raise apsw.CorruptError(f"what is new is there already: {error}") from error
             raise
 
     def check(self, seconds: float) -> None:
@@ -109,10 +116,20 @@ class Database:
         draft.rename(self.path)
 
     def accounted(self) -> bool:
-        """Whether every record either waits or was delivered: a wrong byte in the queue's own pages takes records out of it in silence."""
+        """Whether every record either waits or was delivered: a wrong byte in the queue's own pages takes records out of it in silence.
+
+        And whether the index of the records is in its order, with no stream but ours and no number above its head: among entries that are
+        not, new ones would be taken for known, or not be found again.
+        """
+        heads = {identity: head for identity, head in self.db.execute("SELECT id, head FROM stream") if type(head) is int}
+        query = "SELECT stream, count(*), sum(id), max(seq) FROM record GROUP BY stream"  # walks along the index
+        groups = cast("list[tuple[int, int, int, object]]", self.db.execute(query).fetchall())
+        if len({group[0] for group in groups}) < len(groups) or not all(_upto(last, heads.get(of)) for of, _, _, last in groups):
+            return False
         queries = [f"FROM waiting WHERE kind = '{kind}' AND resent = 0" for kind in ("E", "T")]
         sides = [self._rows(query) for query in (*queries, "FROM delivered")]
-        return self._rows("FROM record") == (sum(count for count, _ in sides), sum(total for _, total in sides))
+        records = (sum(group[1] for group in groups), sum(group[2] for group in groups))
+        return records == (sum(count for count, _ in sides), sum(total for _, total in sides))
 
     def _rows(self, query: str) -> tuple[int, int]:
         """Return how many rows there are, and the sum of their names: one that rotted into the name of another keeps the first."""
@@ -123,3 +140,8 @@ class Database:
         """Return how many records wait per kind (``E``, ``T``) and how many are kept after delivery (``delivered``)."""
         found = dict(self.db.execute("SELECT kind, count(*) FROM waiting GROUP BY kind"))  # a kind that rotted counts nothing
         return {"E": found.get("E", 0), "T": found.get("T", 0), "delivered": self.db.execute("SELECT count(*) FROM delivered").get}
+
+
+def _upto(last: object, head: int | None) -> bool:
+    """Whether a number is one, and not above the head of its stream, which is None where there is no such stream."""
+    return type(last) is int and head is not None and last <= head

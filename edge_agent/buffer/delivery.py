@@ -62,10 +62,13 @@ class Delivery:
         """How many records wait for a commit that notes what became of them."""
         return len(self._verdicts)
 
-    def load(self, store: Store, epoch: str) -> None:
-        """Read how far the streams are; what was handed out and decided stays known over a reopening of the same store."""
-        for identity, _, _, _, level in store.levels(epoch):
-            progress = self._progress.setdefault(identity, _Progress(level))
+    def load(self, store: Store) -> None:
+        """Read how far the streams of every epoch are; what was handed out and decided stays known over a reopening of the same store."""
+        for identity, settled in store.settled_levels():
+            progress = self._progress.setdefault(identity, _Progress(settled))
+            progress.level = max(progress.level, store.reached(identity, settled))
+            if progress.level > settled:
+                self._risen.add(identity)
             for first, last in store.delivered_above(identity, progress.level):
                 progress.deliver(first, last)
 
@@ -191,6 +194,9 @@ class Delivery:
                 done, kept = store.deliver(gone, age)
                 change[kind] -= done
                 change["delivered"] += kept
+        for stream in self._risen:  # more may stand behind a hole than `load` looked at, and some of it may be deleted by now
+            progress = self._progress[stream]
+            progress.level = max(progress.level, store.reached(stream, progress.level))
         store.settled((stream, self._progress[stream].level) for stream in self._risen)
         return change
 

@@ -79,11 +79,12 @@ class Room:
 
 
 class Evicted(msgspec.Struct):
-    """What one eviction dropped: records per kind, the losses that declare them, and dead letters (declared long ago)."""
+    """What one eviction dropped: rows per kind, the losses that declare them, dead letters (declared long ago), and records that nobody had got."""
 
     records: dict[str, int]
     losses: list[Loss]
     letters: int = 0
+    undelivered: int = 0
 
 
 class _Run(msgspec.Struct):
@@ -120,6 +121,7 @@ def evict(store: Store, kind: Kind, above: int, target: int, prefix: str) -> Evi
             store.replace(run.last, run.loss.entry(prefix), run.loss.first or run.last.first)
             evicted.losses.append(run.loss)
             evicted.records[kind] += len(run.victims)
+            evicted.undelivered += run.dropped
     return evicted
 
 
@@ -198,3 +200,4 @@ def _drop_waiting(store: Store, target: int, kind: Kind, floor: int, step: int, 
             break
         total.records[kind] += evicted.records[kind]
         total.losses += evicted.losses
+        total.undelivered += evicted.undelivered

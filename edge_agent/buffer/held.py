@@ -47,6 +47,7 @@ class HeldStore:
         self.confirmed = Confirmed() if config.confirm else None
         self.damage: Damage | None = None
         self.commits = 0
+        self.dropped, self.dropped_at = 0, 0.0
         self.last_commit = float("-inf")
         self._store: Store | None = None
         self._numbers = Numbers("", {}, 1, 1)
@@ -91,8 +92,17 @@ class HeldStore:
             self._give_up_handle()
             if not isinstance(error, DAMAGED) or self._as_found or self._vfs is not None or opened.damage is not None:
                 raise
-            opened = replace_store(path, pages, self._prefix, DamagedError(error, cut=opened.store.log_doubtful))
+            opened = self._replace(DamagedError(error, cut=opened.store.log_doubtful))
+        return opened
+
+    def _replace(self, error: DamagedError) -> Opened:
+        """Go on with what can be saved of the store, which is closed. Raises StorageError, apsw.Error, OSError."""
+        opened = replace_store(self._config.path, self.room.wal_pages, self._prefix, error)
+        try:
             self._read(opened)
+        except BaseException:
+            self._give_up_handle()  # half taken over it is not to be written
+            raise
         return opened
 
     def distrust(self, error: Exception) -> None:
@@ -101,11 +111,13 @@ class HeldStore:
         self._give_up_handle()
         if self._vfs is not None or self._as_found:
             raise error
-        self._read(replace_store(self._config.path, self.room.wal_pages, self._prefix, DamagedError(error, cut=cut)))
+        self._replace(DamagedError(error, cut=cut))
 
     def _read(self, opened: Opened) -> None:
         """Take over a store that was opened: its numbers, how far the streams are delivered, what waits."""
         store = self._store = opened.store
+        if opened.damage is not None and (self.damage is None or self.damage.epoch != opened.damage.epoch):
+            self.damage = opened.damage  # else it is told already: deleted while it was open
         numbers = store.numbers(opened.epoch)
         if numbers.epoch == self._numbers.epoch:  # rows are called by rising names as long as the process lives
             numbers.next_record = max(numbers.next_record, self._numbers.next_record)
@@ -116,12 +128,11 @@ class HeldStore:
                 self.confirmed.forget()
         self._numbers = numbers
         self._age = max(self._age, opened.age)
-        self.delivery.load(store, opened.epoch)
+        self.delivery.load(store)
         if self.confirmed is not None:
             self.confirmed.load(store)
         self.counts = store.counts()
         self.news = self.news or self.counts["E"] + self.counts["T"] > 0
-        self.damage = opened.damage or self.damage
         self._limit(store)
         if not self._as_found and self.lineage.epoch != opened.epoch:  # a visitor gives no numbers, and leaves no trace
             self.lineage = begin(store, opened.epoch, self._machine)
@@ -133,7 +144,7 @@ class HeldStore:
         store, self._store = self._store, None
         try:
             with store.transaction():
-                store.put("age", str(self._age_at(now)))
+                store.put_number("age", self._age_at(now))
                 store.put("clean", "1")
                 if self.confirmed is not None:
                     self.confirmed.write(store)

@@ -13,6 +13,7 @@ import msgspec
 
 from edge_agent.model.errors import ConfigError, StorageError, TakenError
 from edge_agent.model.outside import from_json
+from edge_agent.model.stream import Checkpoint
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 DATABASE = "buffer.db"
@@ -31,11 +32,12 @@ def new_epoch() -> str:
 
 
 class Damage(msgspec.Struct, frozen=True):
-    """A store that could not be used any more: where it was put aside, its epoch when known, and why.
+    """A store that could not be used any more: where it was put aside (empty: nothing was left of it), its epoch when known, and why.
 
-    ``saved`` is the number of undelivered records that moved into the new store, ``lost`` the ranges (stream, first, last) that a
+    ``saved`` is the number of undelivered records that moved into the new store, ``letters`` that of dead letters, ``lost`` the ranges (stream, first, last) that a
     `collection.gap{corruption}` in the old epoch's streams declares there. Both are None when not even the list of streams could be
     read: then nobody knows what waited, and the agent has to say so. So it has when the log was ``cut``: then nobody knows how the streams ended.
+    ``states`` are then those of the rules as far as the log goes: too old to go on from without a word, so they do not stand in the new store.
     """
 
     set_aside: str
@@ -44,6 +46,8 @@ class Damage(msgspec.Struct, frozen=True):
     saved: int | None = None
     lost: tuple[tuple[str, int, int], ...] | None = None
     cut: bool = False
+    letters: int = 0
+    states: tuple[Checkpoint, ...] = ()
 
 
 class Lock:

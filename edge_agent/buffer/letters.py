@@ -9,6 +9,7 @@ from edge_agent.buffer.database import Database
 from edge_agent.buffer.numbering import Unfit
 from edge_agent.buffer.records import Stored
 from edge_agent.model.stream import Entry, RecordKey
+from edge_agent.ports import DeadLetter
 
 
 class Letters(Database):
@@ -24,11 +25,15 @@ class Letters(Database):
         if not self.db.execute("SELECT 1 FROM dead_letter WHERE (epoch, stream, seq) = (?, ?, ?)", (epoch, stream, seq)).get:
             self._letter(RecordKey(stream, epoch, seq), unfit.entry, unfit.reason, unfit.detail)
 
-    def _letter(self, key: RecordKey, entry: Entry, reason: str, detail: str) -> None:
+    def take_over(self, letter: DeadLetter) -> None:
+        """Keep a dead letter of another store under the number it had there, by which people may know it."""
+        self._letter(letter.record.key, letter.record.entry, letter.reason, letter.detail, letter.number)
+
+    def _letter(self, key: RecordKey, entry: Entry, reason: str, detail: str, number: int | None = None) -> None:
         self.db.execute(
-            "INSERT INTO dead_letter (epoch, stream, seq, kind, type, time, recorded, correlation, causation, samples, reason, detail, body) "
-            "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            (key.epoch, key.stream, key.seq, entry.kind, entry.type, entry.time, entry.recorded,
+            "INSERT INTO dead_letter (id, epoch, stream, seq, kind, type, time, recorded, correlation, causation, samples, reason, detail, body) "
+            "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            (number, key.epoch, key.stream, key.seq, entry.kind, entry.type, entry.time, entry.recorded,
              entry.correlation, entry.causation, entry.samples, reason, detail, entry.body),
         )  # fmt: skip
 

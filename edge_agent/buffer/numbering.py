@@ -72,7 +72,7 @@ class Numbers(msgspec.Struct):
 
 
 class Batch(msgspec.Struct):
-    """Numbered rows of one transaction. Writing them twice is the same as writing them once."""
+    """Numbered rows of one transaction, which is in the store or is not (`Store.holds`)."""
 
     groups: list[Group]
     epoch: str

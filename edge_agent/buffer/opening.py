@@ -6,6 +6,7 @@ that are still readable move over with their old numbers.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import apsw
@@ -13,7 +14,7 @@ import msgspec
 import structlog
 
 from edge_agent.buffer.identity import DATABASE, Damage, new_epoch, remember, remembered, set_aside
-from edge_agent.buffer.salvage import salvage
+from edge_agent.buffer.salvage import UNSAVED, salvage
 from edge_agent.buffer.store import Store
 from edge_agent.buffer.witness import contradiction, true_epoch
 from edge_agent.model.errors import StorageError
@@ -34,7 +35,7 @@ class DamagedError(apsw.CorruptError):
 
 
 class Opened(msgspec.Struct):
-    """An open store and what is known of it."""
+    """An open store and what is known of it. ``unsaved`` is the file of the store before, as long as nobody has saved from it what can be read."""
 
     store: Store
     epoch: str
@@ -42,6 +43,7 @@ class Opened(msgspec.Struct):
     fresh: bool
     age: int
     damage: Damage | None = None
+    unsaved: str | None = None
 
 
 def open_store(directory: Path, wal_pages: int, vfs: str | None, prefix: str, *, as_found: bool = False) -> Opened:
@@ -52,14 +54,28 @@ def open_store(directory: Path, wal_pages: int, vfs: str | None, prefix: str, *,
     path = directory / DATABASE
     if as_found:
         return _open_as_found(directory, path, wal_pages)
+    orphan = None
     if vfs is None and not path.exists() and path.with_name(f"{DATABASE}-wal").exists():
-        set_aside(directory)  # a log without its database: a power cut while a damaged store was put aside
+        orphan = set_aside(directory)  # a log without its database: a power cut while a damaged store was put aside
     try:
-        return _open(directory, path, wal_pages, vfs)
+        opened = _open(directory, path, wal_pages, vfs)
     except DAMAGED as error:
         if vfs is not None:
             raise
         return replace_store(directory, wal_pages, prefix, error)
+    if opened.unsaved is not None:
+        return _save(opened, directory / opened.unsaved, wal_pages, prefix, "what it was put aside for is not known", cut=True)
+    if opened.fresh and (orphan is not None or opened.previous is not None):
+        opened.damage = _gone(path, orphan, opened)
+    return opened
+
+
+def _gone(path: Path, orphan: Path | None, opened: Opened) -> Damage:
+    """Say that a store was here and is not any more: what waited in it is lost, and only the agent can tell a receiver."""
+    left = f"{orphan}-wal" if orphan else ""
+    error = f"{path} is gone or empty" + (", only its log was left" if left else "")
+    structlog.get_logger().error("buffer.gone", file=str(path), epoch=opened.epoch, previous=opened.previous, log=left)
+    return Damage(left, opened.previous, error)
 
 
 def _open_as_found(directory: Path, path: Path, wal_pages: int) -> Opened:
@@ -70,11 +86,11 @@ def _open_as_found(directory: Path, path: Path, wal_pages: int) -> Opened:
     except DAMAGED as error:
         raise StorageError(
             f"the store in {directory} is damaged ({error}) and was left as it is; "
-            "the next start of the agent puts it aside and saves what can be read"
+            "`edge-agent buffer export` reads it, and the next start of the agent puts it aside and saves what can be read"
         ) from error
 
 
-def _open(directory: Path, path: Path, wal_pages: int, vfs: str | None, damage: Damage | None = None) -> Opened:
+def _open(directory: Path, path: Path, wal_pages: int, vfs: str | None, aside: Path | None = None) -> Opened:
     store = Store(path, wal_pages, vfs)
     try:
         if store.commits_behind_log > 1:
@@ -83,7 +99,7 @@ def _open(directory: Path, path: Path, wal_pages: int, vfs: str | None, damage: 
         epoch, said = true_epoch(store, beside), store.words("epoch")
         fresh = said is None and epoch in {None, beside} and store.unused()
         if fresh:
-            epoch = _create(store, damage.epoch if damage else beside)
+            epoch = _create(store, beside, None if aside is None else aside.name)
         elif epoch is None or epoch != said:
             raise apsw.CorruptError(  # noqa: TRY301 - handled like SQLite's own findings
                 f"its epoch is noted as {said}, while its runs, its streams and the file beside it know {epoch or 'no such one'}"
@@ -93,13 +109,13 @@ def _open(directory: Path, path: Path, wal_pages: int, vfs: str | None, damage: 
         if (wrong := contradiction(store, epoch)) is not None:
             raise apsw.CorruptError(wrong)  # noqa: TRY301 - handled like SQLite's own findings
         if not store.accounted():
-            raise apsw.CorruptError("there are records that neither wait nor were delivered")  # noqa: TRY301 - handled like SQLite's own findings
+            raise apsw.CorruptError("there are records that neither wait nor were delivered, or whose index is out of order")  # noqa: TRY301 - handled like SQLite's own findings
         store.checkpoint()
         with store.transaction():
             store.put("clean", "0")
         if remembered(directory) != epoch:
             remember(directory, epoch)
-        return Opened(store, epoch, store.get("previous_epoch"), fresh, store.number("age") or 0, damage)
+        return Opened(store, epoch, store.get("previous_epoch"), fresh, store.number("age") or 0, unsaved=store.words(UNSAVED))
     except DAMAGED as error:
         store.close(failed=True)
         raise DamagedError(error, cut=store.log_doubtful) from error
@@ -108,11 +124,18 @@ def _open(directory: Path, path: Path, wal_pages: int, vfs: str | None, damage: 
         raise
 
 
-def _create(store: Store, previous: str | None) -> str:
+def _create(store: Store, beside: str | None, aside: str | None) -> str:
+    """Begin the first epoch of a new store; return it.
+
+    Of the epoch before only the identity file tells, ``beside``: one epoch behind where a kill came first, and another store's where somebody
+    copied it. Where a store was put aside (the file ``aside``) its own witnesses are asked by salvage, which puts that right.
+    """
     epoch = new_epoch()
     with store.transaction():
-        store.put("previous_epoch", previous)
-        store.put("age", "0")
+        store.put("previous_epoch", beside)
+        if aside is not None:
+            store.put(UNSAVED, aside)
+        store.put_number("age", 0)
         store.put("epoch", epoch)
     return epoch
 
@@ -121,15 +144,32 @@ def replace_store(directory: Path, wal_pages: int, prefix: str, error: Exception
     """Put the damaged store, which is closed, aside and go on with a new one. Raises StorageError, apsw.Error, OSError."""
     cut = isinstance(error, DamagedError) and error.cut
     aside = set_aside(directory)
-    damage = Damage(str(aside), remembered(directory), str(error) or type(error).__name__)
-    opened = _open(directory, directory / DATABASE, wal_pages, None, damage)
+    opened = _open(directory, directory / DATABASE, wal_pages, None, aside)
+    return _save(opened, aside, wal_pages, prefix, str(error) or type(error).__name__, cut=cut)
+
+
+def _save(opened: Opened, aside: Path, wal_pages: int, prefix: str, error: str, *, cut: bool) -> Opened:
+    """Save what can be read of the store that was put aside, in one transaction: a kill before its end is made good by the next start."""
+    damage = Damage(str(aside), opened.previous, error)
     try:
         saved = salvage(aside, opened.store, wal_pages, prefix, damage.epoch)
         damage = msgspec.structs.replace(
-            damage, epoch=saved.epoch, saved=saved.records, lost=tuple(saved.lost), cut=cut or saved.cut
+            damage,
+            epoch=saved.epoch,
+            saved=saved.records,
+            lost=tuple(saved.lost),
+            cut=cut or saved.cut,
+            letters=saved.letters,
+            states=tuple(saved.states),
         )
+        opened.previous = saved.epoch
     except Exception as failure:  # noqa: BLE001 - garbage may raise anything: the log is told here, and receivers by the agent from `damage`
         structlog.get_logger().warning("buffer.salvage_failed", file=str(aside), error=str(failure))
+        with contextlib.suppress(apsw.Error):  # the next commit tells what is wrong with the disk
+            opened.store.put(UNSAVED, None)
+    except BaseException:
+        opened.store.close(failed=True)
+        raise
     opened.damage = damage
     structlog.get_logger().error(
         "buffer.damaged",
@@ -138,6 +178,7 @@ def replace_store(directory: Path, wal_pages: int, prefix: str, error: Exception
         epoch=opened.epoch,
         previous=damage.epoch,
         saved=damage.saved,
+        letters=damage.letters,
         lost=damage.lost,
     )
     return opened

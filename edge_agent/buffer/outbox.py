@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import apsw
@@ -16,6 +17,8 @@ from edge_agent.model.errors import EdgeAgentError, StorageError
 from edge_agent.model.stream import Kind, Record, RecordKey
 from edge_agent.ports import BufferStats, Confirmation
 
+_FULL = 60.0
+"""Machine seconds for which a store that had to drop something is called full."""
 _UNWRITTEN = 10_000
 """Deliveries that memory holds while the disk does not take them; then nothing more is handed out."""
 
@@ -43,10 +46,10 @@ class Outbox(Intake, Asked):
         try:
             return delivery.peek(self.committer.store, after, limit, kind)
         except DAMAGED as error:
-            self._distrust(error)
+            self.distrust(error)
             return []
 
-    def _distrust(self, error: Exception) -> None:
+    def distrust(self, error: Exception) -> None:
         """A page of the open store cannot be read: waiting would not mend it."""
         self._log.error("buffer.page_damaged", error=str(error))
         try:
@@ -109,6 +112,8 @@ class Outbox(Intake, Asked):
         oldest = committer.delivery.oldest(store) if store else None
         waiting = {kind: committer.counts[kind] - committer.delivery.pending[kind] for kind in ("E", "T")}
         detail = f"{self._trouble}; {self._volatile()} events in memory only, {self._ring.lost} lost" if self._trouble else ""
+        full = committer.dropped > 0 and time.monotonic() - committer.dropped_at < _FULL
+        size = store.size() if store else 0
         return BufferStats(
-            waiting["E"], waiting["T"], oldest, store.size() if store else 0, committer.commits, not self._trouble, detail
+            waiting["E"], waiting["T"], oldest, size, committer.commits, not self._trouble, detail, committer.dropped, full
         )

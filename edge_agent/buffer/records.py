@@ -17,6 +17,10 @@ _WAITING = (
     f"SELECT w.resent, r.{COLUMNS.replace(', ', ', r.')} FROM waiting w LEFT JOIN record r ON r.id = w.id "  # noqa: S608 - constants
     "WHERE w.kind = ? AND w.id > ? ORDER BY w.id LIMIT ?"
 )
+_UNDELIVERED = (
+    "SELECT coalesce(loss_from, seq) FROM record r WHERE stream = ? AND seq > ? "
+    "AND NOT EXISTS (SELECT 1 FROM delivered d WHERE d.id = r.id) ORDER BY seq LIMIT 1"
+)
 _TEXTS = ("kind", "type", "correlation", "causation")
 
 
@@ -106,6 +110,14 @@ class Records(Streams):
         identity, kind, first = found
         waits = self.db.execute("SELECT 1 FROM waiting WHERE kind = ? AND id = ?", (kind, identity)).get
         return identity, kind, waits is not None, first
+
+    def reached(self, stream: int, level: int) -> int:
+        """Return up to where a stream is delivered without a hole, if it is up to ``level``: a record that did not go out is never without its row."""
+        first = self.db.execute(_UNDELIVERED, (stream, level)).get
+        if first is not None:
+            return cast("int", first) - 1
+        last = self.db.execute("SELECT max(seq) FROM record WHERE stream = ?", (stream,)).get
+        return max(level, cast("int", last or 0))
 
     def delivered_above(self, stream: int, seq: int) -> list[tuple[int, int]]:
         """Return (first, last number) of the delivered records close above ``seq``."""

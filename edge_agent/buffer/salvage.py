@@ -1,4 +1,4 @@
-"""Saves what can be read of a damaged store: undelivered records move into the new one under the names they had.
+"""Saves what can be read of a damaged store: undelivered records and dead letters move into the new one under the names they had.
 
 What cannot be read is declared where it stood: a loss record of reason ``corruption`` in the old epoch's stream, with the last number
 of the hole, so a receiver meets it exactly there.
@@ -16,28 +16,38 @@ from typing import cast
 import apsw
 import msgspec
 
+from edge_agent.buffer.archive import sound_letters
 from edge_agent.buffer.loss import Loss
 from edge_agent.buffer.numbering import Row, row
 from edge_agent.buffer.records import COLUMNS, Stored
 from edge_agent.buffer.schema import PAGE
 from edge_agent.buffer.store import Store
-from edge_agent.buffer.witness import proved, true_epoch
+from edge_agent.buffer.witness import Level, proved, true_epoch
 from edge_agent.model.errors import StorageError
 from edge_agent.model.stream import Checkpoint, Entry
 
 _RANGE = f"SELECT {COLUMNS} FROM record WHERE id BETWEEN ? AND ? ORDER BY id"  # noqa: S608 - a constant
 _CHUNK = 200
+UNSAVED = "unsaved"
+"""The fact that names the file from which nothing has been saved yet."""
+_ENVELOPE = "_envelope"
+"""The owner of what a store says of itself (docs/buffer-format.md): nothing is counted by it."""
 _GROWTH = 1 << 30
 """Bytes a cut file may grow at most beyond twice its size: the header may be garbage too."""
 
 
 class Saved(msgspec.Struct):
-    """What was saved: the old epoch, the number of records, the ranges (stream, first, last) that were not; ``cut``: there may have been more."""
+    """What was saved: the old epoch, the number of records and of dead letters, the ranges (stream, first, last) that were not.
+
+    ``cut``: there may have been more; then ``states`` of the rules were left out.
+    """
 
     epoch: str
     records: int = 0
+    letters: int = 0
     lost: list[tuple[str, int, int]] = []
     cut: bool = False
+    states: list[Checkpoint] = []
 
 
 class _Stream(msgspec.Struct):
@@ -53,28 +63,51 @@ class _Stream(msgspec.Struct):
 
 
 def salvage(path: Path, new: Store, wal_pages: int, prefix: str, beside: str | None = None) -> Saved:
-    """Copy what can be read of the store at ``path`` into ``new``, which is still empty. Raises apsw.Error, StorageError.
+    """Copy what can be read of the store at ``path`` into ``new``, which is still empty, and note there that it is done. Raises apsw.Error, StorageError.
 
     ``beside`` is the epoch in the identity file at the time.
     """
     _fill_up(path)
     old = Store(path, wal_pages, None)
     try:
-        if (epoch := true_epoch(old, beside) or beside or old.words("epoch")) is None:
-            raise StorageError("the damaged store does not tell its epoch")
         levels, doubt = proved(old)
+        if (epoch := _epoch(old, beside, levels)) is None:
+            raise StorageError("the damaged store does not tell its epoch")
         with new.transaction():
+            new.put(UNSAVED, None)
+            new.put("previous_epoch", epoch)
             streams = {
                 identity: _Stream(of, name, level + 1, head, new.add_stream(of, name, head, level))
                 for identity, of, name, head, level in levels
             }
             saved = _Copy(new, epoch, streams, prefix).run(old)
+            for letter in sound_letters(old):
+                new.take_over(letter)
+                saved.letters += 1
             saved.cut = old.log_doubtful or doubt or not old.streams_complete()
-            if not saved.cut:  # a state older than what was delivered would count things twice
-                _states(old, new)
+            _envelope(old, new)
+            states = _states(old)
+            if saved.cut:
+                saved.states = states  # one older than what was delivered would count things twice, and nobody be told
+            else:
+                with contextlib.suppress(apsw.Error, ValueError):  # what no row can hold begins anew, too
+                    new.put_states(states)
             return saved
     finally:
         old.close(failed=True)
+
+
+def _epoch(old: Store, beside: str | None, levels: list[Level]) -> str | None:
+    """Return the epoch of the store as far as its facts can be read, else that of the newest stream: a ULID rises with the time."""
+    with contextlib.suppress(apsw.Error):  # a damaged page of the facts
+        if (epoch := true_epoch(old, beside)) is not None:
+            return epoch
+    if beside is not None:
+        return beside
+    with contextlib.suppress(apsw.Error):
+        if (epoch := old.words("epoch")) is not None:
+            return epoch
+    return max((of for _, of, _, _, _ in levels), default=None)
 
 
 def _fill_up(path: Path) -> None:
@@ -86,13 +119,23 @@ def _fill_up(path: Path) -> None:
             file.truncate(pages * PAGE)
 
 
-def _states(old: Store, new: Store) -> None:
-    """Copy the states of the rules that can be read and are sound: counters go on where they were."""
+def _envelope(old: Store, new: Store) -> None:
+    """Copy how the streams are published."""
+    with contextlib.suppress(apsw.Error, ValueError):
+        states, last_seen, _ = old.states(_ENVELOPE)
+        new.put_states([Checkpoint(_ENVELOPE, states, last_seen or 0)] if states else ())
+
+
+def _states(old: Store) -> list[Checkpoint]:
+    """Return the states of the rules that can be read and are sound: counters go on where they were."""
+    found: list[Checkpoint] = []
     with contextlib.suppress(apsw.Error, ValueError):  # what cannot be read begins anew: a baseline, never a wrong count
         owners = cast("list[tuple[str, int]]", old.db.execute("SELECT name, last_seen FROM owner").fetchall())
         for owner, last_seen in owners:
             states, _, _ = old.states(owner)
-            new.put_states([Checkpoint(owner, states, last_seen)])
+            if owner != _ENVELOPE and isinstance(last_seen, int) and last_seen >= 0:  # a byte may have rotted
+                found.append(Checkpoint(owner, states, last_seen))
+    return found
 
 
 class _Copy:
@@ -154,7 +197,11 @@ class _Copy:
 
 
 def _readable(old: Store) -> Iterator[tuple[Stored, bool]]:
-    """Yield every record that can be read, and whether it was delivered (False where that cannot be read: a repeat is no loss)."""
+    """Yield every record that can be read, and whether it was delivered (False where that cannot be read: a repeat is no loss).
+
+    No checksum covers the name of a row. One that does not rise may be another row's, and proves no delivery.
+    """
+    highest = 0
     for start in range(_end(old, "min", ("record",)) or 1, _end(old, "max", ("record", "waiting", "delivered")) + 1, _CHUNK):
         stop = start + _CHUNK - 1
         found = _rows(old, start, stop)
@@ -163,7 +210,8 @@ def _readable(old: Store) -> Iterator[tuple[Stored, bool]]:
             found = [stored for one in singly if one for stored in one]
         delivered = _delivered(old, start, stop)
         for stored in found:
-            yield stored, stored.place.id in delivered
+            yield stored, highest < stored.place.id and stored.place.id in delivered
+            highest = max(highest, stored.place.id)
 
 
 def _end(old: Store, function: str, tables: tuple[str, ...]) -> int:
@@ -171,7 +219,8 @@ def _end(old: Store, function: str, tables: tuple[str, ...]) -> int:
     ends = [0]
     for table in tables:
         with contextlib.suppress(apsw.Error):  # behind a damaged page; another table may tell
-            ends.append(old.db.execute(f"SELECT {function}(id) FROM {table}").get or 0)  # noqa: S608 - constants
+            found = old.db.execute(f"SELECT {function}(id) FROM {table}").get  # noqa: S608 - constants
+            ends += [found] if type(found) is int else []  # a flipped bit makes a text of it
     return max(ends)
 
 

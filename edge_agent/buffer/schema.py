@@ -6,6 +6,7 @@ What each table and column means stands in docs/buffer-format.md.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import apsw
@@ -94,8 +95,9 @@ def _migrate(connection: apsw.Connection, path: Path) -> None:
     if application not in {0, APPLICATION_ID} or (application == 0 and connection.pragma("schema_version")):
         raise ConfigError(f"{path}: not a buffer of edge-agent; choose another buffer.path")
     if version == len(MIGRATIONS):
-        if _format_inside(connection) is None:
-            connection.execute(_NOTE_FORMAT, (str(version),))
+        with contextlib.suppress(apsw.CorruptError):  # told when the other facts are read; salvage does without any
+            if _format_inside(connection) is None:
+                connection.execute(_NOTE_FORMAT, (str(version),))
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -123,9 +125,9 @@ def _believed(connection: apsw.Connection, version: int, application: int) -> tu
 
 
 def _format_inside(connection: apsw.Connection) -> int | None:
-    """Return the format that the store notes among its facts; None where there is no such fact."""
+    """Return the format that the store notes among its facts; None where there is no such fact, or no text any more."""
     try:
         found = connection.execute("SELECT value FROM store WHERE key = 'format'").get
-    except apsw.SQLError:
+    except (apsw.SQLError, UnicodeDecodeError):  # of another program, or rotten
         return None
     return int(found) if isinstance(found, str) and found.isdecimal() else None

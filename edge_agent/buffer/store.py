@@ -13,7 +13,7 @@ from edge_agent.buffer.records import COLUMNS, Place, Records
 from edge_agent.buffer.states import States
 from edge_agent.model.stream import Entry
 
-_INSERT = f"INSERT OR IGNORE INTO record ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608 - a constant
+_INSERT = f"INSERT INTO record ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608 - a constant
 _DELIVERED = (
     "SELECT id, age, EXISTS (SELECT 1 FROM waiting w WHERE w.kind IN ('E', 'T') AND w.id = delivered.id) "
     "OR EXISTS (SELECT 1 FROM record r JOIN stream s ON s.id = r.stream WHERE r.id = delivered.id AND s.head = r.seq AND s.settled < s.head) "
@@ -28,7 +28,7 @@ class Store(Records, States, Letters):
     # -- appending -------------------------------------------------------------------------------------------------
 
     def insert(self, batch: Batch) -> None:
-        """Write the rows, heads and states of a batch; inside a transaction. Rows that are there already stay."""
+        """Write the rows, heads and states of a batch that the store does not hold yet; inside a transaction."""
         self.advance(batch.epoch, batch.changed)
         if batch.rows:
             self.insert_rows(batch.rows)
@@ -51,9 +51,9 @@ class Store(Records, States, Letters):
         )
 
     def insert_rows(self, rows: Sequence[Row]) -> None:
-        """Write rows as waiting; inside a transaction."""
+        """Write rows as waiting; inside a transaction, which fails where one of them is there already: nothing is passed over in silence."""
         self.db.executemany(_INSERT, rows)
-        self.db.executemany("INSERT OR IGNORE INTO waiting VALUES (?, ?, 0)", [(each[3], each[0]) for each in rows])
+        self.db.executemany("INSERT INTO waiting VALUES (?, ?, 0)", [(each[3], each[0]) for each in rows])
 
     # -- delivering ------------------------------------------------------------------------------------------------
 

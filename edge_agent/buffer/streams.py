@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import cast
+from zlib import crc32
 
 import apsw
 import structlog
@@ -41,16 +42,23 @@ class Streams(Database):
         """Note a fact about the store."""
         self.db.execute("INSERT INTO store VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (key, value))
 
+    def put_number(self, key: str, value: int) -> None:
+        """Note a fact that is a number, with its checksum: what it says decides what is deleted."""
+        self.put(key, _summed(key, value))
+
     def number(self, key: str) -> int | None:
         """Return a fact that is a number, None where there is none; one that rotted is told to the log, and is none."""
-        text = self.get(key)
+        text = self.words(key)
         return None if text is None else _number(key, text)
 
-    def marks(self, prefix: str) -> dict[int, int]:
-        """Return the numbers among the facts, by the number that follows ``prefix`` in their names; told and left out where either rotted."""
-        rows = self.db.execute("SELECT key, value FROM store WHERE substr(key, 1, ?) = ?", (len(prefix), prefix))
-        found = {_number(key, key.removeprefix(prefix)): _number(key, value) for key, value in rows}
-        return {key: value for key, value in found.items() if key is not None and value is not None}
+    def marks(self, prefix: str) -> list[tuple[int, int | None]]:
+        """Return the numbers among the facts, each behind the number that follows ``prefix`` in its name; None is one that rotted, as told to the log."""
+        rows = self.db.execute(
+            "SELECT CAST(key AS BLOB), CAST(value AS BLOB) FROM store WHERE substr(key, 1, ?) = ?", (len(prefix), prefix)
+        )
+        facts = [(key.decode(errors="replace"), (value or b"").decode(errors="replace")) for key, value in rows]
+        read = [(key.removeprefix(prefix), _number(key, value)) for key, value in facts]
+        return [(int(key), value) for key, value in read if _is_number(key)]
 
     def numbers(self, epoch: str) -> Numbers:
         """Read the heads of all streams of ``epoch``."""
@@ -100,6 +108,11 @@ class Streams(Database):
         """Return up to where a stream is delivered without a hole, as the disk knows it."""
         return cast("int", self.db.execute("SELECT settled FROM stream WHERE id = ?", (stream,)).get or 0)
 
+    def settled_levels(self) -> list[tuple[int, int]]:
+        """Return per stream of any epoch that still has records (row, delivered without a hole): one look into an index for each."""
+        rows = self.db.execute("SELECT id, settled FROM stream s WHERE EXISTS (SELECT 1 FROM record WHERE stream = s.id)")
+        return [cast("tuple[int, int]", found) for found in rows]
+
     def levels(self, epoch: str) -> list[tuple[int, str, int, int, int]]:
         """Return per stream of ``epoch`` (row, name, first number kept, head, delivered without a hole)."""
         rows = self.db.execute(
@@ -131,8 +144,17 @@ class Streams(Database):
         return bool(by_index == by_table == len(self.streams))
 
 
-def _number(fact: str, text: str | None) -> int | None:
-    if text is not None and text.isascii() and text.isdecimal() and len(text) <= _DIGITS:
-        return int(text)
+def _summed(fact: str, value: int) -> str:
+    return f"{value} {crc32(f'{fact} {value}'.encode()):08x}"
+
+
+def _number(fact: str, text: str) -> int | None:
+    digits = text.partition(" ")[0]
+    if _is_number(digits) and text == _summed(fact, int(digits)):
+        return int(digits)
     structlog.get_logger().error("buffer.fact_damaged", fact=fact)
     return None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= _DIGITS

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import apsw
+
 from edge_agent.buffer.lineage import Lineage, Succession
 from edge_agent.buffer.outbox import Outbox
 from edge_agent.model.stream import Kind, RecordKey
@@ -57,3 +59,7 @@ class Visitors:
     async def succeed(self, plan: Succession) -> None:
         """Begin a new epoch: everything appended from now on is numbered in it. Raises StorageError: then the old one goes on."""
         await self._ask(lambda outbox, now: outbox.succeed(plan, now))
+
+    async def distrust(self, said: str) -> None:
+        """Put the open store aside as damaged and go on with what can be saved of it; `damage` then says what that was."""
+        await self._ask(lambda outbox, _: outbox.distrust(apsw.CorruptError(said)))

@@ -23,12 +23,15 @@ _NAMES = ", ".join(f"CASE typeof({column}) WHEN 'text' THEN CAST({column} AS BLO
 _BY_TABLE = f"SELECT id, {_NAMES}, head, settled FROM stream NOT INDEXED ORDER BY id"  # noqa: S608 - constants
 _BY_INDEX = f"SELECT id, {_NAMES} FROM stream INDEXED BY sqlite_autoindex_stream_1 WHERE epoch > ''"  # noqa: S608 - constants
 _LAST = f"SELECT {COLUMNS} FROM record WHERE stream = ? ORDER BY seq DESC LIMIT 20"  # noqa: S608 - a constant
-_NEAREST = "SELECT kind, id FROM record WHERE stream = ? AND seq <= ? ORDER BY seq DESC LIMIT 1"
+_OPEN = (
+    "SELECT 1 FROM (SELECT id FROM record WHERE stream = ? AND seq <= ? ORDER BY seq DESC LIMIT 1000) r "
+    "WHERE NOT EXISTS (SELECT 1 FROM delivered d WHERE d.id = r.id) LIMIT 1"
+)
+"""Whether one of the records below a level did not go out. What is delivered out of order is far less than a thousand ahead."""
 _FIRST_WAITING = (
     "SELECT coalesce(r.loss_from, r.seq) FROM record r JOIN waiting w ON w.kind = r.kind AND w.id = r.id "
     "WHERE r.stream = ? AND w.resent = 0 ORDER BY r.seq LIMIT 1"
 )
-_WAITS = "SELECT 1 FROM waiting WHERE kind = ? AND id = ? AND resent = 0"
 _SECONDS = 5.0
 
 
@@ -66,21 +69,20 @@ def contradiction(store: Store, epoch: str) -> str | None:
         last = store.db.execute("SELECT max(seq) FROM record WHERE stream = ?", (identity,)).get or 0
         if not 0 <= settled <= head or last > head or (settled < head and last != head):
             return f"stream {name} has given numbers up to {head}, {settled} are delivered, and its records end at {last}"
-        nearest = store.db.execute(_NEAREST, (identity, settled)).fetchone()
-        if nearest is not None and store.db.execute(_WAITS, nearest).get is not None:
-            return f"stream {name} is delivered up to {settled}, and that one waits"
+        below = store.db.execute(_OPEN, (identity, settled)).get is not None
+        if below or store.reached(identity, settled) < settled:  # or a loss record that waits begins below
+            return f"stream {name} is delivered up to {settled}, and a number up to that one waits"
     return None
 
 
 def proved(store: Store) -> tuple[list[Level], bool]:
-    """Return the streams of a damaged store as far as they can be proved, and whether anything of them stays in doubt."""
-    table = {identity: (of, name, head, level) for identity, of, name, head, level in _by_table(store)}
-    index: dict[int, tuple[str | None, str | None]] = {}
-    with contextlib.suppress(apsw.Error):  # a damaged page of the index: the table alone
-        index = {identity: (of, name) for identity, of, name in _by_index(store)}
+    """Return the streams of a damaged store as far as they can be proved, and whether anything of them stays in doubt.
+
+    Raises apsw.Error when neither their table nor its index can be read.
+    """
+    table, index, doubt = _listed(store)
     whole = _whole(store)
     found: dict[tuple[str, str], Level] = {}
-    doubt = False
     for identity in sorted(
         {*index, *table}, key=lambda each: (each not in index, each)
     ):  # a row that only the table has may be another's
@@ -93,6 +95,21 @@ def proved(store: Store) -> tuple[list[Level], bool]:
             found[names] = (identity, *names, head, level)
             doubt = doubt or not sure
     return sorted(found.values()), doubt
+
+
+def _listed(
+    store: Store,
+) -> tuple[dict[int, tuple[str | None, str | None, int, int]], dict[int, tuple[str | None, str | None]], bool]:
+    """Return the streams by their table and by its index, either empty where it cannot be read, and whether the table could not."""
+    index: dict[int, tuple[str | None, str | None]] = {}
+    with contextlib.suppress(apsw.Error):  # a damaged page of the index: the table alone
+        index = {identity: (of, name) for identity, of, name in _by_index(store)}
+    try:
+        return {identity: (of, name, head, level) for identity, of, name, head, level in _by_table(store)}, index, False
+    except apsw.Error:  # the index alone, and the numbers by the records
+        if not index:
+            raise
+        return {}, index, True
 
 
 def _names(store: Store, identity: int, said: list[tuple[str | None, str | None] | None]) -> tuple[tuple[str, str] | None, bool]:
@@ -131,7 +148,8 @@ def _reach(store: Store, identity: int, head: int, level: int, *, whole: bool) -
         head = last
     with contextlib.suppress(apsw.Error):
         first = store.db.execute(_FIRST_WAITING, (identity,)).get
-        level = level if first is None else min(level, first - 1)
+        if first is not None:
+            level = first - 1 if level < 0 else min(level, first - 1)
     head = max(head, 0)
     return head, min(max(level, 0), head), sure
 

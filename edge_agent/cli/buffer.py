@@ -15,9 +15,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+_LARGEST = (1 << 63) - 1
+
 Stream = Annotated[str, typer.Option("--stream", help="Stream as `buffer status` calls it: filler, filler/telemetry, _agent/gw1.")]
-First = Annotated[int, typer.Option("--from", min=1, help="First number.")]
-Last = Annotated[int | None, typer.Option("--to", min=1, help="Last number.  [default: the newest]")]
+First = Annotated[int, typer.Option("--from", min=1, max=_LARGEST, help="First number.")]
+Last = Annotated[int | None, typer.Option("--to", min=1, max=_LARGEST, help="Last number.  [default: the newest]")]
 Epoch = Annotated[str | None, typer.Option("--epoch", help="Epoch of the numbers.  [default: the store's own]")]
 
 
@@ -53,7 +55,8 @@ def export(
     """Write records as CloudEvents, one line of JSON each, exactly as they are published; nothing counts as delivered.
 
     With --store it reads the buffer of a dead gateway on another machine. With --publish it sends them to a broker
-    instead, flagged resend=1; consumers recognise repeats by their ids.
+    instead, flagged resend=1; consumers recognise repeats by their ids. A damaged store gives what can be read of it.
+    Exit code 0: everything, 3: records are damaged, and declared by collection.gap events in their place.
     """
     from edge_agent.cli.export import Broker
     from edge_agent.cli.export import export as verb
@@ -64,7 +67,7 @@ def export(
     if output is not None and publish is not None:
         raise typer.BadParameter("either --output or --publish")
     broker = None if publish is None else Broker(publish, ca, username, password_file, allow_insecure)
-    verb(config, store, Wanted(stream, epoch, first, last), output, broker)
+    raise typer.Exit(verb(config, store, Wanted(stream, epoch, first, last), output, broker))
 
 
 @app.command()

@@ -35,7 +35,7 @@ def resend(directory: Path | None, store: Path | None, wish: ResendWish) -> None
     async def question(reached: Reached) -> tuple[Resent, bool]:
         return await reached.desk.resend(wish), reached.own is None
 
-    answer, running = ask(directory, store, question)
+    answer, running = ask(directory, store, question, change=True)
     when = "" if running else " when the agent runs again"
     print(f"{answer.stream} {answer.from_seq} to {answer.to_seq}: {many(answer.resent, 'record')} will be sent again{when}")
     if answer.waiting:
@@ -72,7 +72,7 @@ def retry(directory: Path | None, store: Path | None, number: int | None) -> Non
             done += await reached.desk.retry(RetryWish(numbers[start : start + _AT_ONCE]))
         return done, [each for each in wanted if each.reason == "corruption"]
 
-    done, damaged = ask(directory, store, question)
+    done, damaged = ask(directory, store, question, change=True)
     for each in done:
         print(f"{each.number}: goes out as {each.id}")
     if damaged:

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
 from pydantic import ValidationError
 
 from edge_agent.agent.handover import Handover, broker_of
+from edge_agent.cli.missing import Missing
 from edge_agent.cli.reach import Reached, ask
 from edge_agent.cli.words import many, plain
 from edge_agent.model.errors import DisconnectedError, EdgeAgentError
@@ -74,21 +76,34 @@ class Progress:
         print(f"{start}{many(self.count, 'record')} {self._done}{after}", end=end, file=sys.stderr, flush=True)
 
 
-def export(directory: Path | None, store: Path | None, wanted: Wanted, output: Path | None, broker: Broker | None) -> None:
-    """Export ``wanted``. Raises EdgeAgentError; a file that is not complete is not left behind."""
+def export(directory: Path | None, store: Path | None, wanted: Wanted, output: Path | None, broker: Broker | None) -> int:
+    """Export ``wanted`` and return the exit code. Raises EdgeAgentError; a file that is not written to its end is not left behind."""
     if broker is not None:
-        _publish(directory, store, wanted, broker)
-        return
-    progress = Progress("exported")
+        return _publish(directory, store, wanted, broker)
+    progress, missing = Progress("exported"), Missing()
     with _file(output) as file:
 
-        async def question(reached: Reached) -> None:
-            async for lines in reached.desk.export(wanted):
+        async def question(reached: Reached) -> str | None:
+            async for lines in reached.desk.export(_of(reached, wanted)):
                 file.write(lines)
+                missing.see(lines)
                 progress.add(lines.count(b"\n"))
+            return _damage(reached)
 
-        ask(directory, store, question)
+        damaged = ask(directory, store, question, wanted)
     progress.end()
+    return missing.tell("exported", damaged)
+
+
+def _of(reached: Reached, wanted: Wanted) -> Wanted:
+    """Return what is wanted in the epoch that it has: what was saved of a damaged store keeps the epoch of that store."""
+    if reached.damage is None or wanted.stream is None or wanted.epoch is not None:
+        return wanted
+    return msgspec.structs.replace(wanted, epoch=reached.damage.epoch)
+
+
+def _damage(reached: Reached) -> str | None:
+    return None if reached.damage is None else reached.damage.error
 
 
 @contextmanager
@@ -113,27 +128,30 @@ def _file(output: Path | None) -> Iterator[BinaryIO]:
         draft.unlink(missing_ok=True)
 
 
-def _publish(directory: Path | None, store: Path | None, wanted: Wanted, broker: Broker) -> None:
+def _publish(directory: Path | None, store: Path | None, wanted: Wanted, broker: Broker) -> int:
     config = broker.config()
-    progress = Progress("published")
+    progress, missing = Progress("published"), Missing()
     handover = Handover(progress.add)
 
-    async def question(reached: Reached) -> None:
+    async def question(reached: Reached) -> str | None:
         if reached.own is None:
             raise EdgeAgentError(
                 "the agent is running and publishes itself; `edge-agent buffer resend` makes it send records again"
             )
         async with broker_of(config, await reached.own.envelope()) as sink:
-            await handover.run(reached.own.records(wanted), sink)
+            await handover.run(missing.watch(reached.own.records(_of(reached, wanted))), sink)
+        return _damage(reached)
 
     try:
-        ask(directory, store, question)
+        damaged = ask(directory, store, question, wanted)
     except DisconnectedError as error:
         raise EdgeAgentError(
             f"{plain(str(error))}; {many(handover.sent, 'record')} had arrived. Run it again: repeats are recognised by their ids"
         ) from error
     progress.end()
+    code = missing.tell("published", damaged)
     for name, reason in handover.refused:
         print(f"refused: {name}: {plain(reason)}", file=sys.stderr)
     if handover.refused:
         raise EdgeAgentError(f"the broker refused {many(len(handover.refused), 'record')}; they are still in the store")
+    return code

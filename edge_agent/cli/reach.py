@@ -12,30 +12,28 @@ from typing import TypeVar
 from edge_agent import logs
 from edge_agent.agent.build import OUTPUT
 from edge_agent.agent.desk import BufferDesk
-from edge_agent.agent.envelope import Envelope, configured, stored
 from edge_agent.buffer.config import BufferConfig
-from edge_agent.buffer.identity import DATABASE
+from edge_agent.buffer.identity import DATABASE, Damage
 from edge_agent.buffer.sqlite import open_buffer
 from edge_agent.cli.options import DEFAULT_CONFIG
+from edge_agent.cli.rescue import AS_IT_IS, copy_of, envelope_of, read_through
 from edge_agent.config.load import load
 from edge_agent.config.schema import AgentConfig
-from edge_agent.model.errors import EdgeAgentError, TakenError
+from edge_agent.model.errors import EdgeAgentError, StorageError, TakenError
 from edge_agent.status.client import NoAgentError, RemoteDesk
 from edge_agent.status.place import candidates
-from edge_agent.status.report import Desk
+from edge_agent.status.report import Desk, Wanted
 
 T = TypeVar("T")
-
-_AS_IT_IS = {"max_bytes": 1 << 50, "min_free": 0, "resend_window": 1 << 62}
-"""A store without its configuration keeps whatever it has."""
 
 
 @dataclass(frozen=True)
 class Reached:
-    """Who answers: ``own`` is the desk when the command has opened the store itself."""
+    """Who answers: ``own`` is the desk when the command has opened the store itself; ``damage`` is what it found, and could be read around."""
 
     desk: Desk
     own: BufferDesk | None = None
+    damage: Damage | None = None
 
 
 def sockets(config: AgentConfig | None, store: Path | None) -> list[Path]:
@@ -58,8 +56,13 @@ def running(config: AgentConfig | None, store: Path | None) -> RemoteDesk | None
 
 
 @asynccontextmanager
-async def reach(directory: Path | None, store: Path | None) -> AsyncIterator[Reached]:
-    """Find who answers. Raises ConfigError, and EdgeAgentError with a remedy when nobody does."""
+async def reach(
+    directory: Path | None, store: Path | None, wanted: Wanted | None = None, *, change: bool = False
+) -> AsyncIterator[Reached]:
+    """Find who answers. Raises ConfigError, and EdgeAgentError with a remedy when nobody does.
+
+    A store that is named itself is read on a copy, unless it is to ``change``. ``wanted`` is read of a damaged one too, as far as that can be.
+    """
     config = None if store is not None and directory is None else load(directory or DEFAULT_CONFIG)
     if (remote := running(config, store)) is not None:
         yield Reached(remote)
@@ -71,24 +74,40 @@ async def reach(directory: Path | None, store: Path | None) -> AsyncIterator[Rea
             f"no agent answers, and there is no store in {path.absolute()}; name the folder that holds {DATABASE} with --store "
             "(under systemd: --store /var/lib/edge-agent/buffer)"
         )
+    if store is not None and not change:
+        async with copy_of(path, config, wanted) as (desk, damage):
+            yield Reached(desk, desk, damage)
+        return
     become_owner(path)
     async with AsyncExitStack() as stack:
-        desk = await _opened(stack, path, config, own_config=store is None)
-        yield Reached(desk, desk)
+        damage = None
+        try:
+            desk = await _opened(stack, path, config, own_config=store is None)
+            if wanted is not None:
+                await read_through(desk, wanted)
+        except StorageError:
+            if wanted is None:
+                raise
+            await stack.aclose()
+            desk, damage = await stack.enter_async_context(copy_of(path, config, wanted))
+        yield Reached(desk, desk, damage)
 
 
 async def _opened(stack: AsyncExitStack, path: Path, config: AgentConfig | None, *, own_config: bool) -> BufferDesk:
     if config is not None and own_config:
         settings, prefix = config.agent.buffer, config.agent.events.type_prefix
     else:
-        settings, prefix = BufferConfig(path=path).model_copy(update=_AS_IT_IS), "edgeagent"
+        settings, prefix = BufferConfig(path=path).model_copy(update=AS_IT_IS), "edgeagent"
+    if not os.access(path, os.W_OK, effective_ids=True):
+        raise StorageError(
+            f"{path} is read-only, or this user may not write there, which this takes; run it as the user whom the store belongs to, "
+            "or on a copy of the folder (`edge-agent buffer export --store` only reads)"
+        )
     try:
         buffer = await stack.enter_async_context(open_buffer(settings, prefix=prefix, as_found=True))
     except TakenError as error:
         raise EdgeAgentError(f"{error} (it does not answer on its local socket; its log says why)") from error
-    known = [envelope for envelope in (await stored(buffer), None if config is None else configured(config)) if envelope]
-    envelope = Envelope(known[0].settings, {**known[-1].streams, **known[0].streams}) if known else None
-    return BufferDesk(buffer, OUTPUT, path, envelope)
+    return BufferDesk(buffer, OUTPUT, path, await envelope_of(buffer, config))
 
 
 def become_owner(path: Path) -> None:
@@ -99,17 +118,28 @@ def become_owner(path: Path) -> None:
         os.seteuid(owner.st_uid)
 
 
-def ask(directory: Path | None, store: Path | None, question: Callable[[Reached], Coroutine[None, None, T]]) -> T:
-    """Find who answers, ask, and return the answer. Raises EdgeAgentError."""
+def ask(
+    directory: Path | None,
+    store: Path | None,
+    question: Callable[[Reached], Coroutine[None, None, T]],
+    wanted: Wanted | None = None,
+    *,
+    change: bool = False,
+) -> T:
+    """Find who answers (see `reach`), ask, and return the answer. Raises EdgeAgentError."""
     import asyncio
 
     logs.configure("error")
 
     async def main() -> T:
-        async with reach(directory, store) as reached:
+        async with reach(directory, store, wanted, change=change) as reached:
             return await question(reached)
 
     try:
         return asyncio.run(main())
+    except PermissionError as error:
+        raise EdgeAgentError(
+            f"{error.filename or 'the system'}: {error.strerror or error}; run it as the user whom the store belongs to, or with sudo"
+        ) from error
     except OSError as error:
         raise EdgeAgentError(f"{error.filename or 'the system'}: {error.strerror or error}") from error

@@ -65,6 +65,8 @@ def buffer_lines(report: BufferReport, now: float | None = None) -> Iterator[str
     yield f"epoch    {report.epoch}"
     yield f"waiting  {waiting}; oldest {'-' if report.oldest is None else f'{report.oldest}, {ago(report.oldest, now)} ago'}"
     yield f"on disk  {size(report.bytes)}"
+    if report.dropped:
+        yield f"dropped  {many(report.dropped, 'undelivered record')} for want of room since the start; declared by collection.gap"
     if report.dead_letters:
         yield f"refused  {many(report.dead_letters, 'dead letter')}: edge-agent buffer dead-letters"
     if not report.healthy:
@@ -73,7 +75,7 @@ def buffer_lines(report: BufferReport, now: float | None = None) -> Iterator[str
     rows = [
         (
             each.stream if each.epoch == report.epoch else f"{each.stream} ({each.epoch})",
-            f"{each.first}-{each.last}",
+            f"{each.first}-{each.last}" if each.first <= each.last else "-",
             str(each.delivered),
             *(["-" if each.confirmed is None else str(each.confirmed)] * confirming),
             str(each.undelivered),

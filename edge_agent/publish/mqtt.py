@@ -12,7 +12,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from edge_agent.model.errors import DisconnectedError, RejectedError
 from edge_agent.model.stream import Record, record_id
 from edge_agent.ports import Document, Request
-from edge_agent.publish import packed, tls
+from edge_agent.publish import endings, packed, tls
 from edge_agent.publish.address import Broker
 from edge_agent.publish.client import V5, V311, dial, hang_up, make
 from edge_agent.publish.cloudevents import CONTENT_TYPE, Encoder
@@ -153,6 +153,7 @@ async def _next(config: MqttConfig, topics: Topics, will: Document, memory: Memo
     try:
         connection = await _open(broker, config, topics, will, memory)
     except DisconnectedError as error:
+        memory.takeovers.failed(broker.where)
         if memory.order.failed(place, clock(), slow=error.slow):
             error.slow = False  # another one may be tried at once
         raise
@@ -187,7 +188,9 @@ def _learn(error: DisconnectedError, connection: Connection, lasted: float, plac
         error.slow = False  # a CONNECT of ours that came late, and has gone: nobody else is there, so the next try may come soon
         _log.info("mqtt.own_connect_came_late", broker=connection.where)
         return
-    pause = memory.takeovers.ended(named=named, without_word=connection.without_word, lasted=lasted, now=now)
+    pause = memory.takeovers.ended(
+        where=connection.where, named=named, without_word=connection.without_word, lasted=lasted, now=now
+    )
     if pause is not None:
         memory.counters.takeovers += 1
         error.retry_after = pause
@@ -224,6 +227,8 @@ async def _dial(
     try:
         async with asyncio.timeout(seconds):
             await dial(client, lambda: open_wire(broker, config.tls, memory.names, seconds), config.keepalive / 1e9, version)
+            if client.socket() is None:  # the library wrote CONNECT into a connection that was closed already, and tells nobody
+                raise endings.unanswered(broker.where, newest=version is V5)  # noqa: TRY301 - handled like any other failure here
             commands = {topics.command(name): name for name in config.commands}
             connection = Connection(client, broker, config, version, commands, memory.tries, memory.suspects)
             await connection.accepted()

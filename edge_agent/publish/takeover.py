@@ -27,6 +27,7 @@ class Takeovers:
         self._random = random or Random()  # noqa: S311 - jitter
         self._times: deque[float] = deque(maxlen=20)
         self._short = 0
+        self._where, self._trouble = "", False
         self._ghosts: deque[float] = deque(maxlen=20)
 
     @property
@@ -47,14 +48,20 @@ class Takeovers:
         self._ghosts.popleft()
         return True
 
-    def ended(self, *, named: bool, without_word: bool, lasted: float, now: float) -> float | None:
-        """Judge the end of an accepted connection that ``lasted`` s; return the pause in s for a takeover, None for any other end.
+    def failed(self, where: str) -> None:
+        """Note a try that never became a connection: a broker in trouble, where a second client is let in, and so are we, each time."""
+        self._trouble = self._trouble or where == self._where
+
+    def ended(self, *, where: str, named: bool, without_word: bool, lasted: float, now: float) -> float | None:
+        """Judge the end of an accepted connection to ``where`` that ``lasted`` s; return the pause in s for a takeover, None for any other end.
 
         The pause doubles from 30 s up to 5 min, and is never the same twice, so that the two do not go on in step.
         """
         while self._times and now - self._times[0] > _MEMORY:
             self._times.popleft()
-        self._short = self._short + 1 if without_word and (lasted < _SHORT or self._times) else 0
+        rhythm = without_word and not self._trouble and (lasted < _SHORT or len(self._times) > 0)
+        self._short = self._short + 1 if rhythm else 0
+        self._where, self._trouble = where, False
         if not named and self._short < (1 if self._times else _SUSPECT):
             return None
         self._times.append(now)

@@ -57,7 +57,10 @@ class StreamReport(msgspec.Struct, frozen=True):
 
 
 class BufferReport(msgspec.Struct, frozen=True):
-    """The buffer: records not delivered by class, the time of the oldest, bytes on disk, dead letters, all streams, and the commits since the start."""
+    """The buffer: records not delivered by class, the time of the oldest, bytes on disk, dead letters, all streams, and the commits since the start.
+
+    ``dropped`` = undelivered records that went for want of room since the start; ``full``: one did in the last minute.
+    """
 
     path: str
     epoch: str
@@ -70,6 +73,8 @@ class BufferReport(msgspec.Struct, frozen=True):
     dead_letters: int
     streams: list[StreamReport]
     commits: int = 0
+    dropped: int = 0
+    full: bool = False
 
 
 class Status(msgspec.Struct, frozen=True):

@@ -69,7 +69,7 @@ async def watching(store: Store, within: float = 0.1) -> AsyncIterator[tuple[Wat
     """Run over one connection."""
     again: list[None] = []
     marks = Watermarks(store, "mqtt", TOPICS, STREAMS, within=within, sent_again=lambda: again.append(None))
-    assert marks.listening.filters == ("edge/v1/acme/plant1/_agent/gw1/confirmed/+",)
+    assert marks.listen().filters == ("edge/v1/acme/plant1/_agent/gw1/confirmed/+",)
     task = asyncio.create_task(marks.run())
     try:
         yield marks, again

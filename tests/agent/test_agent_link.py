@@ -12,10 +12,10 @@ from agent_bench import others, until
 from structlog.testing import capture_logs
 
 from edge_agent.agent import link as link_module
-from edge_agent.agent.link import Link, keep_open
+from edge_agent.agent.link import Link, keep_open, rest
 from edge_agent.model.errors import DisconnectedError
 
-AWAY, REFUSED, CUT, STAY = "away", "refused", "cut", "stay"
+AWAY, HUNG, REFUSED, CUT, LIMP, STAY = "away", "hung", "refused", "cut", "limp", "stay"
 
 
 class BadPasswordError(DisconnectedError):
@@ -43,7 +43,9 @@ class Peer:
         fate = next(self.script)
         if fate == REFUSED:
             raise BadPasswordError("bad password")
-        if fate == AWAY:
+        if fate == HUNG:
+            await asyncio.sleep(0.02)
+        if fate in {AWAY, HUNG}:
             raise DisconnectedError(f"no answer {self.tries}")
         self.opened.append(connection := object())
         try:
@@ -53,7 +55,9 @@ class Peer:
 
     async def use(self, connection: tuple[object, str]) -> None:
         """Use it until it is cut, or for ever."""
-        if connection[1] == CUT:
+        if connection[1] == LIMP:
+            await asyncio.sleep(0.02)
+        if connection[1] in {CUT, LIMP}:
             raise DisconnectedError("reset by peer")
         await asyncio.Event().wait()
 
@@ -136,6 +140,26 @@ async def test_delays_start_anew_after_a_connection_that_held(monkeypatch):
     async with kept(peer):
         await until(lambda: peer.tries == 6)
     assert (peer.waits, peer.restarts) == ([1, 2, 1, 2, 1], 3)
+
+
+@pytest.mark.parametrize(
+    ("wait", "spent", "left"),
+    [(4.0, 0.0, 4.0), (4.0, 1.0, 3.0), (4.0, 3.95, 0.1), (4.0, 30.0, 0.1), (0.05, 1.0, 0.05), (0.0, 1.0, 0.0)],
+    ids=["at_once", "part", "nearly_all", "longer", "short", "none"],
+)
+def test_a_try_that_hung_has_waited_already(wait, spent, left):
+    """A broker that came back while a CONNECT waited in vain is met within the longest delay, not after both."""
+    assert rest(wait, spent) == pytest.approx(left)
+
+
+async def test_what_a_try_took_is_taken_off_the_next_wait(monkeypatch):
+    """Whether it hung or became a connection that did not hold: tries keep their pace, and a peer that is back is met in time."""
+    told: list[bool] = []
+    monkeypatch.setattr(link_module, "rest", lambda wait, spent: told.append(spent >= 0.02) or 0.0)
+    peer = Peer(HUNG, AWAY, LIMP)
+    async with kept(peer):
+        await until(lambda: peer.tries == 4)
+    assert told == [True, False, True]
 
 
 async def test_a_refusal_that_only_a_person_can_mend_is_met_slowly(monkeypatch):

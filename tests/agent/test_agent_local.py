@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from agent_bench import at, until
 from agent_process import CONFIG, Plant
@@ -14,15 +16,17 @@ from structlog.testing import capture_logs
 
 from edge_agent.agent.desk import BufferDesk
 from edge_agent.agent.envelope import Envelope, configured, keep, stored
+from edge_agent.agent.look import _problems, _unheard
 from edge_agent.buffer import failpoint
 from edge_agent.buffer.config import BufferConfig
 from edge_agent.buffer.memory import MemoryBuffer
 from edge_agent.buffer.sqlite import open_buffer
+from edge_agent.cli.words import buffer_lines
 from edge_agent.model.errors import EdgeAgentError, StorageError
 from edge_agent.model.instant import iso
 from edge_agent.model.stream import Entry, RecordKey
 from edge_agent.status.client import NoAgentError, RemoteDesk
-from edge_agent.status.report import ResendWish, Wanted
+from edge_agent.status.report import BufferReport, LinkReport, ResendWish, Wanted
 
 
 @pytest.fixture(autouse=True)
@@ -211,3 +215,27 @@ async def test_a_resend_tells_what_is_kept_and_what_waits():
     assert (answer.resent, answer.waiting, answer.not_kept, called) == (3, 2, 0, [1])
     answer = await desk.resend(ResendWish("filler", 7, 99))
     assert (answer.from_seq, answer.to_seq, answer.resent, answer.waiting, called) == (7, 10, 0, 4, [1])
+
+
+def test_a_store_that_drops_records_is_a_problem() -> None:
+    """Who looks after a gateway learns that its store is full from the status, not from the gaps at the consumer."""
+    report = BufferReport("b", "e", True, "", 9, 0, None, 1, 0, [], dropped=12_345, full=True)
+    (said,) = _problems({}, {}, [], report)
+    assert "full; 12,345 undelivered records were dropped" in said
+    assert list(_problems({}, {}, [], msgspec.structs.replace(report, full=False))) == []
+    assert any("12,345 undelivered records" in line for line in buffer_lines(report))
+
+
+@pytest.mark.parametrize(
+    ("up", "waited", "silent", "named"), [(True, 31, 31, True), (True, 5, 31, False), (True, 31, 5, False), (False, 31, 31, False)]
+)
+def test_a_broker_that_takes_connections_and_acknowledges_nothing_is_a_problem(
+    up: bool, waited: int, silent: int, named: bool
+) -> None:
+    """Its connections come up again and again: only that old records wait and nothing is acknowledged shows it."""
+    now = 1_800_000_000 * 10**9
+    report = BufferReport("b", "e", True, "", 344, 1, iso(now - waited * 10**9), 1, 0, [])
+    links = [LinkReport("mqtt://b", "mqtt", up, None, 2), LinkReport("plc1", "device", True, None, 1)]
+    said = _unheard(links, report, now, time.monotonic() - silent)
+    assert said == (["mqtt://b: connected, but nothing was acknowledged for 31 s; 345 records wait"] if named else [])
+    assert _unheard(links, msgspec.structs.replace(report, oldest=None), now, time.monotonic() - silent) == []

@@ -21,6 +21,7 @@ class SlowStore:
     """A store of another machine that needs its time."""
 
     epoch = "01A"
+    damage = None
 
     def __init__(self) -> None:
         self.go_on = asyncio.Event()

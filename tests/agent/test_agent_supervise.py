@@ -14,6 +14,8 @@ from agent_process import Plant
 
 from edge_agent.agent import housekeeping
 from edge_agent.agent.serve import serve
+from edge_agent.buffer.lineage import Lineage, Run
+from edge_agent.buffer.outbox import Outbox
 from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.model.errors import StorageError
 from edge_agent.ports import Request
@@ -128,6 +130,22 @@ async def test_a_bug_in_a_part_ends_the_agent_with_its_error(plant, monkeypatch)
     assert not others()
 
 
+async def test_a_writer_that_failed_ends_the_agent(plant, monkeypatch):
+    """Whoever appends tries again for ever, and nothing would ever be stored: the heartbeat does not, and systemd starts the agent anew."""
+
+    def work(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(housekeeping, "_ALIVE", 0.1)
+    plant.broker_there = False
+    async with plant.running() as task:
+        await until(lambda: plant.driver.idle and plant.driver.accepted)
+        monkeypatch.setattr(Outbox, "work", work)
+        with pytest.raises(StorageError, match="ZeroDivisionError"):
+            await asyncio.wait_for(task, 30)
+    assert not others()
+
+
 async def ask(plant: Plant, request: Request) -> dict[str, object]:
     """Send a command and return the answer."""
     plant.sink.requests.put_nowait(request)
@@ -139,7 +157,7 @@ async def ask(plant: Plant, request: Request) -> dict[str, object]:
 
 
 async def test_a_resend_is_done_and_answered(plant):
-    """What is asked for comes again with the same number; what is no longer kept is counted; a wrong request is refused in words."""
+    """What is asked for comes again with the same number; what was never given is no loss; an epoch that is gone is; a wrong request is refused in words."""
     async with plant.running():
         await until(lambda: plant.driver.idle and plant.driver.accepted)
         await plant.count(7)
@@ -148,11 +166,15 @@ async def test_a_resend_is_done_and_answered(plant):
         await _settled(plant, record.key.seq)
         wanted = {"stream": "filler", "epoch": record.key.epoch, "from_seq": record.key.seq, "to_seq": record.key.seq + 2}
         answer = await ask(plant, Request("resend", json.dumps(wanted).encode(), "answers/1", b"1"))
-        assert answer == {"ok": True, "resent": 1, "not_kept": 2}
+        assert answer == {"ok": True, "resent": 1, "waiting": 0, "not_kept": 0, "last": record.key.seq}
         await until(lambda: [again for again in plant.sink.seen if again.key == record.key and again.resent])
         refused = await ask(plant, Request("resend", b'{"stream": "filler"}', "answers/2", b"2"))
         assert refused["ok"] is False
         assert "epoch" in str(refused["error"])
+        gone = await ask(plant, Request("resend", json.dumps(wanted | {"epoch": "01OLD"}).encode(), "answers/3", b"3"))
+        assert gone == {"ok": True, "resent": 0, "waiting": 0, "not_kept": 3, "last": 0}
+        turned = await ask(plant, Request("resend", json.dumps(wanted | {"to_seq": 0}).encode(), "answers/4", b"4"))
+        assert (turned["ok"], "no range" in str(turned["error"])) == (False, True)
 
 
 async def _settled(plant: Plant, seq: int) -> None:
@@ -160,6 +182,28 @@ async def _settled(plant: Plant, seq: int) -> None:
     before = len(plant.sink.documents)
     plant.sink.requests.put_nowait(Request("rebirth", b""))
     await until(lambda: len(plant.sink.documents) > before + 2)
+
+
+async def test_checkpoints_name_the_runs_of_the_store_that_is_open_now(plant, monkeypatch):
+    """A store that is replaced while the agent runs has a run of its own: the old name would make the next start believe in a copy."""
+
+    def named() -> list[list[str]]:
+        return [json.loads(each.payload)["runs"] for each in plant.sink.documents if "/checkpoint/" in each.topic]
+
+    async with plant.running():
+        await until(lambda: plant.driver.accepted and len(named()) >= 2)
+        (before,) = {tuple(runs) for runs in named()}
+        other = Lineage((Run("replaced", "01M84477WNQ76JM6M83NB7E40B", {}),))
+        assert other.tokens != before
+
+        async def lineage(_: SqliteBuffer) -> Lineage:
+            return other
+
+        monkeypatch.setattr(SqliteBuffer, "lineage", lineage)
+        told = len(named())
+        plant.sink.requests.put_nowait(Request("rebirth", b""))
+        await until(lambda: len(named()) >= told + 2)
+        assert named()[told:] == [["replaced"]] * 2
 
 
 async def test_a_rebirth_announces_everything_again(plant):

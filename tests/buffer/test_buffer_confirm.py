@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 
 from edge_agent.buffer.config import BufferConfig
+from edge_agent.buffer.lineage import Succession
 from edge_agent.buffer.numbering import Group
 from edge_agent.buffer.outbox import Outbox
 from edge_agent.model.stream import Entry
@@ -130,6 +133,89 @@ def test_a_full_store_drops_what_is_confirmed_first_and_declares_the_rest(tmp_pa
     again = Outbox(config(tmp_path, max_bytes="1MiB"), 0.0, prefix="edgeagent")
     assert not again.peek(None, 10, "E")
     again.close(1.0)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_an_older_epoch_is_confirmed_to_its_end(tmp_path: Path, restarted: bool) -> None:
+    """What waited when a new epoch began goes out under the old one, and its consumer may say so; before, it was "ahead" for ever."""
+    outbox = Outbox(config(tmp_path), 0.0, prefix="edgeagent")
+    old = outbox.committer.epoch
+    deliver(outbox, 1.0, event(1), event(2), event(3))
+    outbox.add(Group([event(4), event(5)], ()))
+    outbox.work(2.0)
+    outbox.succeed(Succession(old), 3.0)
+    assert outbox.committer.epoch != old
+    if restarted:
+        outbox.close(4.0)
+        outbox = Outbox(config(tmp_path), 5.0, prefix="edgeagent")
+    assert outbox.confirm("filler", old, 4) == "ahead"
+    deliver(outbox, 6.0, event(1))
+    assert outbox.confirm("filler", old, 5) == "taken"
+    assert sorted((level.epoch == old, level.delivered) for level in outbox.levels()) == [(False, 1), (True, 5)]
+    assert [level for _, _, _, _, level in outbox.committer.store.all_levels()] == [5, 1]
+    outbox.close(7.0)
+
+
+def flips(tmp_path: Path, fact: str) -> Iterator[str]:
+    """Write a fact of the store of before with each of its bits wrong in turn; yields what stands there now."""
+    with contextlib.closing(apsw.Connection(str(tmp_path / "buffer.db"))) as database:
+        value = database.execute("SELECT value FROM store WHERE key = ?", (fact,)).get
+    for place in range(len(value) * 7):
+        flipped = bytearray(value.encode())
+        flipped[place // 7] ^= 1 << place % 7
+        with contextlib.closing(apsw.Connection(str(tmp_path / "buffer.db"))) as database:
+            database.execute("UPDATE store SET value = ? WHERE key = ?", (flipped.decode(), fact))
+        yield flipped.decode()
+
+
+def test_a_mark_in_which_a_bit_rotted_confirms_nothing(tmp_path: Path) -> None:
+    """What the consumer never confirmed is kept, and the mark that it says again counts; before, a mark of 1 that rotted into 9 freed what a broker may have lost."""
+    outbox = Outbox(config(tmp_path), 0.0, prefix="edgeagent")
+    deliver(outbox, 1.0, *(event(n) for n in range(1, 10)), event(1, "filler/telemetry"))
+    epoch = outbox.committer.epoch
+    assert outbox.confirm("filler", epoch, 1) == "taken"
+    outbox.close(2.0)
+    for said in flips(tmp_path, "confirmed 1"):
+        outbox = Outbox(config(tmp_path), 3.0, prefix="edgeagent")
+        assert [level.confirmed for level in outbox.levels() if level.stream == "filler"] == [0], said
+        outbox._commit(2 * HOUR)
+        assert kept(outbox) == list(range(1, 10)), said
+        outbox.committer.store.close()
+    outbox = Outbox(config(tmp_path), 3.0, prefix="edgeagent")
+    assert outbox.confirm("filler", epoch, 1) == "taken"
+    outbox.close(4.0)
+
+
+def test_a_running_time_in_which_a_bit_rotted_lets_nothing_expire(tmp_path: Path) -> None:
+    """What was delivered stays for its window at least; before, a flipped digit made the whole window pass at once."""
+    settings = config(tmp_path, confirm=False, resend_window="3s")
+    outbox = Outbox(settings, 0.0, prefix="edgeagent")
+    deliver(outbox, 1.0, event(1), event(2))
+    outbox.close(2.0)
+    for said in flips(tmp_path, "age"):
+        outbox = Outbox(settings, 3.0, prefix="edgeagent")
+        outbox._commit(3.1)
+        assert kept(outbox) == [1, 2], said
+        outbox.committer.store.close()
+
+
+def test_everything_behind_a_hole_counts_when_the_hole_closes(tmp_path: Path) -> None:
+    """However much was delivered behind a number that waited, and deleted since: a restart in between loses sight of none of it."""
+    outbox = Outbox(config(tmp_path, confirm=False), 0.0, prefix="edgeagent")
+    outbox.add(Group([event(n) for n in range(1, 2_501)], ()))
+    outbox.work(1.0)
+    first, *others = outbox.peek(None, 10_000, "E")
+    outbox.settle([record.key for record in others], [])
+    outbox._commit(2.0)
+    outbox.committer.store.purge(0, 100, anyway=True)
+    outbox.close(3.0)
+    outbox = Outbox(config(tmp_path), 4.0, prefix="edgeagent")
+    assert outbox.heads() == {"filler": (1, 2_500, 0)}
+    outbox.settle([first.key], [])
+    outbox._commit(5.0)
+    assert outbox.heads() == {"filler": (1, 2_500, 2_500)}
+    assert outbox.confirm("filler", outbox.committer.epoch, 2_500) == "taken"
+    outbox.close(6.0)
 
 
 def test_what_is_new_goes_out_although_nobody_confirms(tmp_path: Path) -> None:

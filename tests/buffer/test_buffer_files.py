@@ -264,6 +264,45 @@ async def test_a_damaged_store_is_put_aside_and_a_new_one_goes_on(tmp_path, dama
         assert (buffer.fresh, buffer.damage, await buffer.peek(OUT, None, 10, "E")) == (False, None, [])
 
 
+def only_the_log(folder: Path) -> None:
+    """Lose the database; its log stays."""
+    (folder / f"{DATABASE}-wal").write_bytes((folder / DATABASE).read_bytes()[:8192])
+    (folder / DATABASE).unlink()
+
+
+def nothing_left(folder: Path) -> None:
+    """Lose the database and its log."""
+    for file in folder.glob(f"{DATABASE}*"):
+        file.unlink()
+
+
+def nothing_in_it(folder: Path) -> None:
+    """Leave a database of no bytes, as a file system repair does."""
+    nothing_left(folder)
+    (folder / DATABASE).touch()
+
+
+@pytest.mark.parametrize(
+    ("lose", "left"),
+    [(only_the_log, ".corrupt-"), (nothing_left, ""), (nothing_in_it, "")],
+    ids=lambda each: getattr(each, "__name__", ""),
+)
+async def test_a_store_that_is_gone_is_declared(tmp_path, lose: Callable[[Path], None], left: str):
+    """A store was here, says the file beside it: what waited in it is lost, and the agent is told so, once, with its epoch."""
+    async with open_buffer(config(tmp_path)) as buffer:
+        assert buffer.damage is None
+        epoch = await fill(buffer)
+    lose(tmp_path)
+    async with open_buffer(config(tmp_path)) as buffer:
+        assert (buffer.fresh, buffer.previous_epoch) == (True, epoch)
+        assert (buffer.damage.epoch, buffer.damage.saved) == (epoch, None)
+        assert left in buffer.damage.set_aside
+        assert not left or list(tmp_path.glob("*.corrupt-*-wal")) == [Path(buffer.damage.set_aside)]
+        assert DATABASE in buffer.damage.error
+    async with open_buffer(config(tmp_path)) as buffer:
+        assert buffer.damage is None
+
+
 async def test_one_unreadable_record_is_set_aside_for_its_loss(tmp_path):
     """A flipped byte in a row is found by its checksum: the row becomes a gap, those around it are delivered."""
     async with open_buffer(config(tmp_path)) as buffer:

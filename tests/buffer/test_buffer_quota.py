@@ -225,3 +225,18 @@ def test_numbers_go_on_when_every_record_is_gone(tmp_path):
     assert filler.outbox.heads()["filler"] == (6, 5, 5)
     filler.append(events=1)
     assert [record.key.seq for record in filler.waiting("E")] == [6]
+
+
+def test_what_was_dropped_is_told_while_it_happens(tmp_path):
+    """The figures say how many undelivered records went, which is what the loss records say, and that the store is full; delivered ones do not count."""
+    filler = Filler(tmp_path)
+    filler.append(events=200, telemetry=20)
+    stats = filler.outbox.stats()
+    assert (stats.dropped, stats.full) == (0, False)
+    while filler.outbox.stats().dropped < 3000:
+        filler.append(events=200, telemetry=20)
+    waiting = [*filler.waiting("E"), *filler.waiting("T")]
+    gaps = [json.loads(record.entry.body) for record in waiting if record.entry.type.endswith("collection.gap.v1")]
+    stats = filler.outbox.stats()
+    assert stats.dropped == sum(gap["lost"]["max"] for gap in gaps)
+    assert stats.full

@@ -11,6 +11,7 @@ import apsw
 import pytest
 
 from edge_agent.buffer.config import BufferConfig
+from edge_agent.buffer.evict import evict
 from edge_agent.buffer.identity import DATABASE, remember
 from edge_agent.buffer.numbering import Group
 from edge_agent.buffer.outbox import Outbox
@@ -104,14 +105,23 @@ def go_on(first: Life, directory: Path) -> Life:
     }
     assert unknown or missing <= declared, f"lost: {sorted(missing - declared)}"
     for epoch, stream in {(key.epoch, key.stream) for key in life.got}:
-        numbers = {key.seq for key in life.got if (key.epoch, key.stream) == (epoch, stream)}
+        numbers = {
+            number
+            for key, body in life.got.items()
+            if (key.epoch, key.stream) == (epoch, stream)
+            for number in (_range(body) if body[:1] == b"{" else (key.seq,))
+        }
         assert unknown or (min(numbers), max(numbers)) == (1, len(numbers)), f"a hole in {stream} of {epoch}"
     return life
 
 
-def _declared(body: bytes) -> Iterator[str]:
+def _range(body: bytes) -> range:
     gap = json.loads(body)
-    for number in range(gap["seq_from"], gap["seq_to"] + 1):
+    return range(gap["seq_from"], gap["seq_to"] + 1)
+
+
+def _declared(body: bytes) -> Iterator[str]:
+    for number in _range(body):
         yield from (f"{unit} {number}" for unit in UNITS)
 
 
@@ -179,6 +189,35 @@ def test_numbers_of_a_stream_that_rotted_are_put_right(first: Life, tmp_path: Pa
     assert damage is not None
     assert damage.lost == ()
     assert len([body for body in life.got.values() if body[:1] != b"{"]) == 2 * (MADE + MORE)
+    life.end()
+
+
+@pytest.mark.parametrize("open_", ["behind", "range"])
+def test_a_level_that_rotted_over_what_waits_is_noticed(tmp_path: Path, open_: str) -> None:
+    """Also where the number it names was delivered itself, ahead of one that waits, or lies inside the range of a loss record that waits."""
+    first = Life(tmp_path / "store")
+    first.make(MADE)
+    first.deliver(MADE + DELIVERED)
+    store = first.outbox.committer.store
+    if open_ == "behind":
+        (ahead,) = [record for record in first.outbox.peek(None, 10, "E") if record.key.seq == MADE - 1]
+        first.got[ahead.key] = ahead.entry.body
+        first.outbox.settle([ahead.key], [])
+    else:
+        with store.transaction():
+            evict(store, "E", 0, 1 << 20, "edgeagent")
+    first.turn()
+    first.end()
+    spoil(tmp_path / "store", "UPDATE stream SET settled = 7 WHERE name = 'acme/b'")
+    life = Life(tmp_path / "store", MADE)
+    damage = life.outbox.committer.damage
+    assert damage is not None
+    assert (damage.lost, damage.cut) == ((), False)
+    waits = [record.key.seq for record in life.outbox.peek(None, 10, "E")]
+    assert waits == ([6, 8] if open_ == "behind" else [8])
+    life.deliver()
+    life.turn()
+    assert [level.delivered for level in life.outbox.levels()] == [8, 8]
     life.end()
 
 

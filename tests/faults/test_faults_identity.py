@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,48 @@ async def test_a_store_restored_from_a_copy_begins_a_new_epoch(tmp_path: Path) -
             each.data for each in made.events() if each.stream == "filler" and each.data.get("reason") == "store_rolled_back"
         )
         assert gap["doubt"]["epoch"] == epochs(made)[0]
+
+
+def cut(store: Path) -> None:
+    """Flip a byte a third into the log: SQLite reads nothing behind it."""
+    log = store / "buffer.db-wal"
+    content = bytearray(log.read_bytes())
+    content[len(content) // 3] ^= 0x40
+    log.write_bytes(content)
+
+
+def gone(store: Path) -> None:
+    """Delete the database, and leave its log."""
+    (store / "buffer.db").unlink()
+
+
+def emptied(store: Path) -> None:
+    """Leave a database of no bytes, and no log."""
+    (store / "buffer.db").write_bytes(b"")
+    (store / "buffer.db-wal").unlink()
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["sent", "unsent"])
+@pytest.mark.parametrize("hurt", [cut, gone, emptied])
+async def test_counters_go_on_behind_a_store_that_was_lost(tmp_path: Path, hurt: Callable[[Path], None], away: bool) -> None:
+    """The agent is killed and its store hurt, with and without a backlog: the gap has bounds, and every part is in one count."""
+    async with bench(tmp_path) as made:
+        await based(made)
+        if away:
+            await made.link.cut()
+            await asyncio.sleep(2)
+        await made.kill_agent()
+        hurt(tmp_path / "buffer")
+        if away:
+            await made.link.mend()
+        made.reasons |= {"store_rolled_back", "corruption"}
+        await made.agent.start()
+        await made.fresh(15)
+        await settled(made)
+        assert len(epochs(made)) == 2
+        gap = next(
+            each.data for each in made.events() if each.stream == "filler" and each.data.get("reason") == "store_rolled_back"
+        )
+        assert gap["doubt"]["epoch"] == gap["prev_epoch"] == epochs(made)[0]
+        assert gap["totals_at_from"].keys() == {"c0", "c1", "c2"}
+        assert gap["interval"][0] is not None

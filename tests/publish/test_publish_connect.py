@@ -209,3 +209,22 @@ async def test_a_broker_without_retained_messages_gets_them_plain(open_sink):
     online = (Document(TOPICS.status, b"{}"),)
     async with FakeBroker(connack=connack(0, b"\x25\x00")) as broker, open_sink(broker.port, online=online):
         assert [one.retain for one in broker.published] == [False]
+
+
+@pytest.mark.parametrize("protocol", ["auto", "5", "3.1.1"])
+async def test_a_connection_that_is_closed_before_connect_is_written_is_a_lost_one(open_sink, monkeypatch, protocol):
+    """A load balancer without brokers, a broker that wants a certificate (TLS 1.3 says so late): words and another try, not the agent's end."""
+    peers = 0
+
+    def closed(*_: object) -> socket.socket:
+        nonlocal peers
+        peers += 1
+        ours, theirs = socket.socketpair()
+        theirs.close()
+        return ours
+
+    monkeypatch.setattr(mqtt, "open_wire", closed)
+    with pytest.raises(DisconnectedError, match=r"closed the connection without an answer; check .* who may connect"):
+        async with open_sink(1883, protocol=protocol):
+            pytest.fail("connected")
+    assert peers == (2 if protocol == "auto" else 1)

@@ -17,17 +17,18 @@ from edge_agent.publish.takeover import Takeovers
 from edge_agent.publish.tries import Tries
 
 PLAIN = MqttConfig.model_validate({"broker": "mqtt://h", "allow_insecure": True})
+BROKER = "h:1883"
 
 
 def test_a_named_takeover_is_answered_by_growing_pauses():
     """30 s, doubled each time up to 5 min, never in step with the other one; after ten quiet minutes from the start."""
     takeovers = Takeovers(Random(1))
-    pauses = [takeovers.ended(named=True, without_word=False, lasted=60.0, now=100.0 + n) for n in range(6)]
+    pauses = [takeovers.ended(where=BROKER, named=True, without_word=False, lasted=60.0, now=100.0 + n) for n in range(6)]
     for pause, least in zip(pauses, (30, 60, 120, 240, 300, 300), strict=True):
         assert pause is not None
         assert least <= pause <= 1.5 * least
     assert len({pause / least for pause, least in zip(pauses, (30, 60, 120, 240, 300, 300), strict=True) if pause}) == 6
-    later = takeovers.ended(named=True, without_word=False, lasted=60.0, now=2000.0)
+    later = takeovers.ended(where=BROKER, named=True, without_word=False, lasted=60.0, now=2000.0)
     assert later is not None
     assert later <= 45
 
@@ -35,10 +36,10 @@ def test_a_named_takeover_is_answered_by_growing_pauses():
 def test_a_rhythm_of_short_connections_is_a_takeover_without_a_name():
     """Eight in a row that the broker closes within 10 s without a word; while that is remembered, one more is enough."""
     takeovers = Takeovers(Random(1))
-    ends = [takeovers.ended(named=False, without_word=True, lasted=0.2, now=float(now)) for now in range(1, 9)]
+    ends = [takeovers.ended(where=BROKER, named=False, without_word=True, lasted=0.2, now=float(now)) for now in range(1, 9)]
     assert ends[:7] == [None] * 7
     assert ends[7] is not None
-    again = takeovers.ended(named=False, without_word=True, lasted=45.0, now=60.0)
+    again = takeovers.ended(where=BROKER, named=False, without_word=True, lasted=45.0, now=60.0)
     assert again is not None
     assert again >= 60
 
@@ -58,7 +59,24 @@ def test_other_losses_are_no_takeover(ends):
     """A broker that restarts or a line that breaks does not make the agent wait."""
     takeovers = Takeovers(Random(1))
     for place, (without_word, lasted) in enumerate(ends):
-        assert takeovers.ended(named=False, without_word=without_word, lasted=lasted, now=float(place)) is None
+        assert takeovers.ended(where=BROKER, named=False, without_word=without_word, lasted=lasted, now=float(place)) is None
+
+
+def test_tries_that_fail_between_the_ends_are_a_broker_in_trouble():
+    """A second client is let in and so are we, each time; where connecting failed in between it is the broker or the line."""
+    takeovers = Takeovers(Random(1))
+    for now in range(20):
+        assert takeovers.ended(where=BROKER, named=False, without_word=True, lasted=0.5, now=float(now)) is None
+        takeovers.failed(BROKER)
+
+
+def test_another_broker_that_does_not_answer_says_nothing_about_this_one():
+    """Of a list, the dead broker's turn lies between two connections to the one where both clients are let in."""
+    takeovers = Takeovers(Random(1))
+    for now in range(7):
+        assert takeovers.ended(where=BROKER, named=False, without_word=True, lasted=0.5, now=float(now)) is None
+        takeovers.failed("other:1883")
+    assert takeovers.ended(where=BROKER, named=False, without_word=True, lasted=0.5, now=8.0) is not None
 
 
 async def test_flip_flop_against_a_silent_broker(mosquitto, open_sink):
