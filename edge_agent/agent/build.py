@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from uuid import uuid4
+
+import msgspec
 
 from edge_agent.agent.announce import Announcer
 from edge_agent.agent.collect import Collector, Deliver
@@ -128,9 +130,11 @@ def _collectors(
 ) -> tuple[list[Collector], list[Endpoint]]:
     readers: dict[str, list[Deliver]] = defaultdict(list)
     wiring: dict[str, DeviceWiring] = {}
+    folding: dict[str, list[Unit]] = defaultdict(list)
     for unit_config, unit in zip(config.units, units, strict=True):
         for device in {ref.partition(".")[0] for ref in events.inputs(unit_config)}:
             readers[device].append(hold.door(unit.deliver))
+            folding[device].append(unit)
         for device, wanted in events.wiring_of(unit_config).items():
             known = wiring.get(device, DeviceWiring())
             wiring[device] = DeviceWiring(known.triggers + wanted.triggers, known.acknowledge | wanted.acknowledge)
@@ -143,15 +147,28 @@ def _collectors(
         names = [device.device for device in devices]
         collectors.append(Collector(names, {name: readers[name] for name in names}, clock))
         endpoints.append(
-            Endpoint(", ".join(names), _opener(devices, clock, {name: wiring.get(name, DeviceWiring()) for name in names}))
+            Endpoint(", ".join(names), _opener(devices, clock, {name: wiring.get(name, DeviceWiring()) for name in names}, folding))
         )
     return collectors, endpoints
 
 
 def _opener(
-    devices: Sequence[drivers.DeviceConfig], clock: PlantClock, wiring: dict[str, DeviceWiring]
+    devices: Sequence[drivers.DeviceConfig],
+    clock: PlantClock,
+    wiring: dict[str, DeviceWiring],
+    folding: Mapping[str, Sequence[Unit]],
 ) -> Callable[[], AbstractAsyncContextManager[Driver]]:
-    return lambda: drivers.connect(devices, clock, wiring)
+    """Return how to connect; each time from where the units that read a device have it by then."""
+    return lambda: drivers.connect(
+        devices, clock, {name: _from_here(wired, name, folding.get(name, ())) for name, wired in wiring.items()}
+    )
+
+
+def _from_here(wired: DeviceWiring, device: str, units: Sequence[Unit]) -> DeviceWiring:
+    """Return ``wired`` with how far each unit has the device; one that is set aside or does not know takes everything anew."""
+    marks = [unit.reached(device) for unit in units if unit.quarantined is None]
+    known = tuple(mark for mark in marks if mark is not None)
+    return msgspec.structs.replace(wired, marks=known if len(known) == len(marks) else (), returns=bool(marks))
 
 
 def _route_effects(units: Sequence[Unit], collectors: Sequence[Collector]) -> None:

@@ -15,7 +15,19 @@ from edge_agent.events.encode import encode
 from edge_agent.model.errors import StorageError
 from edge_agent.model.event import ProductionEvent
 from edge_agent.model.instant import iso
-from edge_agent.model.reading import Batch, Boot, ClockOffset, DeviceDown, DeviceUp, Gap, Notice, Polled, TagStatus, Undeclared
+from edge_agent.model.reading import (
+    Batch,
+    Boot,
+    ClockOffset,
+    DeviceDown,
+    DeviceUp,
+    Gap,
+    Notice,
+    Polled,
+    Recovered,
+    TagStatus,
+    Undeclared,
+)
 from edge_agent.model.stream import Checkpoint
 from edge_agent.ports import Buffer, PlantClock
 
@@ -131,7 +143,7 @@ class Journal:
                 return self._undeclared(notice)
             case Polled():
                 return self._polled(notice)
-            case Gap() | Boot() | ClockOffset():
+            case Gap() | Boot() | ClockOffset() | Recovered():
                 return None  # told in the streams of the units that read the device
         return None
 
