@@ -4,6 +4,8 @@
     python3 dev.py demo [ARGS]     the demo line, live (see --help for --once, --speed, --faults)
     python3 dev.py test [ARGS]     the whole test suite (arguments go to pytest)
     python3 dev.py faults [ARGS]   the fault bench, minutes of it; --long: an hour (docs/how-to/faults.md)
+    python3 dev.py opcua-faults [ARGS]   OPC UA servers that misbehave, four minutes of it
+    python3 dev.py interop [ARGS]  against an OPC UA server of another make; needs npm
     python3 dev.py check           format, lint, types, import floors, generated files
     python3 dev.py setup           only the set-up
     python3 dev.py lock            resolve the lock files anew from pyproject.toml
@@ -29,7 +31,16 @@ LOCKS = {"run": ROOT / "requirements.lock", "dev": ROOT / "requirements-dev.lock
 
 def main(argv: list[str]) -> int:
     """Do one verb; return its exit code."""
-    verbs = {"demo": demo, "test": test, "faults": faults, "check": check, "setup": setup_all, "lock": lock}
+    verbs = {
+        "demo": demo,
+        "test": test,
+        "faults": faults,
+        "opcua-faults": opcua_faults,
+        "interop": interop,
+        "check": check,
+        "setup": setup_all,
+        "lock": lock,
+    }
     if not argv or argv[0] not in verbs:
         print(__doc__)
         return 2
@@ -76,6 +87,32 @@ def faults(args: list[str]) -> int:
     return run("tests/faults/run.py", *args)
 
 
+def opcua_faults(args: list[str]) -> int:
+    """Play every fault of OPC UA servers; the last line says how it went."""
+    setup("dev")
+    every = "opcua_faults or not opcua_faults"
+    return run("-m", "pytest", "tests/opcua_faults", "-m", every, "-p", "no:cacheprovider", "-p", "no:randomly", *args)
+
+
+def interop(args: list[str]) -> int:
+    """Run the driver against node-opcua's server, which npm installs beside the tests; without npm say so."""
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        print("interop: not run, because npm and node are not installed (sudo apt-get install npm)", flush=True)
+        return 0
+    setup("dev")
+    folder = ROOT / "tests" / "interop"
+    wanted_, note = (folder / "package.json").read_text(), folder / "node_modules" / ".installed"
+    if not note.exists() or note.read_text() != wanted_:
+        print("installing node-opcua's server for the tests (72 MB, half a minute) ...", flush=True)
+        command = [npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--omit=dev", "--loglevel=error"]
+        if subprocess.run(command, cwd=folder, check=False).returncode != 0:
+            print("interop: not run, because npm could not install node-opcua's server", file=sys.stderr)
+            return 1
+        note.write_text(wanted_)
+    return run("-m", "pytest", "tests/interop", "-m", "interop", "-p", "no:cacheprovider", *args)
+
+
 def check(_: list[str]) -> int:
     """Run every check that needs no running program; all of them, then fail if one did."""
     setup("dev")
@@ -111,6 +148,7 @@ def lock(_: list[str]) -> int:
         "--generate-hashes",
         "--no-emit-index-url",
         "--no-emit-trusted-host",
+        "--no-emit-find-links",
         "--no-header",
     ]
     common += ["--strip-extras", "--no-annotate", "--upgrade", "--allow-unsafe"]
@@ -137,7 +175,7 @@ def link_source() -> None:
     packages = Path(subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip())
     (packages / "edge-agent-sources.pth").write_text(f"{ROOT}\n")
     command = PYTHON.parent / "edge-agent"
-    command.write_text(f"#!{PYTHON}\nfrom edge_agent.cli import main\n\nmain()\n")
+    command.write_text(f"#!{PYTHON}\nfrom edge_agent.__main__ import main\n\nmain()\n")
     command.chmod(0o755)
 
 

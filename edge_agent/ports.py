@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
@@ -54,6 +55,14 @@ class DeviceWiring(msgspec.Struct, frozen=True):
     acknowledge: frozenset[str] = frozenset()
     marks: tuple[Mark, ...] = ()
     returns: bool = False
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Who this agent is to its devices: its id, the folder of its keys and of what it trusts, and the configuration that people name to commands."""
+
+    agent: str
+    folder: Path
+    config: Path = Path("/etc/edge-agent")
 
 
 class Driver(Protocol):

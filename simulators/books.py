@@ -10,6 +10,22 @@ from typing import Any
 from simulators.inbox import Event
 
 PREFIX = "edgeagent."
+ONCE = {
+    "order.started": ("order",),
+    "order.completed": ("order",),
+    "downtime.started": ("downtime_id",),
+    "downtime.ended": ("downtime_id",),
+    "alarm.raised": ("instance_id",),
+    "alarm.cleared": ("instance_id",),
+    "shift.changed": ("shift_id", "at"),
+    "counter.discontinuity": ("counter", "kind", "at"),
+    "collection.gap": ("reason", "device", "at"),
+    "device.connected": ("device", "at"),
+    "device.disconnected": ("device", "at"),
+}
+"""What names a thing that happens once, by type (``at``: its time): a second number for it is a second one in the books."""
+AGENT = ("agent.", "device.", "clock.", "config.")
+"""How the types of the agent's own stream begin."""
 
 
 @dataclass
@@ -24,6 +40,7 @@ class Stop:
     reason: int | None = None
     micro: bool | None = None
     ended_events: int = 0
+    began: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,8 +80,12 @@ class Books:
     steps: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     readings: list[tuple[str, float, Any, int]] = field(default_factory=list)
     agent: list[tuple[float, str, dict[str, Any]]] = field(default_factory=list)
+    told: list[tuple[float, float, bool]] = field(default_factory=list)
+    """Of each event of the unit: its time, when it was recorded, and whether the time is the PLC's own."""
     unknown_types: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     early: int = 0
+    named: set[tuple[object, ...]] = field(default_factory=set)
+    twice: list[str] = field(default_factory=list)
     disagreeing: list[str] = field(default_factory=list)
     snapshot: dict[str, Any] | None = None
     begin: tuple[float, Any, Any] | None = None
@@ -79,12 +100,19 @@ class Books:
         """Book one event; the inbox gives each exactly once and in order."""
         name = event["type"].removeprefix(PREFIX).removesuffix(".v1")
         time, data = self.t(event["time"]), event["data"]
-        self.early += time > self.t(event["recordedtime"]) + 1.0
+        recorded = self.t(event["recordedtime"])
+        self.early += time > recorded + 1.0
         self.last_time = max(self.last_time, time)
+        if not name.startswith(AGENT):
+            self.told.append((time, recorded, data.get("ts", {}).get("basis") == "source"))
+        if name in ONCE and data.get("retry_of") is None:
+            identity = (name, *(time if each == "at" else data.get(each) for each in ONCE[name]))
+            self.twice += [event["id"]] if identity in self.named else []
+            self.named.add(identity)
         book = getattr(self, "_" + name.replace(".", "_"), None)
         if book is not None:
             book(time, data, event)
-        elif name.startswith(("agent.", "device.", "clock.", "config.")):
+        elif name.startswith(AGENT):
             self.agent.append((time, name, data))
         else:
             self.unknown_types[name] += 1
@@ -126,7 +154,7 @@ class Books:
 
     def _downtime_started(self, time: float, data: dict[str, Any], _: Event) -> None:
         stop = self.stops.setdefault(data["downtime_id"], Stop(time, data["ctx"].get("order")))
-        stop.category = data.get("category", "")
+        stop.category, stop.began = data.get("category", ""), True
         self._reason(stop, data)
 
     def _downtime_reason(self, _: float, data: dict[str, Any], __: Event) -> None:

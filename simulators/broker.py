@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import json
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,10 @@ from simulators.broker_faults import Faults, matches, parse
 from simulators.broker_ledger import BrokerLedger, payload_of
 from simulators.broker_link import Link
 from simulators.broker_session import Session
-from simulators.command import ready, until_signal
+from simulators.command import port, ready, refusals, until_signal, words
 from simulators.control import control
 from simulators.ledger import read_ledger
+from simulators.listening import stop_listening
 from simulators.mqtt_wire import V5, Message, Subscription
 
 _FOR_EVER = 0xFFFF_FFFF
@@ -68,7 +68,7 @@ class Broker:
                 self._server = await asyncio.start_server(self._accept, self._host, self.port, limit=2**20)
                 self.port = self._server.sockets[0].getsockname()[1]
             if self._server is not None and refusing:
-                self._server.close()
+                await stop_listening(self._server)
                 self._server = None
                 self.drop()
 
@@ -76,7 +76,7 @@ class Broker:
         """End all connections and wait for their ends."""
         self.faults.changed = lambda: None
         if self._server is not None:
-            self._server.close()
+            await stop_listening(self._server)
         self.drop()
         await asyncio.gather(*(task for task in self._links.values() if task), *self._tasks, return_exceptions=True)
         for session in self._sessions.values():
@@ -237,22 +237,23 @@ async def serve(options: argparse.Namespace) -> None:
         await ledger.close()
 
 
+def _fault(text: str) -> str:
+    parse(text)  # a mistake is told before the run, not in it
+    return text
+
+
 def main() -> None:
     """Run the broker from the command line."""
     parser = argparse.ArgumentParser(prog="python -m simulators.broker", description="A broker that remembers and errs on request.")
-    parser.add_argument("--port", type=int, required=True, help="0 takes a free one; the ready line names it")
+    parser.add_argument("--port", type=port, required=True, help="0 takes a free one; the ready line names it")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--ledger", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--fault", action="append", default=[], metavar="NAME[:ARG]", help="see simulators/broker_faults.py")
+    parser.add_argument(
+        "--fault", type=words(_fault), action="append", default=[], metavar="NAME[:ARG]", help="see simulators/broker_faults.py"
+    )
     parser.add_argument("--control", type=Path, metavar="SOCKET", help="UNIX socket for requests while it runs")
     options = parser.parse_args()
-    try:
-        for text in options.fault:
-            parse(text)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
-    with contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt), refusals(parser, options):
         asyncio.run(until_signal(serve(options)))
 
 

@@ -69,7 +69,7 @@ def parse(text: str) -> Fault:
     if (expected is None and colon) or (expected is ... and not argument):
         raise ValueError(f"{name} takes {'no' if expected is None else 'an'} argument")
     default = expected if isinstance(expected, int) else 0
-    fault = Fault(name, int(argument, 0) if argument else default)
+    fault = Fault(name, _number(argument) if argument else default)
     if name in _CODES and not 0x80 <= fault.argument <= 0xFF:
         raise ValueError(f"{name} takes a code from 0x80 to 0xFF, not {argument}")
     for option in options:
@@ -81,11 +81,21 @@ def _limit(fault: Fault, key: str, given: str) -> None:
     if key in {"topic", "holding"}:
         setattr(fault, key, given)
     elif key == "every":
-        fault.every = max(1, int(given))
+        fault.every = max(1, _number(given))
     elif key == "times":
-        fault.times = int(given)
+        fault.times = _number(given)
     else:
         raise ValueError(f"no option {key!r}; there are every, times, topic and holding")
+
+
+def _number(text: str) -> int:
+    try:
+        number = int(text, 0)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise ValueError(f"{text!r} is no whole number, 0 or more")
+    return number
 
 
 class Faults:

@@ -4,7 +4,7 @@
 
 for each stream (numbers) and, with a generator's ledger, for each counter at its source (changes). Nothing missing undeclared, invented,
 corrupted, out of order after dropping repetitions, or counted twice; at most W repetitions for each reconnection, and W and what a
-commit takes along for each restart of the agent; no gap for a reason that was not injected. It shares no code with the agent. Run it when
+commit takes along for each restart of the agent; no gap for a reason that was not injected, or far longer than what was. It shares no code with the agent. Run it when
 the agent has ended. Exit code 1 on a violation.
 """
 
@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import apsw
+
+from simulators.check_gaps import Cause, too_long
 from simulators.check_records import Arrival, Held, StoreView, arrivals, read_store
 from simulators.check_sources import SourceVerdict, judge_counter, shown
 from simulators.check_streams import StreamVerdict, judge_stream
@@ -34,6 +37,7 @@ class Verdict:
     sources: list[SourceVerdict] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     unexplained: list[str] = field(default_factory=list)
+    too_long: list[str] = field(default_factory=list)
     connections: int = 0
     bound: int = 0
 
@@ -49,6 +53,7 @@ class Verdict:
         found += [f"counter {each.counter}: {each.violations}" for each in self.sources if each.violations]
         found += [f"corrupted: {each}" for each in self.unreadable]
         found += [f"declared without an injected cause: {each}" for each in self.unexplained]
+        found += [f"declared far longer than its cause: {each}" for each in self.too_long]
         if self.duplicates > self.bound:
             found.append(f"{self.duplicates} duplicates, at most {self.bound} for {self.connections} connections")
         return found
@@ -75,8 +80,12 @@ def judge(
     window: int = 20,
     restarts: int = 0,
     reasons: frozenset[str] = frozenset(),
+    causes: Sequence[Cause] = (),
 ) -> Verdict:
-    """Judge a run by its ledgers. ``reasons`` = gap reasons that the injected faults explain; ``restarts`` of the agent, by a kill."""
+    """Judge a run by its ledgers. ``reasons`` = gap reasons that the injected faults explain; ``restarts`` of the agent, by a kill.
+
+    ``causes`` = when they were, where that is known: a gap of such a reason may not last far longer.
+    """
     came, unreadable = arrivals(broker)
     held = [] if store is None else store.records
     verdict = Verdict(unreadable=unreadable)
@@ -90,6 +99,7 @@ def judge(
     senders = {entry["client"] for entry in broker if entry["what"] == "publish"}
     verdict.connections = sum(entry["what"] == "connect" and entry["code"] == 0 and entry["client"] in senders for entry in broker)
     verdict.bound = window * max(0, verdict.connections - 1) + restarts * (window + _COMMIT)
+    verdict.too_long = too_long([*came, *held], causes)
     verdict.unexplained = sorted(_unexplained(came, held, reasons))
     return verdict
 
@@ -110,14 +120,21 @@ def main() -> int:
     parser.add_argument("--restarts", type=int, default=0, help="kills of the agent")
     parser.add_argument("--reason", action="append", default=[], help="a gap reason that an injected fault explains")
     options = parser.parse_args()
-    verdict = judge(
-        read_ledger(options.broker),
-        None if options.store is None else read_store(options.store),
-        [entry for path in options.produced for entry in read_ledger(path)],
-        window=options.window,
-        restarts=options.restarts,
-        reasons=frozenset(options.reason),
-    )
+    try:
+        verdict = judge(
+            read_ledger(options.broker),
+            None if options.store is None else read_store(options.store),
+            [entry for path in options.produced for entry in read_ledger(path)],
+            window=options.window,
+            restarts=options.restarts,
+            reasons=frozenset(options.reason),
+        )
+    except OSError as error:
+        print(f"{error.filename}: cannot be read: {error.strerror}", file=sys.stderr)
+        return 2
+    except (ValueError, apsw.Error) as error:
+        print(f"a ledger or the store is not what it should be: {error}", file=sys.stderr)
+        return 2
     for line in verdict.lines():
         print(line)
     return 1 if verdict.problems else 0

@@ -110,7 +110,7 @@ def read_store(folder: Path) -> StoreView:
     view = StoreView()
     with tempfile.TemporaryDirectory() as temporary:
         for name in ("buffer.db", "buffer.db-wal"):
-            if (folder / name).exists():
+            if name == "buffer.db" or (folder / name).exists():
                 shutil.copy(folder / name, temporary)
         connection = apsw.Connection(str(Path(temporary) / "buffer.db"))
         try:

@@ -8,9 +8,11 @@ import errno
 import math
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from simulators.clock import Clock, ClockError, read_clock, start_clock
 from simulators.ledger import Ledger
@@ -63,18 +65,56 @@ def speed(text: str) -> float:
     return value
 
 
+def address(text: str) -> tuple[str, int]:
+    """Read HOST:PORT for argparse."""
+    host, _, number = text.rpartition(":")
+    if not host or not number.isdecimal() or not 0 < int(number) <= _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"'{text}' is no address; give HOST:PORT with a port from 1 to {_LAST_PORT}")
+    return host, int(number)
+
+
+def count(least: int, most: int) -> Callable[[str], int]:
+    """Make a reader of whole numbers for argparse."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"'{text}' will not do; give a whole number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
+def words(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Let argparse say what a reader says; of a ValueError alone it would show the name of the function."""
+
+    def reading(text: str) -> Any:
+        try:
+            return read(text)
+        except (ValueError, OverflowError) as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return reading
+
+
 def play(parser: argparse.ArgumentParser, simulator: Callable[[Stage], Awaitable[None]]) -> None:
     """Run a simulator until it ends or a signal ends it.
 
     Exit code 2 for a scenario or clock that cannot be used, 1 when the port or the ledger cannot be had.
     """
     options = parser.parse_args()
-    try:
+    with refusals(parser, options):
         scenario = load_scenario(options.scenario)
         clock = start_clock(scenario, options.speed) if options.clock is None else read_clock(options.clock, scenario)
         with Ledger(options.ledger) as ledger:
             stage = Stage(scenario, clock, ledger, options.host, options.port, options.faults)
             asyncio.run(until_signal(simulator(stage)))
+
+
+@contextmanager
+def refusals(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Iterator[None]:
+    """End with one line when a file, a port or a socket cannot be had (1), or a scenario or clock cannot be used (2)."""
+    try:
+        yield
     except (ScenarioError, ClockError) as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
@@ -87,8 +127,12 @@ def _cannot(error: OSError, options: argparse.Namespace) -> str:
     """Say what the system refused, and what to do about it."""
     if error.filename is not None:
         return f"{error.filename}: {error.strerror}"
+    if error.errno in {errno.ENOENT, errno.ENOTDIR}:  # of a UNIX socket, which the system does not name
+        return f"{getattr(options, 'control', None)}: {error.strerror}"
+    if not hasattr(options, "port"):
+        return str(error)
     if error.errno == errno.EADDRINUSE:
-        return f"port {options.port} of {options.host} is in use; end the program that has it, or give --port 0 for a free one"
+        return f"port {options.port} of {options.host} is in use; end the program that has it, or give 0 for a free one"
     return f"cannot listen on {options.host}:{options.port}: {error.strerror or error}"
 
 

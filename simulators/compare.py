@@ -1,38 +1,19 @@
-"""How truth and books are compared: rows, tolerances, and the windows in which less can be known."""
+"""How truth and books are compared: rows, and how far a number or a time may be off where nobody looked."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from simulators.books import Books
+from simulators.blindness import INSTANT, MACHINE, SAMPLING, STATE_DEVICE, Blindness
+from simulators.books import Books, Spanned
 from simulators.inbox import Inbox
 from simulators.ledger import read_ledger
 from simulators.outcome import Truth
 from simulators.schema import Scenario
 from simulators.unseen import Part, erasures, parts
-from simulators.vocabulary import MODES, SECOND
-
-SAMPLING = 0.1
-"""Plant seconds: one sampling interval, the tolerance of times that carry the PLC's own clock."""
-
-POLL = 0.5
-"""Plant seconds: one poll, the tolerance of times that the agent took itself."""
-
-TRANSIT = 0.3
-"""Machine seconds that a sample may need from the PLC's scan to the agent's disk; times the demo's speed. A kill may take it along."""
-
-UNDER_WAY = 0.2
-"""Machine seconds before its last sign of life for which an agent that was killed declares that it may not know everything."""
-
-MACHINE = 0.05
-"""Machine seconds that a polled value may be under way on a busy machine; times the demo's speed."""
-
-
-STATE_DEVICE = "plc1"
-"""The device whose loss makes the machine's state unknown."""
+from simulators.vocabulary import MODES
 
 
 @dataclass(frozen=True)
@@ -63,9 +44,9 @@ class Comparison:
         self.ledgers = [entry for path in ledgers for entry in read_ledger(path)]
         self.scenario, self.truth, self.books, self.inbox = scenario, truth, books, inbox
         self.faults, self.speed = faults, speed
+        self.blindness = Blindness(scenario, books, faults=faults, speed=speed)
         self.production = {mode_name(mode) for mode in scenario.machine.production_modes}
         self.parts = parts(scenario)
-        self.erased = erasures(scenario, self.blind() + self.unusable(), 2 * SAMPLING + MACHINE * speed)
 
     def counted(
         self, disposition: str, *, order: str | None = "*", mode: Iterable[str] | None = None, shift: str | None = "*"
@@ -78,18 +59,56 @@ class Comparison:
             if d == disposition and order in {"*", o} and shift in {"*", s} and (modes is None or m in modes)
         )
 
-    def unseen(self, part: Part) -> bool:
-        """Return whether the PLC may have forgotten ``part`` before anybody read it."""
-        return any(read < part.t <= zeroed for read, zeroed in self.erased)
+    def unseen(self) -> list[Part]:
+        """Return the parts that the PLC may have forgotten before anybody read them: at most two samplings and their way before a zero.
+
+        Where the zero lies in a declared gap, all that was counted since the gap's beginning.
+        """
+        erased = erasures(self.scenario, self.blindness.of(tags=True), 2 * SAMPLING + MACHINE * self.speed)
+        return [part for part in self.parts if any(read < part.t <= zeroed for read, zeroed in erased)]
 
     def short(self, disposition: str, member: str, mine: Callable[[Part], bool]) -> int:
-        """Return how many parts may be missing from a sum over ``mine``: forgotten by the PLC, or booked across its ``member``."""
-        found = [part for part in self.parts if mine(part) and (part.scrap or disposition == "total")]
-        short = sum(self.unseen(part) for part in found)
+        """Return how many parts may be missing from a sum over ``mine``: forgotten by the PLC, or booked across its ``member``.
+
+        A sum cannot tell which part is missing. So a count across contexts excuses no more parts than it holds, none that was made outside its
+        interval, and `strays` refuses one whose interval reaches beyond a declared gap; the counter's own row holds the sum of all.
+        """
+        short = sum(mine(part) and (part.scrap or disposition == "total") for part in self.unseen())
         for one in self.books.spanned:
             if one.disposition == disposition and {member, "mode"} & {*one.spans}:
-                short += min(one.delta, sum(one.begin - SAMPLING < part.t <= one.end + SAMPLING for part in found))
+                short += min(one.delta, sum(mine(part) for part in self.across(one)))
         return short
+
+    def across(self, one: Spanned) -> list[Part]:
+        """Return the parts that a count across contexts may hold: all made after the value that was read last, up to the one read next."""
+        return [
+            part
+            for part in self.parts
+            if (part.scrap or one.disposition == "total") and one.begin + INSTANT < part.t <= one.end + INSTANT
+        ]
+
+    def strays(self) -> list[Spanned]:
+        """Return the counts across contexts that have no right to it.
+
+        They hold parts that were made where somebody looked, or more than were made, or the context was the same on both sides: who reads one order
+        before and after a gap has no other to tell it from.
+        """
+        return [
+            one
+            for one in self.books.spanned
+            if one.delta > len(self.across(one))
+            or any(self.blindness.around(part.t, tags=True) is None for part in self.across(one))
+            or ("order" in one.spans and not self._changed(one))
+        ]
+
+    def _changed(self, one: Spanned) -> bool:
+        """Return whether the order read behind a count is another than before: a counter that stands is older than the order read with it."""
+        gap = self.blindness.around(one.end, tags=True)
+        return any(self.order_at(t) != self.order_at(one.begin) for t in (one.end, one.end if gap is None else gap[1]))
+
+    def order_at(self, time: float) -> str | None:
+        """Return the order that truly stood at a time."""
+        return next((o.order for o in self.truth.orders if o.started <= time and (o.ended is None or time < o.ended)), None)
 
     def counts_row(self, what: str, truth: tuple[int, int], got: tuple[int, int], member: str, mine: Callable[[Part], bool]) -> Row:
         """Compare (total, scrap) of the parts that are ``mine``; only what could not be known may be missing, and nothing is too many."""
@@ -100,59 +119,15 @@ class Comparison:
         wanted, told = (f"{total}/{scrap}/{total - scrap}" for total, scrap in (truth, got))
         return Row(what, wanted, told, ok=ok)
 
-    def blind(self) -> list[tuple[float, float]]:
-        """Return when nobody read the PLC: injected cuts and kills of the agent, up to its return, in plant seconds."""
-        injected = self.scenario.faults
-        return self._until_back([*injected.link_cuts, *injected.agent_kills] if self.faults else [])
-
-    def windows(self) -> list[tuple[float, float]]:
-        """Return when data may truly be missing: power off, and the faults that were injected, up to the agent's return."""
-        reboots = [(reboot.off, reboot.on) for reboot in self.scenario.machine.reboots]
-        return self._until_back(reboots) + self.blind() + self.unusable()
-
-    def unusable(self) -> list[tuple[float, float]]:
-        """Return when a counter answered with a bad status."""
-        bad = [bad.window for bad in self.scenario.faults.bad_status] if self.faults else []
-        return [(begin / SECOND - 2 * POLL, end / SECOND + 2 * POLL) for begin, end in bad]
-
-    def _until_back(self, faults: Iterable[tuple[int, int]]) -> list[tuple[float, float]]:
-        """Return the windows in plant seconds: from what may have been on its way until the PLC is read again."""
-        windows = []
-        read_again = [t for t, name, data in self.books.agent if name == "device.connected" and data["device"] == STATE_DEVICE]
-        for begin, end in faults:
-            back = min((t for t in read_again if t >= end / SECOND), default=end / SECOND)
-            back = back if back - end / SECOND < 10 * self.speed else end / SECOND
-            windows.append((begin / SECOND - 2 * POLL - TRANSIT * self.speed, back + 2 * POLL))
-        return windows
-
-    def near_fault(self, begin: float, end: float | None) -> bool:
-        """Return whether [begin, end] touches a window in which less can be known."""
-        return any(first <= (end if end is not None else begin) and begin <= last for first, last in self.windows())
-
-    def hidden(self, begin: float, end: float | None) -> bool:
-        """Return whether all of [begin, end] lies in a window in which less can be known: it may have passed unseen."""
-        return end is not None and any(first <= begin and end <= last for first, last in self.windows())
-
-    def slack(self, time: float) -> float:
-        """A time inside a fault window is known only to lie in the window."""
-        return max((last - first for first, last in self.windows() if first <= time <= last), default=2 * SAMPLING)
-
-    def interval(self, data: dict[str, Any]) -> tuple[float, float]:
-        """Return the interval of a declared gap in plant seconds."""
-        begin, end = data["interval"]
-        first = self.books.t(begin or end)
-        return first, self.books.t(end) if end else first
-
-    def overlaps(self, window: tuple[float, float], data: dict[str, Any]) -> bool:
-        """Return whether a declared gap touches ``window``."""
-        begin, end = self.interval(data)
-        return begin <= window[1] and end >= window[0]
-
-    def close(self, true: float | None, told: float | None, tolerance: float) -> bool:
-        """Return whether two times agree, within the tolerance or the fault window around the true one."""
+    def close(
+        self, true: float | None, told: float | None, tolerance: float, device: str = STATE_DEVICE, *, tags: bool = False
+    ) -> bool:
+        """Return whether two times agree within the tolerance; for what happened in a declared gap any time in it, up to the first look after it."""
         if true is None or told is None:
             return true is None and told is None
-        return abs(true - told) <= max(tolerance, self.slack(true) if self.near_fault(true, true) else 0)
+        gap = self.blindness.around(true, device, tags=tags)
+        unseen = gap is not None and gap[0] - SAMPLING <= told <= gap[1] + self.blindness.late
+        return abs(true - told) <= tolerance or unseen
 
     def time_row(self, what: str, true: float | None, told: float | None, tolerance: float) -> Row:
         """Return the comparison of two times."""

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from simulators.listening import stop_listening
+
 Answer = Callable[[str], Awaitable[str]]
 """Does what a line says and returns the text of the answer; ValueError is answered as an error."""
 
@@ -40,7 +42,7 @@ async def control(path: Path | None, answer: Answer) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        server.close()
+        await stop_listening(server)
         handlers = list(serving.values())
         for writer in serving:
             writer.transport.abort()

@@ -12,19 +12,18 @@ import argparse
 import asyncio
 import contextlib
 import signal
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from simulators.clock import Clock, ClockError, read_clock
-from simulators.command import ready, until_signal
+from simulators.clock import Clock, read_clock
+from simulators.command import address, port, ready, refusals, speed, until_signal, words
 from simulators.control import control
 from simulators.lane import Lane
 from simulators.ledger import Ledger
-from simulators.link import Link
+from simulators.link import LANES, Link
 from simulators.vocabulary import SECOND
 
 __all__ = ["Link", "main"]
@@ -84,8 +83,7 @@ def change(lanes: list[Lane], settings: list[str]) -> None:
 
 
 async def _proxy(options: argparse.Namespace, clock: Clock, ledger: Ledger) -> None:
-    host, _, port = options.target.rpartition(":")
-    link = Link(options.host, options.listen, (host, int(port)), options.how, options.seed)
+    link = Link(options.host, options.port, options.target, options.how, options.seed)
     proxy = Proxy(link, clock, ledger)
     await link.listen()
     by_hand: set[asyncio.Task[None]] = set()
@@ -108,9 +106,12 @@ async def _proxy(options: argparse.Namespace, clock: Clock, ledger: Ledger) -> N
 
 def _cut(text: str) -> tuple[int, int]:
     begin, _, end = text.partition("-")
-    window = round(float(begin) * SECOND), round(float(end) * SECOND)
-    if window[0] >= window[1]:
-        raise ValueError(text)
+    try:
+        window = round(float(begin) * SECOND), round(float(end) * SECOND)
+    except (ValueError, OverflowError):
+        window = 0, 0
+    if not 0 <= window[0] < window[1]:
+        raise ValueError(f"{text!r} is no time; give FROM-TO in plant seconds, as 60-90")
     return window
 
 
@@ -121,8 +122,10 @@ def _cut_steps(text: str) -> list[Step]:
 
 def _bad_steps(text: str) -> list[Step]:
     """Read ``60-90:up:delay=2,rate=1000``."""
-    window, lane, settings = text.split(":")
+    window, lane, settings = [*text.split(":"), "", ""][:3]
     begin, end = _cut(window)
+    if lane not in LANES:
+        raise ValueError(f"no lane {lane!r}; there are up, down and both")
     change([Lane()], settings.split(","))  # a mistake is told before the run, not in it
     return [(begin, f"set {lane} {settings.replace(',', ' ')}"), (end, f"clear {lane}")]
 
@@ -132,29 +135,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m simulators.faults", description="A TCP proxy that spoils a link at plant times."
     )
-    parser.add_argument("--listen", type=int, required=True, metavar="PORT", help="0 takes a free one; the ready line names it")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--target", required=True, metavar="HOST:PORT")
-    parser.add_argument("--clock", type=Path, metavar="FILE", help="the run's clock file; without it t=0 is now")
-    parser.add_argument("--speed", type=float, default=1.0, help="plant seconds per machine second, without --clock")
     parser.add_argument(
-        "--cut", type=_cut_steps, action="append", default=[], metavar="FROM-TO", help="plant seconds; may be given again"
+        "--listen", type=port, required=True, dest="port", metavar="PORT", help="0 takes a free one; the ready line names it"
+    )
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--target", type=address, required=True, metavar="HOST:PORT")
+    parser.add_argument("--clock", type=Path, metavar="FILE", help="the run's clock file; without it t=0 is now")
+    parser.add_argument("--speed", type=speed, default=1.0, help="plant seconds per machine second, without --clock")
+    parser.add_argument(
+        "--cut", type=words(_cut_steps), action="append", default=[], metavar="FROM-TO", help="plant seconds; may be given again"
     )
     parser.add_argument(
-        "--bad", type=_bad_steps, action="append", default=[], metavar="FROM-TO:LANE:NAME=VALUE,...", help="see simulators/lane.py"
+        "--bad",
+        type=words(_bad_steps),
+        action="append",
+        default=[],
+        metavar="FROM-TO:LANE:NAME=VALUE,...",
+        help="see simulators/lane.py",
     )
     parser.add_argument("--how", choices=("close", "blackhole"), default="close")
     parser.add_argument("--seed", type=int, default=1, help="of stalls and flipped bits")
     parser.add_argument("--control", type=Path, metavar="SOCKET", help="UNIX socket for requests while it runs")
     parser.add_argument("--ledger", type=Path, metavar="FILE")
     options = parser.parse_args()
-    try:
+    with refusals(parser, options):
         now = Clock(datetime.now(UTC), options.speed, time.monotonic_ns())
         clock = now if options.clock is None else read_clock(options.clock)
-    except ClockError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
-    asyncio.run(until_signal(_proxy(options, clock, Ledger(options.ledger))))
+        asyncio.run(until_signal(_proxy(options, clock, Ledger(options.ledger))))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import math
 import signal
 import time
 from collections.abc import Sequence
@@ -17,12 +18,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from simulators.clock import Clock
-from simulators.command import ready, until_signal
+from simulators.command import count, port, ready, refusals, until_signal, words
 from simulators.ledger import Ledger
+from simulators.listening import stop_listening
 from simulators.modbus_server import HOLDING, ModbusServer
 from simulators.vocabulary import SECOND
 
 _APART = 1_000_000
+_MOST = 62
+"""Counters of two registers that one read of Modbus may ask for (MODBUS Application Protocol V1.1b3, 6.3: 125 registers)."""
 
 
 class Generator:
@@ -68,7 +72,7 @@ class Generator:
     async def close(self) -> None:
         """End all connections."""
         if self._server is not None:
-            self._server.close()
+            await stop_listening(self._server)
         await self._device.close()
 
 
@@ -85,16 +89,27 @@ async def serve(options: argparse.Namespace) -> None:
             await generator.close()
 
 
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 <= rate < math.inf:
+        raise ValueError(f"{text!r} is no rate; give changes a second, 0 or more")
+    return rate
+
+
 def main() -> None:
     """Run the device from the command line."""
     parser = argparse.ArgumentParser(prog="python -m simulators.generator", description="A Modbus device that counts its changes.")
-    parser.add_argument("--port", type=int, required=True, help="0 takes a free one; the ready line names it")
+    parser.add_argument("--port", type=port, required=True, help="0 takes a free one; the ready line names it")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--ledger", type=Path, metavar="FILE")
-    parser.add_argument("--counters", type=int, default=4)
-    parser.add_argument("--rate", type=float, default=20.0, help="changes a second of each counter")
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(until_signal(serve(parser.parse_args())))
+    parser.add_argument("--counters", type=count(1, _MOST), default=4)
+    parser.add_argument("--rate", type=words(_rate), default=20.0, help="changes a second of each counter")
+    options = parser.parse_args()
+    with contextlib.suppress(KeyboardInterrupt), refusals(parser, options):
+        asyncio.run(until_signal(serve(options)))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 from dataclasses import dataclass, field
 
@@ -45,13 +46,13 @@ class Lane:
     def set(self, name: str, value: str) -> None:
         """Change one property; ``freeze=1`` lets nothing through until ``freeze=0``. Raises ValueError."""
         if name == "freeze":
-            (self.open.clear if float(value) else self.open.set)()
+            (self.open.clear if _amount(name, value) else self.open.set)()
         elif name == "seed":
-            self._random = random.Random(int(value))
+            self._random = random.Random(int(_amount(name, value)))
         elif name == "cut_after":
-            self.cut_after = int(value)
+            self.cut_after = int(_amount(name, value))
         elif name in {"delay", "rate", "stall", "flip"}:
-            setattr(self, name, float(value))
+            setattr(self, name, _amount(name, value))
         else:
             raise ValueError(f"no property {name!r}; there are delay, rate, cut_after, stall, flip, freeze, seed")
 
@@ -115,3 +116,14 @@ class Lane:
                 noisy[at] ^= 1 << self._random.randrange(8)
                 self.flipped += 1
         return bytes(noisy)
+
+
+def _amount(name: str, value: str) -> float:
+    try:
+        amount = float(value)
+    except ValueError:
+        amount = math.nan
+    most = 1 if name in {"stall", "flip"} else math.inf
+    if not 0 <= amount <= most or math.isinf(amount):
+        raise ValueError(f"{name}={value} will not do; give a number from 0" + (" to 1" if most == 1 else ""))
+    return amount

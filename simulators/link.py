@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 
 from simulators.lane import CutError, Lane
+from simulators.listening import stop_listening
 
+LANES = frozenset({"up", "down", "both"})
 _CHUNK = 65_536
 _PROBE_AGAIN = 0.01
 
@@ -75,7 +77,7 @@ class Link:
 
     def lanes(self, which: str) -> list[Lane]:
         """Return the lanes called ``up``, ``down`` or ``both``; raises ValueError."""
-        if which not in {"up", "down", "both"}:
+        if which not in LANES:
             raise ValueError(f"no lane {which!r}; there are up, down and both")
         return [lane for name, lane in (("up", self.up), ("down", self.down)) if which in {name, "both"}]
 
@@ -101,9 +103,10 @@ class Link:
         await asyncio.gather(*(ended.wait() for ended in self._handlers))
 
     async def _stop_listening(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        async with self._opening:
+            if self._server is not None:
+                await stop_listening(self._server)
+                self._server = None
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         ended = asyncio.Event()

@@ -26,10 +26,11 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from simulators.books import PREFIX, Books
-from simulators.clock import Clock, ClockError, read_clock, start_clock
+from simulators.clock import Clock, read_clock, start_clock
+from simulators.command import address, refusals, speed
 from simulators.inbox import Event, Inbox
 from simulators.reconcile import Reconciliation
-from simulators.scenario import ScenarioError, load_scenario
+from simulators.scenario import load_scenario
 from simulators.truth import truth
 from simulators.vocabulary import SECOND
 
@@ -84,10 +85,10 @@ class Mom:
         """Consume until told to stop; return the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.messages.put(None))
-        host, _, port = self.options.broker.rpartition(":")
+        host, port = self.options.broker
         session = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it unannotated
         session.SessionExpiryInterval = 3600
-        self._client.connect_async(host, int(port), keepalive=10, clean_start=False, properties=session)
+        self._client.connect_async(host, port, keepalive=10, clean_start=False, properties=session)
         self._client.loop_start()
         told = 0.0
         while self._take(_PROGRESS):
@@ -245,10 +246,10 @@ def main() -> int:
         prog="python -m simulators.mom", description="Consume an agent's events and compare them with the truth."
     )
     parser.add_argument("--scenario", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--broker", default="127.0.0.1:1883", metavar="HOST:PORT")
+    parser.add_argument("--broker", type=address, default="127.0.0.1:1883", metavar="HOST:PORT")
     parser.add_argument("--root", default="edge")
     parser.add_argument("--clock", type=Path, metavar="FILE")
-    parser.add_argument("--speed", type=float, default=1.0)
+    parser.add_argument("--speed", type=speed, default=1.0)
     parser.add_argument("--faults", action="store_true", help="the scenario's faults are injected: allow for the gaps they make")
     parser.add_argument("--report", type=Path, metavar="FILE", help="where the comparison is written (default: standard output)")
     parser.add_argument(
@@ -257,11 +258,9 @@ def main() -> int:
     parser.add_argument(
         "--ledger", type=Path, action="append", default=[], metavar="FILE", help="ledgers of the simulators, checked for writes"
     )
-    try:
-        return Mom(parser.parse_args()).run()
-    except (ScenarioError, ClockError) as error:
-        print(error, file=sys.stderr)
-        return 2
+    options = parser.parse_args()
+    with refusals(parser, options):
+        return Mom(options).run()
 
 
 if __name__ == "__main__":

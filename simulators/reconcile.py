@@ -7,14 +7,13 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from simulators.compare import MACHINE, POLL, SAMPLING, Row, mode_name, same, times_text
-from simulators.compare_machine import MachineRows
-from simulators.line import Line
+from simulators.blindness import SAMPLING
+from simulators.compare import Row, mode_name, same, times_text
+from simulators.compare_figures import FigureRows, of_order
 from simulators.unseen import Part
-from simulators.vocabulary import SECOND
 
 
-class Reconciliation(MachineRows):
+class Reconciliation(FigureRows):
     """Compares the books with the truth of a scenario."""
 
     def rows(self) -> list[Row]:
@@ -27,8 +26,8 @@ class Reconciliation(MachineRows):
             *self.transitions(),
             *self.alarms(),
             *self.samples(),
-            *self._energy(),
-            *self._kpis(),
+            *self.energy(),
+            *self.kpis(),
             *self._counters(),
             *self._gaps(),
             *self._integrity(),
@@ -59,19 +58,14 @@ class Reconciliation(MachineRows):
     def _orders(self) -> Iterator[Row]:
         for order in self.truth.orders:
             got = self.counted("total", order=order.order), self.counted("scrap", order=order.order)
-            name, mine = f"order {order.order}", partial(_of_order, order.order)
+            name, mine = f"order {order.order}", partial(of_order, order.order)
             yield self.counts_row(f"{name} total/scrap/good", (order.total, order.scrap), got, "order", mine)
-            begin, end = self._times(order.order, order.started)
-            if begin is end is None and self.hidden(order.started, order.ended):
+            begin, end = self.times(order.order, order.started)
+            if begin is end is None and self.blindness.hidden(order.started, order.ended):
                 yield Row(f"{name} started and completed", f"{order.started:.2f} s", "not seen", ok=True)
                 continue
             for what, true, told in (("started", order.started, begin), ("completed", order.ended, end)):
                 yield self.time_row(f"{name} {what}", true, told, SAMPLING)
-
-    def _times(self, order: str, started: float) -> tuple[float | None, float | None]:
-        """Return when an order was told to begin and to end; one that ran before anybody looked is not told to begin (a baseline)."""
-        begin, end = self.books.orders.get(order, [None, None])
-        return (0.0 if begin is None and started == 0 and any(o == order for o, *_ in self.books.counts) else begin), end
 
     def _no_order(self) -> Iterator[Row]:
         for one in self.truth.no_order:
@@ -82,7 +76,7 @@ class Reconciliation(MachineRows):
         known = {mode_name(one.mode) for one in self.truth.no_order}
         modes = {mode for (order, mode, _, _) in self.books.counts if order is None} - known
         yield same("counts on no order in other modes", "0", str(sum(self._unowned("total", m) for m in modes if m is not None)))
-        stray = [one for one in self.books.spanned if not self.near_fault(one.begin, one.end)]
+        stray = self.strays()
         several = sum(one.delta for one in self.books.spanned)
         text = f"{sum(one.delta for one in stray)}, and {several} in declared gaps" if several else "0"
         yield Row("counts booked to several contexts", "0", text, ok=not stray)
@@ -103,86 +97,7 @@ class Reconciliation(MachineRows):
             told = next((time for time, data in self.books.shifts if data["shift_id"] == after.shift), None)
             yield self.time_row(f"shift {before.shift} to {after.shift}", after.start, told, 0.001)
 
-    # -- energy, figures, counters -------------------------------------------------------------------------------
-
-    def _energy(self) -> Iterator[Row]:
-        unit = self.truth.energy.wh_per_unit
-        told = sum(self.books.energy.values())
-        yield Row(f"energy in all ({unit} Wh)", str(self.truth.energy.units), str(told), ok=told == self.truth.energy.units)
-        for order in self.truth.orders:
-            got = self.books.energy.get(order.order, 0)
-            least, most = self._energy_bounds(order.started, order.ended)
-            ok = least - 1 <= got <= most + 1
-            yield Row(f"energy of {order.order} ({unit} Wh)", str(order.energy_units), str(got), ok=ok)
-        far = abs(self.books.energy_wh - told * unit) > 0.01
-        yield Row("energy in Wh", f"{told * unit}", f"{self.books.energy_wh:.1f}", ok=not far)
-
-    def _energy_bounds(self, begin: float, end: float | None) -> tuple[int, int]:
-        """Return the least and the most of an order: its ends are known to a poll, or to the fault window around them."""
-        line, last = Line(self.scenario), self.truth.length if end is None else end
-        first_slack, last_slack = (max(2 * POLL + MACHINE * self.speed, self.slack(t)) for t in (begin, last))
-
-        def units(t: float) -> int:
-            return line.energy_units(round(max(t, 0) * SECOND))
-
-        unsure = sum(delta for since, until, delta in self.books.energy_spanned if since <= last and until >= begin)
-        least = units(last - last_slack) - units(begin + first_slack) - unsure
-        return least, units(last + last_slack) - units(begin - first_slack)
-
-    def _kpis(self) -> Iterator[Row]:
-        for true in self.truth.kpis:
-            begin, end = self._times(true.order, self._window(true.order)[0])
-            if begin is None or end is None:
-                yield Row(f"OEE {true.order}", f"{true.oee:.5f}", "order incomplete", ok=self.hidden(*self._window(true.order)))
-                continue
-            apt, pbt = self._running(begin, end), end - begin
-            pq = self.counted("total", order=true.order)
-            gq = pq - self.counted("scrap", order=true.order)
-            a, e, q = apt / pbt, (true.pri * pq / apt if apt else 0.0), (gq / pq if pq else 0.0)
-            tolerance = 0.0005 if not self.faults else 0.002
-            wanted = true.oee
-            moved = abs(pbt - true.pbt) > 2 * SAMPLING and any(self.near_fault(t, t) for t in self._window(true.order))
-            if moved or 0 < true.pq - pq <= self.short("total", "order", partial(_of_order, true.order)):
-                wanted = (
-                    true.pri * gq / pbt
-                )  # A x E x Q of the parts and times that could be seen, each of which has a row of its own
-            unsure = sum(max(0.0, min(last, end) - max(first, begin)) for first, last in self.windows())
-            yield Row(
-                f"{true.order} A, E, Q, OEE",
-                f"{true.availability:.5f} {true.effectiveness:.5f} {true.quality:.5f} {true.oee:.5f}",
-                f"{a:.5f} {e:.5f} {q:.5f} {a * e * q:.5f}",
-                ok=abs(a * e * q - wanted) <= tolerance and abs(apt - true.apt) <= unsure + 4 * SAMPLING,
-            )
-
-    def _window(self, name: str) -> tuple[float, float]:
-        """Return when an order truly began and ended (the scenario's end where it did not)."""
-        return next((one.started, one.ended or self.truth.length) for one in self.truth.orders if one.order == name)
-
-    def _running(self, begin: float, end: float) -> float:
-        """Seconds of running in [begin, end); an unknown period between two equal states without evidence of a break counts as that state."""
-        edges = [(time, to, data) for time, _, to, data in self.books.states]
-        if self.books.begin is not None:
-            edges.insert(0, (*self.books.begin[:2], {}))
-        outside, seconds = self._outside_production(), 0.0
-        for index, (time, to, _) in enumerate(edges):
-            until = edges[index + 1][0] if index + 1 < len(edges) else end
-            category = to["category"]
-            if category == "unknown" and 0 < index < len(edges) - 1:
-                follows, continuity = edges[index + 1][1], edges[index + 1][2].get("continuity")
-                if continuity in {"proven", "assumed"} and follows["code"] == edges[index - 1][1]["code"]:
-                    category = follows["category"]
-            if category == "running":
-                first, last = max(time, begin), min(until, end)
-                seconds += max(0.0, last - first) - sum(max(0.0, min(b, last) - max(a, first)) for a, b in outside)
-        return seconds
-
-    def _outside_production(self) -> list[tuple[float, float]]:
-        """Return when the machine was told to be in a mode that is none of production."""
-        first = self.books.begin[2] if self.books.begin else None
-        edges = [(0.0, first)] if first else []
-        edges += [(time, to) for time, _, to in self.books.modes]
-        ends = [time for time, _ in edges[1:]] + [self.truth.length]
-        return [(time, end) for (time, mode), end in zip(edges, ends, strict=False) if mode["name"] not in self.production]
+    # -- counters ------------------------------------------------------------------------------------------------
 
     def _counters(self) -> Iterator[Row]:
         for counter in self.truth.counters:
@@ -190,7 +105,7 @@ class Reconciliation(MachineRows):
                 (n for n in self._counters_told() if n == counter.name or (counter.name == "scrap" and n == "reject")), counter.name
             )
             first, last = self.books.totals.get(name, (0, 0))
-            unseen = sum(self.unseen(part) for part in self.parts if part.scrap or counter.name == "total")
+            unseen = sum(part.scrap or counter.name == "total" for part in self.unseen())
             missing = counter.counted - (last - first)
             bounds = sum(data["uncounted"]["max"] for _, data in self.books.steps if data["counter"] == name)
             ok = 0 <= missing <= min(unseen, bounds) if missing else True
@@ -199,6 +114,9 @@ class Reconciliation(MachineRows):
                 told = [time for time, data in self.books.steps if data.get("counter") == name and data["kind"] == kind]
                 yield Row(f"counter {counter.name}: {kind}", times_text(times), times_text(told), ok=self._same_times(times, told))
 
+        registers = {each.name for each in self.truth.counters} | {"reject"}
+        wraps = sum(data["kind"] == "rollover" and data["counter"] not in registers for _, data in self.books.steps)
+        yield same("wraps of the energy register", str(len(self.truth.energy.wraps)), str(wraps))
         known = {"baseline", "rollover", "reset", "device_restart"}
         yield same("other discontinuities", "0", str(sum(data["kind"] not in known for _, data in self.books.steps)))
 
@@ -209,25 +127,24 @@ class Reconciliation(MachineRows):
         """Compare instants one by one; of several in one window of blindness one may stand for all."""
         wanted = list(times)
         if len(told) < len(wanted):
-            windows = self.windows()
+            gaps = self.blindness.of()
             seen = [
                 t
                 for t in wanted
-                if not any(first <= t <= last and any(t < later <= last for later in wanted) for first, last in windows)
+                if not any(first <= t <= last and any(t < later <= last for later in wanted) for first, last in gaps)
             ]
             wanted = seen if len(seen) == len(told) else wanted
-        return len(wanted) == len(told) and all(abs(a - b) <= self.slack(a) for a, b in zip(wanted, told, strict=True))
+        return len(wanted) == len(told) and all(
+            self.close(a, b, 2 * SAMPLING, tags=True) for a, b in zip(wanted, told, strict=True)
+        )
 
     # -- gaps, integrity -----------------------------------------------------------------------------------------
 
     def _gaps(self) -> Iterator[Row]:
         late = [data for _, data in self.books.gaps if data["reason"] == "sampling_overrun"]
-        others = [(time, data) for time, data in self.books.gaps if data["reason"] != "sampling_overrun"]
-        stray = [data for _, data in others if not self.near_fault(*self.interval(data))]
-        yield same("declared gaps that cover no fault", "0", str(len(stray)))
-        uncovered = [w for w in self.windows() if not any(self.overlaps(w, data) for _, data in others)]
-        yield same("faults without a declared gap", "0", str(len(uncovered)))
-        span = sum(max(0.0, end - begin) for begin, end in map(self.interval, late))
+        yield same("declared gaps that no fault explains", "0", str(len(self.blindness.astray())))
+        yield same("faults that no gap covers", "0", str(len(self.blindness.undeclared())))
+        span = sum(max(0.0, end - begin) for begin, end in map(self.blindness.interval, late))
         yield Row(
             "polls too late for the machine (s)",
             f"<= {self.truth.length * 0.05:.0f}",
@@ -240,6 +157,7 @@ class Reconciliation(MachineRows):
         yield same("events missing and undeclared", "0", str(self.inbox.missing()))
         yield same("events declared lost", "0", str(tally.declared_missing))
         yield same("numbers or ids that contradict", "0", str(len(tally.conflicts)))
+        yield same("things told twice under two numbers", "0", str(len(self.books.twice)))
         yield same("totals that do not add up", "0", str(len(self.books.disagreeing)))
         yield same("events from the future", "0", str(self.books.early))
         yield same("event types not in the catalogue", "0", str(sum(self.books.unknown_types.values())))
@@ -251,10 +169,6 @@ class Reconciliation(MachineRows):
     def _plausible(self, value: float) -> bool:
         heater = self.scenario.heater
         return abs(value - heater.mean) <= abs(heater.amplitude) + 0.1
-
-
-def _of_order(order: str, part: Part) -> bool:
-    return part.order == order
 
 
 def _of_none(mode: int, part: Part) -> bool:

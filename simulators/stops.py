@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from simulators.line import Line
 from simulators.script import EXECUTE
@@ -51,6 +52,14 @@ def downtimes(line: Line) -> Iterator[Downtime]:
         running = producing and state == EXECUTE
     if begin >= 0:
         yield _downtime(line, begin, None, categories)
+
+
+def categories(line: Line, stop: Downtime) -> list[tuple[float, float, str]]:
+    """Give when (plant s, from and to) each category stood that a downtime could be given, in order; the first is its own."""
+    begin, end = round(stop.start * SECOND), line.length if stop.end is None else round(stop.end * SECOND)
+    edges = [*(t for t in _edges(line) if begin <= t < end and line.is_on(t)), end]
+    spans = ((a, b, _category(line, a, int(line.states.at(a)))) for a, b in pairwise(edges))
+    return [(a / SECOND, b / SECOND, category) for a, b, category in spans if category is not None]
 
 
 def _edges(line: Line) -> list[int]:

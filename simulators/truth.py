@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ from simulators.outcome import (
     Transition,
     Truth,
 )
-from simulators.scenario import load_scenario
+from simulators.scenario import ScenarioError, load_scenario
 from simulators.schema import Scenario
 from simulators.script import EXECUTE
 from simulators.shifts import shift_windows
@@ -221,5 +222,19 @@ def _kpi(line: Line, order: Order) -> Kpi:
     return Kpi(order.order, apt, pbt, pri, order.total, order.good, availability, effectiveness, quality, oee)
 
 
+def main() -> int:
+    """Tell the truth of a scenario from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m simulators.truth", description="What a scenario makes, as JSON.")
+    parser.add_argument("file", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    try:
+        scenario = load_scenario(options.file)
+    except ScenarioError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(json.dumps(as_json(truth(scenario)), indent=2))
+    return 0
+
+
 if __name__ == "__main__":
-    print(json.dumps(as_json(truth(load_scenario(Path(sys.argv[1])))), indent=2))
+    sys.exit(main())

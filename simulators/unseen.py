@@ -43,11 +43,13 @@ def parts(scenario: Scenario) -> list[Part]:
 
 
 def erasures(scenario: Scenario, blind: Iterable[tuple[float, float]], sampling: float) -> list[tuple[float, float]]:
-    """Give (last read, zeroed) in plant seconds for every time the PLC's counters went to zero; ``blind``: when nobody read them."""
+    """Give (last read, zeroed) in plant seconds for every time the PLC's counters went to zero.
+
+    Read last ``sampling`` before, or where the zero lies in a ``blind`` window (declared: nobody read them) at that window's beginning.
+    """
     windows = list(blind)
     found = []
     for instant in (*(reboot.off for reboot in scenario.machine.reboots), *scenario.counters.zeroed_at):
         t = instant / SECOND
-        read = min((begin - sampling for begin, end in windows if begin <= t <= end), default=t - sampling)
-        found.append((min(read, t - sampling), t))
+        found.append((next((begin for begin, end in windows if begin <= t <= end), t - sampling), t))
     return found

@@ -11,7 +11,7 @@ import msgspec
 
 from edge_agent.agent import origin
 from edge_agent.agent.build import build
-from edge_agent.agent.envelope import agent_stream, configured, keep
+from edge_agent.agent.envelope import checkpointed, configured, keep, topics_of
 from edge_agent.agent.origin import Seen
 from edge_agent.agent.succeed import gaps, read_all, states_of
 from edge_agent.buffer.lineage import Succession
@@ -19,9 +19,9 @@ from edge_agent.buffer.memory import MemoryBuffer
 from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.config.schema import AgentConfig
 from edge_agent.model.errors import EdgeAgentError
+from edge_agent.model.outside import from_json
 from edge_agent.ports import Document, PlantClock, Sink
 from edge_agent.publish import mqtt
-from edge_agent.publish.topics import Topics
 
 _NOTICED = 16.0
 """Machine seconds after which a gateway that says ``online`` and does not say it again is gone: it says so every 10 s."""
@@ -51,18 +51,6 @@ class _Status(msgspec.Struct):
     session: str | None = None
 
 
-def topics_of(config: AgentConfig) -> Topics:
-    """Return the agent's topics."""
-    return Topics(config.agent.mqtt.root, tuple(config.agent.site), config.agent.agent)
-
-
-def streams(config: AgentConfig) -> dict[str, str]:
-    """Return the streams that have a checkpoint, by its topic: the units', and last the agent's own."""
-    topics = topics_of(config)
-    names = [*(unit.unit for unit in config.units), agent_stream(config.agent.agent)]
-    return {topics.checkpoint(name): name for name in names}
-
-
 def broker_of(config: AgentConfig) -> AbstractAsyncContextManager[Sink]:
     """Open a connection beside the agent's: it says nothing, and does not take a running agent's place."""
     topics = topics_of(config)
@@ -73,11 +61,11 @@ def broker_of(config: AgentConfig) -> AbstractAsyncContextManager[Sink]:
 
 async def look(config: AgentConfig, clock: PlantClock, sink: Sink) -> Offer:
     """Read what the broker keeps; takes up to `_NOTICED` seconds where the status says online. Raises DisconnectedError."""
-    wanted = streams(config)
+    topics, order = topics_of(config), checkpointed(config)
+    wanted = {topics.checkpoint(name): name for name in order}
     seen = tuple(read_all(await sink.retained(tuple(wanted)), wanted))
-    order = list(wanted.values())
     seen = tuple(sorted(seen, key=lambda one: order.index(one.stream)))
-    return Offer(seen, await _presence(sink, topics_of(config).status), _dropped(config, clock, seen))
+    return Offer(seen, await _presence(sink, topics.status), _dropped(config, clock, seen))
 
 
 async def _presence(sink: Sink, topic: str) -> Presence:
@@ -85,7 +73,7 @@ async def _presence(sink: Sink, topic: str) -> Presence:
     end = clock() + _NOTICED
     first = status = await _status(sink, topic)
     while status is not None and status.status == "online":
-        if (status.time, status.session) != (first.time, first.session) if first else False:
+        if status != first:
             return "online"
         if clock() >= end:
             return "silent"
@@ -97,8 +85,8 @@ async def _presence(sink: Sink, topic: str) -> Presence:
 async def _status(sink: Sink, topic: str) -> _Status | None:
     payload = (await sink.retained((topic,))).get(topic)
     try:
-        return None if payload is None else msgspec.json.decode(payload, type=_Status)
-    except msgspec.MsgspecError:  # not the status of an agent: as good as none
+        return None if payload is None else from_json(payload, _Status)
+    except ValueError:  # not the status of an agent: as good as none
         return None
 
 
@@ -138,7 +126,7 @@ async def adopt(config: AgentConfig, clock: PlantClock, buffer: SqliteBuffer, of
     assert last is not None  # noqa: S101 - `refusal` was asked
     events = gaps(
         "adopted",
-        streams(config).values(),
+        checkpointed(config),
         offer.seen,
         None,
         now,

@@ -61,6 +61,7 @@ class Announcer:
         self.meta: Callable[[Unit], bytes] = lambda _: b"{}"
         self._runs: tuple[str, ...] = ()
         self._bases = Bases(clock)
+        self._rebasing = asyncio.Lock()
         self._began = time.monotonic()
 
     def go_on(self, runs: tuple[str, ...], resumes: Mapping[str, Resume]) -> None:
@@ -86,6 +87,7 @@ class Announcer:
                     "up": bool(state.up),
                     "ready": state.ready,
                     "error": state.error or None,
+                    "fault": state.fault or None,
                     "last_good": state.last_good and iso(state.last_good),
                 }
                 for name, state in devices.items()
@@ -193,17 +195,20 @@ class Announcer:
             await self.send(sink, Document(self._topics.state(path), payload, expiry=_EXPIRY))
 
     async def _rebase(self) -> None:
-        """Move the bases of the checkpoints up to what was delivered by now."""
-        young = time.monotonic() - self._began < _REFRESH
-        units = [unit for unit in self._units.values() if unit.picture.counters or not young]  # without baselines nothing can go on
-        for unit in units:
-            picture = unit.picture
-            about = (picture.context, picture.downtime, picture.state and picture.state.code, frozenset(picture.counters))
-            self._bases.propose(unit.name, unit.mark(), about)
-        if units and (heads := await self._heads()) is not None:
+        """Move the bases of the checkpoints up to what was delivered by now; one at a time, for a state goes with the heads asked for after it."""
+        async with self._rebasing:
+            young = time.monotonic() - self._began < _REFRESH
+            units = [
+                unit for unit in self._units.values() if unit.picture.counters or not young
+            ]  # without baselines nothing can go on
             for unit in units:
-                _, last, published = heads.get(unit.name, (1, 0, 0))
-                self._bases.delivered(unit.name, self._buffer.epoch, last, published)
+                picture = unit.picture
+                about = (picture.context, picture.downtime, picture.state and picture.state.code, frozenset(picture.counters))
+                self._bases.propose(unit.name, unit.mark(), about)
+            if units and (heads := await self._heads()) is not None:
+                for unit in units:
+                    _, last, published = heads.get(unit.name, (1, 0, 0))
+                    self._bases.delivered(unit.name, self._buffer.epoch, last, published)
 
     async def checkpoints(self, sink: Sink) -> None:
         """Announce per event stream what was made and what was sent, with running totals."""

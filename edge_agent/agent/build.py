@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from uuid import uuid4
@@ -12,7 +12,7 @@ import msgspec
 
 from edge_agent.agent.announce import Announcer
 from edge_agent.agent.collect import Collector, Deliver
-from edge_agent.agent.envelope import agent_stream, streams_of
+from edge_agent.agent.envelope import agent_stream, checkpointed, streams_of, topics_of
 from edge_agent.agent.forward import Delivered, Forwarder
 from edge_agent.agent.hold import Hold
 from edge_agent.agent.journal import Journal
@@ -27,7 +27,7 @@ from edge_agent.events.shift import Calendar
 from edge_agent.events.snapshot import meta_document
 from edge_agent.model.equipment import EquipmentPath
 from edge_agent.model.reading import Tag
-from edge_agent.ports import Buffer, DeviceWiring, Driver, PlantClock
+from edge_agent.ports import Buffer, DeviceWiring, Driver, Identity, PlantClock
 from edge_agent.publish.topics import StreamInfo, Topics
 
 OUTPUT = "mqtt"
@@ -67,7 +67,7 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
     """Wire one agent; opens nothing."""
     settings = config.agent
     prefix, cfg = settings.events.type_prefix, config.fingerprint
-    topics = Topics(settings.mqtt.root, tuple(settings.site), settings.agent)
+    topics = topics_of(config)
     names = {device.device: (device.driver, drivers.endpoint(device)) for device in config.devices}
     journal = Journal(agent_stream(settings.agent), buffer, clock, prefix=prefix, cfg=cfg, devices=names)
     units = _units(config, buffer, clock, prefix, cfg)
@@ -97,10 +97,8 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
 
 def origin_of(config: AgentConfig, buffer: SqliteBuffer, clock: PlantClock) -> Origin:
     """Return who decides whether the store is the one that the broker knows."""
-    settings = config.agent
-    topics = Topics(settings.mqtt.root, tuple(settings.site), settings.agent)
-    streams = [*(unit.unit for unit in config.units), agent_stream(settings.agent)]
-    return Origin(buffer, clock, topics, streams, prefix=settings.events.type_prefix, cfg=config.fingerprint)
+    prefix, cfg = config.agent.events.type_prefix, config.fingerprint
+    return Origin(buffer, clock, topics_of(config), checkpointed(config), prefix=prefix, cfg=cfg)
 
 
 def _tags(config: AgentConfig) -> dict[str, Tag]:
@@ -138,16 +136,19 @@ def _collectors(
         for device, wanted in events.wiring_of(unit_config).items():
             known = wiring.get(device, DeviceWiring())
             wiring[device] = DeviceWiring(known.triggers + wanted.triggers, known.acknowledge | wanted.acknowledge)
-    groups: dict[str, list[drivers.DeviceConfig]] = defaultdict(list)
+    groups: dict[Hashable, list[drivers.DeviceConfig]] = defaultdict(list)
     for device_config in config.devices:
         readers[device_config.device].append(hold.door(journal.deliver))
-        groups[drivers.endpoint(device_config)].append(device_config)
+        groups[drivers.link(device_config)].append(device_config)
     collectors, endpoints = [], []
     for devices in groups.values():
         names = [device.device for device in devices]
         collectors.append(Collector(names, {name: readers[name] for name in names}, clock))
         endpoints.append(
-            Endpoint(", ".join(names), _opener(devices, clock, {name: wiring.get(name, DeviceWiring()) for name in names}, folding))
+            Endpoint(
+                ", ".join(names),
+                _opener(devices, clock, {name: wiring.get(name, DeviceWiring()) for name in names}, config.identity, folding),
+            )
         )
     return collectors, endpoints
 
@@ -156,11 +157,12 @@ def _opener(
     devices: Sequence[drivers.DeviceConfig],
     clock: PlantClock,
     wiring: dict[str, DeviceWiring],
+    identity: Identity,
     folding: Mapping[str, Sequence[Unit]],
 ) -> Callable[[], AbstractAsyncContextManager[Driver]]:
     """Return how to connect; each time from where the units that read a device have it by then."""
     return lambda: drivers.connect(
-        devices, clock, {name: _from_here(wired, name, folding.get(name, ())) for name, wired in wiring.items()}
+        devices, clock, {name: _from_here(wired, name, folding.get(name, ())) for name, wired in wiring.items()}, identity
     )
 
 

@@ -9,11 +9,14 @@ import structlog
 
 from edge_agent.model.errors import DisconnectedError
 from edge_agent.model.event import Acknowledge
-from edge_agent.model.reading import Batch, DeviceDown, DeviceUp, Quality
+from edge_agent.model.reading import Batch, DeviceDown, DeviceFault, DeviceUp, Quality
 from edge_agent.ports import Driver, PlantClock
 
 Deliver = Callable[[Batch], Awaitable[None]]
 """Hands one batch to a unit or to the agent's stream; returns when it is committed (or held in RAM while the disk is out of order)."""
+
+_SEVERE = 800
+"""How bad it is that a device stands still until a person comes, of 1000."""
 
 _LAST_POLL = 1.0
 """Machine seconds that a driver gets at shutdown to deliver one last poll."""
@@ -23,7 +26,10 @@ _UNDER_WAY = 0.2
 
 
 class DeviceState:
-    """What is known of one device, for status and for the notices about its loss."""
+    """What is known of one device, for status and for the notices about its loss.
+
+    ``fault`` names what it stands still for until a person comes; ``faults`` are those that it works with, by code.
+    """
 
     def __init__(self) -> None:
         """Start as never seen."""
@@ -31,6 +37,8 @@ class DeviceState:
         self.last_good: int | None = None
         self.error = ""
         self.ready = False
+        self.fault = ""
+        self.faults: dict[str, str] = {}
 
     def seen(self, batch: Batch) -> None:
         """Remember the best time of the newest good sample, and whether the device answers."""
@@ -39,6 +47,10 @@ class DeviceState:
                 self.up, self.error = True, ""
             elif isinstance(notice, DeviceDown):
                 self.up, self.error = False, notice.error
+            elif isinstance(notice, DeviceFault):
+                self.faults.pop(notice.code, None)
+                if not notice.ok:
+                    self.faults[notice.code] = f"{notice.text}; {notice.remedy}" if notice.remedy else notice.text
         newest = max(
             (source or server or batch.received for source, server, quality in zip(batch.source, batch.server, batch.quality, strict=True) if quality != Quality.BAD),
             default=None,
@@ -58,12 +70,15 @@ class Collector:
         self._readers = readers
         self._clock = clock
         self._driver: Driver | None = None
+        self._poll_at = 0
         self._stopping = asyncio.Event()
         self._log = structlog.get_logger().bind(devices=list(devices))
 
     async def run(self, driver: Driver) -> None:
         """Read and deliver until the endpoint is lost (DisconnectedError) or `stop` was called."""
         self._driver = driver
+        if self._poll_at > self._clock.now():
+            driver.poll_at(self._poll_at)
         stopping = asyncio.create_task(self._stopping.wait())
         reading: asyncio.Task[Sequence[Batch]] | None = None
         try:
@@ -98,6 +113,9 @@ class Collector:
     async def _deliver(self, batches: Sequence[Batch]) -> None:
         for batch in batches:
             device = self.devices[batch.device]
+            if device.fault and any(isinstance(notice, DeviceUp) for notice in batch.before):
+                batch.after += (DeviceFault(batch.device, batch.received, device.fault, True),)
+                device.fault = ""
             device.seen(batch)
         # One unit takes them in this order: each delivery joins its inbox before the first await.
         await asyncio.gather(*(deliver(batch) for batch in batches for deliver in self._readers[batch.device]))
@@ -111,9 +129,11 @@ class Collector:
         batches = []
         for name, device in self.devices.items():
             first_time, device.error = device.up is not False, str(error)
-            if first_time:
+            down = (DeviceDown(name, now, device.last_good, str(error)),) if first_time else ()
+            after = _stands_still(name, now, device, error)
+            if down or after:
                 device.up = False
-                batches.append(Batch(name, now, before=(DeviceDown(name, now, device.last_good, str(error)),)))
+                batches.append(Batch(name, now, before=down, after=after))
         await asyncio.gather(*(deliver(batch) for batch in batches for deliver in self._readers[batch.device]))
 
     @property
@@ -122,7 +142,8 @@ class Collector:
         return self._driver is not None
 
     def poll_at(self, time: int) -> None:
-        """Ask for a reading of the polled tags at plant time ``time``; nothing while the endpoint is away."""
+        """Ask for a reading of the polled tags at plant time ``time``, also of a driver that is opened before then."""
+        self._poll_at = time
         if self._driver is not None:
             self._driver.poll_at(time)
 
@@ -141,6 +162,16 @@ class Collector:
     def stop(self) -> None:
         """Ask `run` to take a last poll and return."""
         self._stopping.set()
+
+
+def _stands_still(name: str, now: int, device: DeviceState, error: DisconnectedError) -> tuple[DeviceFault, ...]:
+    """Return the news that a device waits for a person, or for another reason than before; a mere loss in between changes nothing."""
+    if not error.fault or error.fault == device.fault:
+        return ()
+    cleared = (DeviceFault(name, now, device.fault, True),) if device.fault else ()
+    device.fault = error.fault
+    text = str(error).removesuffix(f"; {error.remedy}")
+    return (*cleared, DeviceFault(name, now, error.fault, False, text, error.remedy, _SEVERE))
 
 
 async def _read(driver: Driver) -> Sequence[Batch]:

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from edge_agent.model.errors import StorageError
+from edge_agent.model.outside import from_json
 from edge_agent.ports import Confirming
 from edge_agent.publish.listening import Listening
 from edge_agent.publish.topics import StreamInfo, Topics
@@ -94,7 +95,7 @@ class Watermarks:
 
     async def run(self) -> None:
         """Take marks in and watch them, over one connection, until cancelled."""
-        await self._guarded(self._connected)
+        connected = await self._guarded(self._connected)
         while True:
             try:
                 async with asyncio.timeout(_LOOK):
@@ -103,14 +104,18 @@ class Watermarks:
                 pass
             self._wake.clear()
             self._read()
+            connected = connected or await self._guarded(self._connected)  # late: more than was delivered before, never less
             await self._guarded(self._take)
             await self._guarded(self._watch)
 
-    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> bool:
+        """Do ``work``; return False when the store did not let it be done."""
         try:
             await work()
         except StorageError as error:  # the buffer has told the log; the next look finds it mended
             self._log.debug("confirm.waits", reason=str(error))
+            return False
+        return True
 
     async def _connected(self) -> None:
         """Note what the consumer should confirm: what was delivered over the connections before this one."""
@@ -126,8 +131,8 @@ class Watermarks:
         heard, self._heard = self._heard, {}
         for stream, payload in heard.items():
             try:
-                mark = msgspec.json.decode(payload, type=Watermark)
-            except msgspec.MsgspecError:
+                mark = from_json(payload, Watermark)
+            except ValueError:
                 self._refuse("not a watermark")
             else:
                 self._claims[stream] = _Claim(mark, now)

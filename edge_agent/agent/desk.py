@@ -112,6 +112,8 @@ class BufferDesk:
 
     async def resend(self, wish: ResendWish) -> Resent:
         """Have delivered records sent again under their names."""
+        if wish.to_seq is not None and wish.to_seq < wish.from_seq:
+            raise EdgeAgentError(f"from {wish.from_seq} to {wish.to_seq} is no range; name the lower number first")
         level = await self._level(wish.stream, wish.epoch)
         first, last = max(wish.from_seq, 1), min(level.last if wish.to_seq is None else wish.to_seq, level.last)
         if first > last:

@@ -9,6 +9,7 @@ import msgspec
 
 from edge_agent.config.schema import AgentConfig
 from edge_agent.model.equipment import EquipmentPath
+from edge_agent.model.errors import ConfigError
 from edge_agent.model.stream import Checkpoint
 from edge_agent.ports import Buffer
 from edge_agent.publish.cloudevents import Encoder
@@ -42,10 +43,20 @@ class Envelope(msgspec.Struct, frozen=True):
         return Encoder(self.streams, prefix=settings.prefix, schema=settings.schema, per_type=settings.per_type)
 
 
+def topics_of(config: AgentConfig) -> Topics:
+    """Return the topics of a configuration's agent."""
+    return Topics(config.agent.mqtt.root, tuple(config.agent.site), config.agent.agent)
+
+
+def checkpointed(config: AgentConfig) -> list[str]:
+    """Return the streams that have a checkpoint: the units', and last the agent's own."""
+    return [*(unit.unit for unit in config.units), agent_stream(config.agent.agent)]
+
+
 def streams_of(config: AgentConfig) -> dict[str, StreamInfo]:
     """Return the streams of a configuration: the agent's own, and two for each unit."""
     agent = config.agent
-    topics = Topics(agent.mqtt.root, tuple(agent.site), agent.agent)
+    topics = topics_of(config)
     streams = [topics.agent_stream(agent_stream(agent.agent))]
     for unit in config.units:
         path = EquipmentPath((*(unit.path or agent.site), unit.unit))
@@ -81,8 +92,13 @@ async def stored(buffer: Buffer) -> Envelope | None:
 
 
 async def keep(buffer: Buffer, envelope: Envelope, now: int) -> Envelope:
-    """Write what is new of ``envelope`` (at ``now``, UTC ns) and return it with the streams of before. Raises StorageError."""
+    """Write what is new of ``envelope`` (at ``now``, UTC ns) and return it with the streams of before.
+
+    Raises StorageError, and ConfigError for the store of a gateway with another name: what waits in it, and its numbers, belong to that name.
+    """
     before = await stored(buffer)
+    if before is not None:
+        _same_gateway(before.settings, envelope.settings)
     known = {} if before is None else before.streams
     changed = {f"{_STREAM}{name}": msgspec.json.encode(info) for name, info in envelope.streams.items() if known.get(name) != info}
     if before is None or before.settings != envelope.settings:
@@ -90,3 +106,15 @@ async def keep(buffer: Buffer, envelope: Envelope, now: int) -> Envelope:
     if changed:
         await buffer.append([], Checkpoint(_OWNER, changed, now))
     return Envelope(envelope.settings, {**known, **envelope.streams})
+
+
+def _same_gateway(before: Settings, now: Settings) -> None:
+    """Site and agent make the ``source`` of every event: under a new one, delivered events would count again and numbers begin with a hole."""
+    if (before.site, before.agent) == (now.site, now.agent):
+        return
+    old, new = ("/".join((*settings.site, settings.agent)) for settings in (before, now))
+    raise ConfigError(
+        f"the store is that of gateway {old}, and agent.yaml now names this gateway {new}: its events and numbers belong to the old name\n"
+        f"  -> put agent: and site: back as they were, or give {new} a store of its own (buffer.path); what waits in the old one is sent by\n"
+        "     edge-agent buffer export --store OLD --publish BROKER"
+    )

@@ -85,11 +85,21 @@ class Hold:
                 self._lost[key] = _Lost(oldest)
             self._lost[key].take(oldest)
 
-    async def release(self) -> None:
-        """Deliver what waits, in order, then pass on; returns when all of it is in custody."""
+    async def release(self, joined: Callable[[], None]) -> None:
+        """Deliver what waits, in order, then pass on; returns when all of it is in custody.
+
+        ``joined`` is called as soon as what waited stands in the inboxes: no unit may look at the clock before, for a shift boundary that
+        has passed meanwhile comes behind the readings of the old shift.
+        """
         lost, self._lost = self._lost, {}
         self._kept.extendleft([(deliver, each.batch()) for (deliver, _), each in reversed(lost.items())])
-        while self._kept:
+        while True:
             now, self._kept, self._rows = self._kept, deque(), 0
-            await asyncio.gather(*(deliver(batch) for deliver, batch in now))  # each joins its inbox in this order
+            custody = asyncio.gather(
+                *(deliver(batch) for deliver, batch in now)
+            )  # each joins its inbox in this order, in its first step
+            asyncio.get_running_loop().call_soon(joined)  # and this is behind all of them
+            await custody
+            if not self._kept:
+                break
         self._closed = False

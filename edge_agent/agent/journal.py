@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from edge_agent import __version__
+from edge_agent.agent.faults import DeviceFaults
 from edge_agent.buffer.identity import Damage
 from edge_agent.events.encode import encode
 from edge_agent.model.errors import StorageError
@@ -20,6 +21,7 @@ from edge_agent.model.reading import (
     Boot,
     ClockOffset,
     DeviceDown,
+    DeviceFault,
     DeviceUp,
     Gap,
     Notice,
@@ -46,13 +48,15 @@ class Journal:
         self._cfg = cfg
         self.devices = devices
         self._down_since: dict[str, int] = {}
+        self._faults = DeviceFaults()
         self._meant: dict[str, tuple[int, tuple[str, ...]]] = {}
         self._polls: dict[str, tuple[int, tuple[str, ...]]] = {}
         self._log = structlog.get_logger().bind(stream=stream)
 
     async def started(self, since: int, *, anew: bool = False) -> None:
         """Say that the agent runs since plant time ``since``, with the epoch before (``anew``: this start has begun one) and when it was last seen alive."""
-        _, last_seen = await self._buffer.states(self._stream)
+        states, last_seen = await self._buffer.states(self._stream)
+        clean = states.get("stopped") == b"true"  # the mark that a clean stop leaves
         anew = anew or self._buffer.fresh or last_seen is None
         await self.write(
             ProductionEvent(
@@ -63,16 +67,11 @@ class Journal:
                     "host": platform.node(),
                     "prev_epoch": self._buffer.previous_epoch if anew else self._buffer.epoch,
                     "resumed": not self._buffer.fresh,
-                    "reason": "boot" if last_seen is None else await self._why(),
+                    "reason": "boot" if last_seen is None else "restart" if clean else "crash",
                     "last_seen_at": None if last_seen is None else iso(last_seen),
                 },
             )
         )
-
-    async def _why(self) -> str:
-        """Return ``restart`` after a clean stop, ``crash`` otherwise: a clean stop leaves its mark in the state."""
-        states, _ = await self._buffer.states(self._stream)
-        return "restart" if states.get("stopped") == b"true" else "crash"
 
     async def store_damaged(self, damage: Damage) -> None:
         """Say that the store of before could not be used: an `agent.fault`, and where even its streams were unreadable the gap itself."""
@@ -143,6 +142,8 @@ class Journal:
                 return self._undeclared(notice)
             case Polled():
                 return self._polled(notice)
+            case DeviceFault():
+                return self._faults.event(notice)
             case Gap() | Boot() | ClockOffset() | Recovered():
                 return None  # told in the streams of the units that read the device
         return None

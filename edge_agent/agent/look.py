@@ -27,10 +27,20 @@ from edge_agent.status.server import serving
 class Look:
     """Makes the status of one agent whenever it is asked."""
 
-    def __init__(self, parts: Parts, desk: BufferDesk, clock: PlantClock, links: Sequence[Link], *, agent: str, cfg: str) -> None:
-        """Describe ``parts``; ``links`` may still grow."""
+    def __init__(
+        self,
+        parts: Parts,
+        desk: BufferDesk,
+        clock: PlantClock,
+        links: Sequence[Link],
+        *,
+        agent: str,
+        cfg: str,
+        cautions: Sequence[str] = (),
+    ) -> None:
+        """Describe ``parts``; ``links`` may still grow. ``cautions`` are the configuration's."""
         self._parts, self._desk, self._clock, self._links = parts, desk, clock, links
-        self._agent, self._cfg = agent, cfg
+        self._agent, self._cfg, self._cautions = agent, cfg, cautions
         self._session, self._started = uuid4().hex, clock.now()
 
     async def status(self) -> Status:
@@ -55,13 +65,23 @@ class Look:
             links=links,
             delivery=_delivery(self._parts.delivered),
             buffer=buffer,
+            warnings=[*self._cautions, *self._faults()],
         )
+
+    def _faults(self) -> list[str]:
+        states = [(name, state) for collector in self._parts.collectors for name, state in collector.devices.items()]
+        return [f"device {name}: {text}" for name, state in states for text in state.faults.values()]
 
     def _devices(self) -> dict[str, DeviceReport]:
         names = self._parts.journal.devices
         return {
             name: DeviceReport(
-                *names[name], state.up, state.ready, None if state.last_good is None else iso(state.last_good), state.error or None
+                *names[name],
+                state.up,
+                state.ready,
+                None if state.last_good is None else iso(state.last_good),
+                state.error or None,
+                state.fault or None,
             )
             for collector in self._parts.collectors
             for name, state in collector.devices.items()
@@ -81,7 +101,7 @@ def local_api(
     name, path = config.agent.agent, config.agent.buffer.path
     envelope = Envelope(configured(config).settings, parts.streams)
     desk = BufferDesk(buffer, OUTPUT, path, envelope, parts.forwarder.start_over)
-    look = Look(parts, desk, clock, links, agent=name, cfg=config.fingerprint)
+    look = Look(parts, desk, clock, links, agent=name, cfg=config.fingerprint, cautions=config.cautions)
     return serving(application(look.status, desk, verbs=True), socket_of(name, path))
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from edge_agent.buffer.lineage import Lineage, Run
 from edge_agent.model.instant import parse
+from edge_agent.model.outside import from_json
 
 LARGEST = 131_072
 """Characters of packed states that a checkpoint may carry; a unit with more cannot be adopted."""
@@ -71,7 +72,7 @@ def packed(seq: int, time: str, states: Mapping[str, bytes]) -> Resume | None:
 
 def read(payload: bytes) -> Seen:
     """Return a checkpoint. Raises ValueError for what is none."""
-    seen = msgspec.json.decode(payload, type=Seen)  # msgspec's errors are ValueErrors
+    seen = from_json(payload, Seen)
     parse(seen.time)
     if seen.resume is not None:
         parse(seen.resume.time)

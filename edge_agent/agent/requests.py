@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import structlog
 
 from edge_agent.agent.build import OUTPUT, Parts
 from edge_agent.model.errors import StorageError
+from edge_agent.model.outside import from_json
 from edge_agent.ports import Document, Request, Sink
+
+Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+"""A number that a record can have."""
 
 
 class ResendRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -17,8 +21,8 @@ class ResendRequest(msgspec.Struct, forbid_unknown_fields=True):
 
     stream: str
     epoch: str
-    from_seq: int
-    to_seq: int
+    from_seq: Number
+    to_seq: Number
 
 
 async def requests(parts: Parts, sink: Sink) -> None:
@@ -37,8 +41,8 @@ async def _answer(parts: Parts, sink: Sink, request: Request) -> dict[str, Any]:
         await parts.announcer.birth(sink)
         return {"ok": True}
     try:
-        wanted = msgspec.json.decode(request.body, type=ResendRequest)
-    except msgspec.MsgspecError as error:
+        wanted = from_json(request.body, ResendRequest)
+    except ValueError as error:
         log.warning("request.refused", command=request.command, reason=str(error))
         return {"ok": False, "error": str(error)}
     try:

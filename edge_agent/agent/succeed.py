@@ -54,18 +54,23 @@ class Origin:
         self.begun = False
         self._looked = asyncio.Event()
         self._late = False
+        self._deciding = asyncio.Lock()
         self.units_open = asyncio.Event()
         self.decided = False
         self.resumes: dict[str, Resume] = {}
         """What the units stood on when the checkpoints were written, by stream; the base of the next ones."""
 
     async def first_look(self) -> None:
-        """Wait for the verdict, for a while; a store of another machine gets its new epoch in any case. Raises StorageError."""
+        """Wait for the verdict, for a while; a store of another machine gets its new epoch in any case. Raises StorageError.
+
+        A new epoch that is being begun is waited for: the units open on its states.
+        """
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._looked.wait(), PATIENCE)
-        if not self.begun and (await self._buffer.lineage()).moved:
-            await self._begin("moved", Found(""), ())
-        self._late = True
+        async with self._deciding:
+            if not self.begun and (await self._buffer.lineage()).moved:
+                await self._begin("moved", Found(""), ())
+            self._late = True
 
     async def runs(self) -> tuple[str, ...]:
         """Return the tokens that the checkpoints of this store name. Raises DisconnectedError while it cannot be asked."""
@@ -84,17 +89,22 @@ class Origin:
             return
         seen = read_all(await sink.retained(tuple(self._topics)), self._topics)
         try:
-            lineage = await self._buffer.lineage()
-            found = origin.judge(lineage, self._buffer.epoch, seen)
-            if (found.cause or lineage.moved) and not self.begun:
-                await self._begin(found.cause or "moved", found, seen)
-            elif not found.cause:
-                self.resumes = {one.stream: one.resume for one in seen if one.resume and one.epoch == self._buffer.epoch}
+            async with self._deciding:
+                found = await self._decide(seen)
         except StorageError as error:
             raise DisconnectedError(f"nothing is sent before the store is in order: {error}") from error
         self._log.debug("origin.decided", cause=found.cause, checkpoints=len(seen), late=self._late)
         self.decided = True
         self._looked.set()
+
+    async def _decide(self, seen: Sequence[Seen]) -> Found:
+        lineage = await self._buffer.lineage()
+        found = origin.judge(lineage, self._buffer.epoch, seen)
+        if (found.cause or lineage.moved) and not self.begun:
+            await self._begin(found.cause or "moved", found, seen)
+        elif not found.cause:
+            self.resumes = {one.stream: one.resume for one in seen if one.resume and one.epoch == self._buffer.epoch}
+        return found
 
     async def _begin(self, cause: str, found: Found, seen: Sequence[Seen]) -> None:
         self.begun = True

@@ -77,7 +77,9 @@ class Agent:
                 local_api(self._config, parts, buffer, self._clock, self._links),
                 self._publishing(parts, origin, buffer) as out,
             ):
-                if not (buffer.readable and await self._wake(parts, origin, buffer)):
+                if buffer.readable and await self._wake(parts, origin, buffer):
+                    self._awake.set()
+                else:
                     parts.hold.close()
                 word = "running" if self._awake.is_set() else "collecting into memory: the store cannot be opened"
                 notify("READY=1", f"STATUS={word}")
@@ -110,7 +112,6 @@ class Agent:
             await parts.journal.store_damaged(damage)
         self._told = damage
         origin.units_open.set()
-        self._awake.set()
         return True
 
     async def _watch_store(self, parts: Parts, origin: Origin, buffer: SqliteBuffer) -> None:
@@ -121,7 +122,7 @@ class Agent:
                 await asyncio.sleep(1.0)
             kept, dropped = parts.hold.waiting, parts.hold.dropped
             await parts.journal.store_opened(self._since, kept, dropped)
-            await parts.hold.release()
+            await parts.hold.release(self._awake.set)
         while True:
             await asyncio.sleep(1.0)
             if (damage := buffer.damage) is not None and damage is not self._told:

@@ -15,6 +15,7 @@ from edge_agent.buffer.delivery import Delivery
 from edge_agent.buffer.loss import loss_of
 from edge_agent.buffer.records import COLUMNS, Stored
 from edge_agent.buffer.store import Store
+from edge_agent.model.outside import from_json
 from edge_agent.model.stream import Entry, Kind, Record, RecordKey, record_id
 from edge_agent.ports import DeadLetter, Page, StreamLevel
 
@@ -81,13 +82,22 @@ def _letter(row: tuple[Any, ...]) -> DeadLetter:
     return DeadLetter(number, Record(RecordKey(stream, epoch, seq), Entry(stream, *members)), reason, detail)
 
 
+def readable(letter: DeadLetter) -> bool:
+    """Whether a letter still says something: a row of letters has no checksum, and a disk may rot."""
+    try:
+        from_json(letter.record.entry.body, dict[str, Any])
+    except ValueError:
+        return False
+    return letter.reason != "corruption"
+
+
 def again(letter: DeadLetter) -> Entry:
     """Return what a dead letter says as an event to append: late, under its own time, and naming the record whose content it is.
 
     It gets a number of its own: whoever applied the loss record has passed the old one and would drop it as a repeat.
     """
     entry = letter.record.entry
-    data: dict[str, Any] = msgspec.json.decode(entry.body)
+    data = from_json(entry.body, dict[str, Any])
     data["retry_of"] = record_id(letter.record.key)
     if entry.kind == "E":
         data["late"] = True

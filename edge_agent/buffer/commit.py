@@ -1,7 +1,7 @@
 """Brings a batch onto the disk, or says why not.
 
 A commit that failed may or may not have reached the disk. So the handle is given up, the file is opened anew (`held`), and the same rows are
-inserted with the same numbers; those that are there already stay.
+inserted with the same numbers, unless they are there: then some may have gone out since, or made room, and stay gone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from edge_agent.buffer.evict import Evicted, make_room
 from edge_agent.buffer.held import HeldStore
 from edge_agent.buffer.identity import new_epoch, remember
 from edge_agent.buffer.lineage import Succession, succeed
-from edge_agent.buffer.numbering import Batch, Group, number
+from edge_agent.buffer.numbering import Batch, Group, checkpoints, number
 from edge_agent.buffer.store import Store
 from edge_agent.model.errors import EdgeAgentError
 
@@ -51,8 +51,10 @@ class Committer(HeldStore):
 
     def _write(self, batch: Batch, now: float, *, again: bool) -> None:
         store = self._store or self._open().store
-        if batch.epoch != self._numbers.epoch:  # the store was lost in between: new numbers in the new one
-            batch.renumber(self._numbers)
+        if batch.epoch != self._numbers.epoch and not batch.moved:  # the store was lost in between: new numbers in the new one
+            batch.moved = store.took_over(batch)
+            if not batch.moved:
+                batch.renumber(self._numbers)
         age = self._age_at(now)
         failpoint.reach("before_commit")
         with store.transaction():
@@ -61,13 +63,17 @@ class Committer(HeldStore):
                 self.confirmed.write(store)
             change["delivered"] -= self._purge(store, age)
             evicted = make_room(store, self._pages, batch.size, self.delivery.floors, self._prefix, confirmed=self.confirmed)
-            store.insert(batch)
+            if batch.moved:
+                store.put_states(checkpoints(batch.groups))
+            elif not (again and store.holds(batch)):
+                store.insert(batch)
         self.commits += 1
         if self.confirmed is not None:
             self.confirmed.written()
         failpoint.reach("after_commit")
         self.last_commit = now
-        self._numbers = batch.after
+        if not batch.moved:
+            self._numbers = batch.after
         self.news = self.delivery.written() or bool(batch.rows) or bool(evicted.losses) or self.news
         self._tell(evicted)
         self._count(store, batch, change, evicted, again=again)

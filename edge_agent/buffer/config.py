@@ -55,7 +55,10 @@ class BufferConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: Path = Field(description="Directory of the store; made when it is missing, used by one agent at a time.")
+    path: Path = Field(
+        description="Directory of the store; made when it is missing, used by one agent at a time. "
+        "A relative path counts from the working directory."
+    )
     max_bytes: Size = Field(
         default=2 << 30,
         ge=1 << 20,

@@ -54,9 +54,8 @@ class Confirmed:
 
     def load(self, store: Store) -> None:
         """Read what the store knows; what was heard since stands."""
-        for key, value in store.facts(_KEY):
-            stream = int(key.removeprefix(_KEY))
-            self._levels[stream] = max(int(value), self._levels.get(stream, 0))
+        for stream, level in store.marks(_KEY).items():
+            self._levels[stream] = max(level, self._levels.get(stream, 0))
 
     def forget(self) -> None:
         """The store is another one: its streams have other rows."""

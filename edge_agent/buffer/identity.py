@@ -11,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from edge_agent.model.errors import ConfigError, StorageError
+from edge_agent.model.errors import ConfigError, StorageError, TakenError
+from edge_agent.model.outside import from_json
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 DATABASE = "buffer.db"
@@ -101,8 +102,8 @@ class Lock:
                 holder = os.pread(fd, 64, 0).decode("ascii", "replace").strip() or "unknown"
                 pid = holder.removesuffix(_VISITOR)
                 if pid == holder:
-                    raise ConfigError(
-                        f"buffer.path: another agent (process {pid}) is using {directory}; stop it or choose another path"
+                    raise TakenError(
+                        f"buffer.path: another agent (process {pid}) is using {directory.absolute()}; stop it or choose another path"
                     ) from error
                 if time.monotonic() >= end:
                     raise StorageError(
@@ -135,7 +136,9 @@ def _open_lock(directory: Path) -> int:
     except OSError as error:
         if error.errno in _DISK or (there and error.errno in {errno.EACCES, errno.EPERM, errno.ENOENT}):
             raise  # a directory of ours that lost its permissions, or a disk in trouble
-        raise ConfigError(f"buffer.path: cannot use {directory}: {error.strerror}") from error
+        raise ConfigError(
+            f"buffer.path: cannot use {directory.absolute()}: {error.strerror}; name a directory that this user may make and write"
+        ) from error
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -147,8 +150,8 @@ class Identity(msgspec.Struct, frozen=True):
 def remembered(directory: Path) -> str | None:
     """Return the epoch in the identity file, None when there is none or it cannot be read."""
     try:
-        return msgspec.json.decode((directory / "identity.json").read_bytes(), type=Identity).epoch
-    except (OSError, msgspec.DecodeError):
+        return from_json((directory / "identity.json").read_bytes(), Identity).epoch
+    except (OSError, ValueError):
         return None
 
 

@@ -118,9 +118,15 @@ def succeed(store: Store, lineage: Lineage, plan: Succession, epoch: str, new: s
     return Lineage(runs)
 
 
+def last_epoch(store: Store) -> str | None:
+    """Return the epoch of the last run, None where there was none or the list rotted."""
+    runs = _read(store)
+    return runs[-1].epoch if runs else None
+
+
 def _read(store: Store) -> tuple[Run, ...]:
     try:
-        return msgspec.json.decode(store.get(_RUNS) or "[]", type=tuple[Run, ...])
+        return msgspec.json.decode(store.words(_RUNS) or "[]", type=tuple[Run, ...])
     except msgspec.MsgspecError:  # a row that is no list of runs: as from a program that did not write it
         return ()
 

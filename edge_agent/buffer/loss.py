@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from edge_agent.model.instant import iso, parse
+from edge_agent.model.outside import from_json
 from edge_agent.model.stream import Entry, Kind
 
 LossReason = Literal["buffer_overflow", "corruption", "rejected"]
@@ -115,12 +116,12 @@ def _earlier_loss(entry: Entry) -> _Earlier | None:
     if not entry.type.endswith(f".{GAP}"):
         return None
     try:
-        old = msgspec.json.decode(entry.body, type=_Covered)
-    except msgspec.DecodeError:  # a gap told by a rule (its lost may be "unknown"): a record like any other
+        old = from_json(entry.body, _Covered)
+        if old.reason != "buffer_overflow" or old.seq_from is None:
+            return None
+        return _Earlier(old.lost["max"], old.samples, parse(old.interval[0]), old.seq_from, old.totals_at_from, old.totals_at_to)
+    except (ValueError, KeyError):  # a gap told by a rule (its lost may be "unknown"), or one that rotted: a record like any other
         return None
-    if old.reason != "buffer_overflow" or old.seq_from is None:
-        return None
-    return _Earlier(old.lost["max"], old.samples, parse(old.interval[0]), old.seq_from, old.totals_at_from, old.totals_at_to)
 
 
 def _totals(entry: Entry) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -128,8 +129,8 @@ def _totals(entry: Entry) -> tuple[dict[str, Any], dict[str, Any]]:
     if not entry.type.endswith(_COUNT):
         return {}, {}
     try:
-        count = msgspec.json.decode(entry.body, type=_Count)
-    except msgspec.DecodeError:  # a count without totals declares none
+        count = from_json(entry.body, _Count)
+    except ValueError:  # a count without totals declares none
         return {}, {}
     return {count.counter: round(count.total - count.delta, 9)}, {count.counter: count.total}
 

@@ -81,6 +81,8 @@ class Batch(msgspec.Struct):
     changed: dict[str, StreamHead]
     size: int
     unfit: list[tuple[int, Unfit]]
+    moved: bool = False
+    """Its rows had reached a store that was given up since, and were saved or declared from there under their old numbers."""
 
     def renumber(self, numbers: Numbers) -> None:
         """Give new numbers: the store in which the old ones were meant to be is gone."""

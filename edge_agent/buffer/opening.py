@@ -15,6 +15,7 @@ import structlog
 from edge_agent.buffer.identity import DATABASE, Damage, new_epoch, remember, remembered, set_aside
 from edge_agent.buffer.salvage import salvage
 from edge_agent.buffer.store import Store
+from edge_agent.buffer.witness import contradiction, true_epoch
 from edge_agent.model.errors import StorageError
 
 DAMAGED = (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, UnicodeDecodeError)
@@ -78,12 +79,19 @@ def _open(directory: Path, path: Path, wal_pages: int, vfs: str | None, damage: 
     try:
         if store.commits_behind_log > 1:
             raise apsw.CorruptError(f"{store.commits_behind_log} commits stand behind a damaged place in the log")  # noqa: TRY301 - handled like SQLite's own findings
-        epoch = store.get("epoch")
-        fresh = epoch is None
-        if epoch is None:
-            epoch = _create(store, damage.epoch if damage else remembered(directory))
-        elif store.get("clean") != "1":  # a check costs seconds: only after a crash
+        beside = remembered(directory)
+        epoch, said = true_epoch(store, beside), store.words("epoch")
+        fresh = said is None and epoch in {None, beside} and store.unused()
+        if fresh:
+            epoch = _create(store, damage.epoch if damage else beside)
+        elif epoch is None or epoch != said:
+            raise apsw.CorruptError(  # noqa: TRY301 - handled like SQLite's own findings
+                f"its epoch is noted as {said}, while its runs, its streams and the file beside it know {epoch or 'no such one'}"
+            )
+        elif store.words("clean") != "1":  # a check costs seconds: only after a crash
             store.check(_CHECK_SECONDS)
+        if (wrong := contradiction(store, epoch)) is not None:
+            raise apsw.CorruptError(wrong)  # noqa: TRY301 - handled like SQLite's own findings
         if not store.accounted():
             raise apsw.CorruptError("there are records that neither wait nor were delivered")  # noqa: TRY301 - handled like SQLite's own findings
         store.checkpoint()
@@ -91,7 +99,7 @@ def _open(directory: Path, path: Path, wal_pages: int, vfs: str | None, damage: 
             store.put("clean", "0")
         if remembered(directory) != epoch:
             remember(directory, epoch)
-        return Opened(store, epoch, store.get("previous_epoch"), fresh, int(store.get("age") or 0), damage)
+        return Opened(store, epoch, store.get("previous_epoch"), fresh, store.number("age") or 0, damage)
     except DAMAGED as error:
         store.close(failed=True)
         raise DamagedError(error, cut=store.log_doubtful) from error
@@ -116,7 +124,7 @@ def replace_store(directory: Path, wal_pages: int, prefix: str, error: Exception
     damage = Damage(str(aside), remembered(directory), str(error) or type(error).__name__)
     opened = _open(directory, directory / DATABASE, wal_pages, None, damage)
     try:
-        saved = salvage(aside, opened.store, wal_pages, prefix)
+        saved = salvage(aside, opened.store, wal_pages, prefix, damage.epoch)
         damage = msgspec.structs.replace(
             damage, epoch=saved.epoch, saved=saved.records, lost=tuple(saved.lost), cut=cut or saved.cut
         )

@@ -83,7 +83,7 @@ class Outbox(Intake, Asked):
             self._commit(now)
         if self._trouble:
             raise StorageError(f"nothing can be sent again: {self._trouble}")
-        letters = [letter for letter in archive.letters_named(self.committer.store, numbers) if letter.reason != "corruption"]
+        letters = [letter for letter in archive.letters_named(self.committer.store, numbers) if archive.readable(letter)]
         done: list[tuple[int, RecordKey]] = []
         for some in archive.chunks(letters, self.committer.room.batch_bytes):
             group = Group(tuple(archive.again(letter) for letter in some), (), letters=[letter.number for letter in some])

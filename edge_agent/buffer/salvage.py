@@ -21,6 +21,7 @@ from edge_agent.buffer.numbering import Row, row
 from edge_agent.buffer.records import COLUMNS, Stored
 from edge_agent.buffer.schema import PAGE
 from edge_agent.buffer.store import Store
+from edge_agent.buffer.witness import proved, true_epoch
 from edge_agent.model.errors import StorageError
 from edge_agent.model.stream import Checkpoint, Entry
 
@@ -51,21 +52,24 @@ class _Stream(msgspec.Struct):
     kind: str = ""
 
 
-def salvage(path: Path, new: Store, wal_pages: int, prefix: str) -> Saved:
-    """Copy what can be read of the store at ``path`` into ``new``, which is still empty. Raises apsw.Error, StorageError."""
+def salvage(path: Path, new: Store, wal_pages: int, prefix: str, beside: str | None = None) -> Saved:
+    """Copy what can be read of the store at ``path`` into ``new``, which is still empty. Raises apsw.Error, StorageError.
+
+    ``beside`` is the epoch in the identity file at the time.
+    """
     _fill_up(path)
     old = Store(path, wal_pages, None)
     try:
-        if (epoch := old.get("epoch")) is None:
+        if (epoch := true_epoch(old, beside) or beside or old.words("epoch")) is None:
             raise StorageError("the damaged store does not tell its epoch")
-        levels = old.all_levels()
+        levels, doubt = proved(old)
         with new.transaction():
             streams = {
                 identity: _Stream(of, name, level + 1, head, new.add_stream(of, name, head, level))
                 for identity, of, name, head, level in levels
             }
             saved = _Copy(new, epoch, streams, prefix).run(old)
-            saved.cut = old.log_doubtful or not old.streams_complete()
+            saved.cut = old.log_doubtful or doubt or not old.streams_complete()
             if not saved.cut:  # a state older than what was delivered would count things twice
                 _states(old, new)
             return saved

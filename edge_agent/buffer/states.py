@@ -31,7 +31,11 @@ class States(Database):
     def states(self, owner: str) -> tuple[dict[str, bytes], int | None, list[str]]:
         """Return the states of an owner, its last-seen time, and the names of states whose checksum is wrong."""
         states, bad = {}, []
-        for rule, crc, value in self.db.execute("SELECT rule, crc, value FROM state WHERE owner = ?", (owner,)):
+        query = (
+            "SELECT CAST(rule AS BLOB), crc, CAST(value AS BLOB) FROM state WHERE owner = ?"  # whatever a flipped bit made of them
+        )
+        for name, crc, value in self.db.execute(query, (owner,)):
+            rule = name.decode(errors="backslashreplace")
             if _state_crc(owner, rule, value) == crc:
                 states[rule] = value
             else:

@@ -14,7 +14,12 @@ from edge_agent.buffer.states import States
 from edge_agent.model.stream import Entry
 
 _INSERT = f"INSERT OR IGNORE INTO record ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608 - a constant
-_DELIVERED = "SELECT id, age, EXISTS (SELECT 1 FROM waiting w WHERE w.kind IN ('E', 'T') AND w.id = delivered.id) FROM delivered ORDER BY id LIMIT ?"
+_DELIVERED = (
+    "SELECT id, age, EXISTS (SELECT 1 FROM waiting w WHERE w.kind IN ('E', 'T') AND w.id = delivered.id) "
+    "OR EXISTS (SELECT 1 FROM record r JOIN stream s ON s.id = r.stream WHERE r.id = delivered.id AND s.head = r.seq AND s.settled < s.head) "
+    "FROM delivered ORDER BY id LIMIT ?"
+)
+"""Row, age, whether it stays: it waits to be sent again, or is the last of a stream in which an earlier one still waits, and proves its head."""
 
 
 class Store(Records, States, Letters):
@@ -31,6 +36,19 @@ class Store(Records, States, Letters):
             self.set_unfit_aside(batch.epoch, seq, unfit)
         self.forget([number for group in batch.groups for number in group.letters])
         self.put_states(checkpoints(batch.groups))
+
+    def holds(self, batch: Batch) -> bool:
+        """Whether a batch has been committed: its transaction gave all of its numbers or none. Without numbers there is nothing to tell by."""
+        return any(self.head(stream) >= last for stream, last in batch.changed.values())
+
+    def took_over(self, batch: Batch) -> bool:
+        """Whether rows of a batch of another epoch came here with what was saved of its store: one under its number, with its checksum, proves the commit."""
+        names = {stream: name for name, (stream, _) in batch.changed.items()}
+        query = "SELECT 1 FROM record WHERE stream = ? AND seq = ? AND crc = ?"
+        return any(
+            self.db.execute(query, (self.stream_id(names[each[1]], batch.epoch), each[2], each[11])).get is not None
+            for each in batch.rows
+        )
 
     def insert_rows(self, rows: Sequence[Row]) -> None:
         """Write rows as waiting; inside a transaction."""

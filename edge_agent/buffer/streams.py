@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import cast
 
 import apsw
+import structlog
 
 from edge_agent.buffer.database import Database
 from edge_agent.buffer.numbering import Numbers, StreamHead
+
+_DIGITS = 18
+"""Of the largest number that fits into 64 bits for sure."""
 
 
 class Streams(Database):
@@ -25,14 +29,28 @@ class Streams(Database):
         """Return a fact about the store."""
         return cast("str | None", self.db.execute("SELECT value FROM store WHERE key = ?", (key,)).get)
 
+    def words(self, key: str) -> str | None:
+        """Return a fact about the store, None also where it is no text any more."""
+        value = self.db.execute("SELECT CAST(value AS BLOB) FROM store WHERE key = ?", (key,)).get
+        try:
+            return None if value is None else cast("bytes", value).decode()
+        except UnicodeDecodeError:
+            return None
+
     def put(self, key: str, value: str | None) -> None:
         """Note a fact about the store."""
         self.db.execute("INSERT INTO store VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (key, value))
 
-    def facts(self, prefix: str) -> list[tuple[str, str]]:
-        """Return the facts whose names begin with ``prefix``."""
+    def number(self, key: str) -> int | None:
+        """Return a fact that is a number, None where there is none; one that rotted is told to the log, and is none."""
+        text = self.get(key)
+        return None if text is None else _number(key, text)
+
+    def marks(self, prefix: str) -> dict[int, int]:
+        """Return the numbers among the facts, by the number that follows ``prefix`` in their names; told and left out where either rotted."""
         rows = self.db.execute("SELECT key, value FROM store WHERE substr(key, 1, ?) = ?", (len(prefix), prefix))
-        return [cast("tuple[str, str]", found) for found in rows]
+        found = {_number(key, key.removeprefix(prefix)): _number(key, value) for key, value in rows}
+        return {key: value for key, value in found.items() if key is not None and value is not None}
 
     def numbers(self, epoch: str) -> Numbers:
         """Read the heads of all streams of ``epoch``."""
@@ -74,6 +92,10 @@ class Streams(Database):
             "UPDATE stream SET settled = max(settled, ?) WHERE id = ?", [(level, stream) for stream, level in levels]
         )
 
+    def head(self, stream: int) -> int:
+        """Return the last number given in a stream, as the disk knows it."""
+        return cast("int", self.db.execute("SELECT head FROM stream WHERE id = ?", (stream,)).get or 0)
+
     def settled_level(self, stream: int) -> int:
         """Return up to where a stream is delivered without a hole, as the disk knows it."""
         return cast("int", self.db.execute("SELECT settled FROM stream WHERE id = ?", (stream,)).get or 0)
@@ -92,10 +114,12 @@ class Streams(Database):
     def all_levels(self) -> list[tuple[int, str, str, int, int]]:
         """Return per stream of every epoch (row, epoch, name, head, delivered without a hole), touching no other table."""
         rows = self.db.execute("SELECT id, epoch, name, head, settled FROM stream ORDER BY id")
-        levels = [cast("tuple[int, str, str, int, int]", found) for found in rows]
-        for identity, epoch, name, _, _ in levels:
-            self._name(identity, epoch, name)
-        return levels
+        return [cast("tuple[int, str, str, int, int]", found) for found in rows]
+
+    def unused(self) -> bool:
+        """Whether no run has begun here yet, and no stream."""
+        ran = self.db.execute("SELECT 1 FROM store WHERE key <> 'format' LIMIT 1").get
+        return ran is None and self.db.execute("SELECT 1 FROM stream LIMIT 1").get is None
 
     def streams_complete(self) -> bool:
         """Whether the list of streams and its index tell of equally many: a damaged page of one may have taken streams away."""
@@ -105,3 +129,10 @@ class Streams(Database):
             return False
         by_table = self.db.execute("SELECT count(*) FROM stream NOT INDEXED").get
         return bool(by_index == by_table == len(self.streams))
+
+
+def _number(fact: str, text: str | None) -> int | None:
+    if text is not None and text.isascii() and text.isdecimal() and len(text) <= _DIGITS:
+        return int(text)
+    structlog.get_logger().error("buffer.fact_damaged", fact=fact)
+    return None

@@ -190,5 +190,7 @@ def _answer(call: _Call, outbox: Outbox, now: float) -> object:
         return call.function(outbox, now)
     except StorageError as error:
         return error
-    except apsw.Error as error:
+    except (apsw.Error, UnicodeDecodeError) as error:  # a text that rotted: no end of the thread either
         return StorageError(f"the buffer cannot be read: {type(error).__name__}: {error}")
+    except OverflowError as error:  # SQLite has no such numbers: a wrong question is no end of the thread
+        return StorageError(f"the buffer has no number that large: {error}")

@@ -11,7 +11,7 @@ import typer
 
 from edge_agent import __version__
 from edge_agent.cli.buffer import app as buffer
-from edge_agent.cli.options import DEFAULT_CONFIG, AsJson, Config
+from edge_agent.cli.options import DEFAULT_CONFIG, AsJson, Config, MaybeConfig
 from edge_agent.model.errors import ConfigError, EdgeAgentError
 
 EXIT_CONFIG = 78
@@ -115,12 +115,33 @@ def browse(
     allow_insecure: Annotated[
         bool, typer.Option("--allow-insecure", help="Connect without encryption (security policy None).")
     ] = False,
+    config: MaybeConfig = None,
 ) -> None:
     """Show what an OPC UA server has, as tags with addresses, types and live values. Reads only."""
     from edge_agent.cli.browse import Wish
     from edge_agent.cli.browse import browse as verb
 
-    verb(Wish(target, path, depth, limit, add, allow_insecure))
+    verb(Wish(target, path, depth, limit, add, allow_insecure, config))
+
+
+@app.command()
+def trust(
+    server: Annotated[str, typer.Argument(metavar="URL", help="opc.tcp://host:4840, or the name of a device.")],
+    config: Config = DEFAULT_CONFIG,
+    yes: Annotated[bool, typer.Option("--yes", help="Agree without being asked.")] = False,
+    following: Annotated[
+        Path | None,
+        typer.Option("--next", metavar="FILE", help="Trust the certificate in FILE too, which the server will show next."),
+    ] = None,
+    pki: Annotated[
+        Path | None,
+        typer.Option("--pki", help="Folder of keys and pins.  [default: as the configuration says, else beside the buffer]"),
+    ] = None,
+) -> None:
+    """Show an OPC UA server's certificate and, when you agree, pin it: the only way trust begins. Exit code 0: it is trusted, 1: it is not."""
+    from edge_agent.cli.trust import trust as verb
+
+    verb(server, config, yes=yes, following=following, pki=pki)
 
 
 @app.command()

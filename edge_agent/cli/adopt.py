@@ -71,6 +71,8 @@ def lines(config: AgentConfig, offer: Offer, now: int) -> Iterator[str]:
     """Yield what was found, for a person to agree to."""
     if offer.presence == "silent":
         yield "the old gateway's status says online, but nobody has said so again for 16 s: it is taken for gone"
+    if offer.presence == "unknown":
+        yield "the broker keeps no status of the old gateway, or this user may not read it: make sure that it does not run"
     rows = []
     for one in offer.units:
         totals = ", ".join(f"{name} {total}" for name, total in one.totals.items()) or "-"

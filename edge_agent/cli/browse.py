@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import sys
@@ -15,12 +16,16 @@ from pydantic import ValidationError
 
 from edge_agent import logs
 from edge_agent.agent.clock import WallClock
+from edge_agent.cli.options import DEFAULT_CONFIG
+from edge_agent.cli.owner import as_owner
 from edge_agent.cli.progress import Progress
+from edge_agent.config.load import identity_of
 from edge_agent.config.source import Source, read
 from edge_agent.config.tagfile import printable, scalar, tag_line, with_tags
 from edge_agent.config.words import words
 from edge_agent.drivers.opcua.config import OpcUaConfig, TagsFrom
 from edge_agent.model.errors import ConfigError
+from edge_agent.ports import Identity
 
 if TYPE_CHECKING:
     from edge_agent.drivers.opcua.browse import Candidate  # at run time it would import asyncua with every command
@@ -38,6 +43,7 @@ class Wish(NamedTuple):
     limit: int
     add: Path | None
     allow_insecure: bool
+    config: Path | None = None
 
 
 class _Device(NamedTuple):
@@ -55,7 +61,9 @@ def browse(wish: Wish) -> None:
     rules = _rules(wish, device.config)
     progress = Progress()
     try:
-        found = asyncio.run(survey(device.config, rules, WallClock(), progress, declared=device.has_tags))
+        identity = None if device.config.allow_insecure else _identity(wish, device)
+        with as_owner(identity.folder) if identity is not None else contextlib.nullcontext():
+            found = asyncio.run(survey(device.config, rules, WallClock(), progress, declared=device.has_tags, identity=identity))
     finally:
         progress.done()
     fresh = [one for one in found.candidates if not one.declared]
@@ -63,7 +71,7 @@ def browse(wish: Wish) -> None:
     usable = sum(one.usable and "${" not in one.node for one in fresh)
     heading = [
         f"{found.server} at {device.config.url} (profile {found.profile})",
-        f"{found.seen:,} nodes looked at, {len(found.candidates):,} values found for {', '.join(rule.browse for rule in rules)}",
+        f"{found.seen:,} nodes seen, {len(found.candidates):,} values found for {', '.join(rule.browse for rule in rules)}",
         *(f"not everything: {cut}; narrow the path, or raise --depth and --limit" for cut in found.cut),
         *found.notes,
     ]
@@ -99,9 +107,10 @@ def _rules(wish: Wish, config: OpcUaConfig) -> Sequence[TagsFrom]:
     if wish.path is None and config.tags_from:
         return config.tags_from
     path = (wish.path or "").strip("/")
-    pattern = path if re.search(r"(?<!&)[*?\[]", path) else f"{path}/**" if path and path != "Objects" else "**"
+    below = [path, f"{path}/**"] if path not in {"", "Objects"} else ["**"]  # the node itself, and what is below
+    patterns = [path] if re.search(r"(?<!&)[*?\[]", path) else below
     try:
-        return [TagsFrom.model_validate({"browse": pattern, "depth": wish.depth, "max_tags": wish.limit})]
+        return [TagsFrom.model_validate({"browse": one, "depth": wish.depth, "max_tags": wish.limit}) for one in patterns]
     except ValidationError as error:
         raise ConfigError(_words(error)) from None
 
@@ -119,7 +128,7 @@ def _device(wish: Wish) -> _Device:
     data = {"version": 1, "device": name or "device", "driver": "opcua", "url": wish.target}
     if wish.allow_insecure:
         data["allow_insecure"] = True
-    return _Device(_validated(data | _PLACEHOLDER, "add --allow-insecure"), None, has_tags=False)
+    return _Device(_validated(data | _PLACEHOLDER, "see --help"), None, has_tags=False)
 
 
 def _from_file(file: Path, wish: Wish) -> _Device:
@@ -137,6 +146,15 @@ def _from_file(file: Path, wish: Wish) -> _Device:
     if not has_tags:
         data = {key: value for key, value in data.items() if key != "boot"} | _PLACEHOLDER
     return _Device(_validated(data, f"see {file}"), source, has_tags)
+
+
+def _identity(wish: Wish, device: _Device) -> Identity | None:
+    """Return who asks: the agent whose configuration is named, or holds the device file, or is installed; None when there is none."""
+    beside = device.source.file.absolute().parent.parent if device.source is not None else None
+    for place in (wish.config, beside, DEFAULT_CONFIG):
+        if place is not None and (place == wish.config or (place / "agent.yaml").is_file()):
+            return identity_of(place)
+    return None
 
 
 def _validated(data: dict[str, Any], where: str) -> OpcUaConfig:
@@ -178,11 +196,13 @@ def _checked(file: Path, text: str, device: _Device, names: set[str]) -> None:
         trial = Path(folder) / file.name
         trial.write_text(text, encoding="utf-8")
         after = read(trial)
+    if after.problems:
+        raise ConfigError(f"the file would be wrong then:\n{after.problems[0]}")
     before = device.source.data if device.source is not None else {}
     same = isinstance(after.data, dict) and all(after.data.get(key) == value for key, value in before.items() if key != "tags")
     tags = after.data.get("tags") or {} if isinstance(after.data, dict) else {}
     kept = all(tags.get(name) == value for name, value in (before.get("tags") or {}).items())
-    if after.problems or not same or not kept or set(tags) - set(before.get("tags") or {}) - names:
+    if not same or not kept or set(tags) - set(before.get("tags") or {}) - names:
         raise ConfigError(f"{file}: the new tags do not fit into the file; print them without --add and copy them in by hand")
     if tags:
         _validated(after.data, str(file))

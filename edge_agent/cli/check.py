@@ -9,6 +9,8 @@ from pathlib import Path
 from edge_agent.config.load import InvalidConfigError, load
 from edge_agent.config.schema import AgentConfig
 from edge_agent.drivers.catalog import tags_of
+from edge_agent.model.errors import DisconnectedError
+from edge_agent.publish import tls
 
 
 def check(directory: Path, *, as_json: bool) -> int:
@@ -40,13 +42,25 @@ def check(directory: Path, *, as_json: bool) -> int:
         for warning in warnings:
             print(f"{directory}: warning: {warning}", file=sys.stderr)
         print(
-            f"{directory}: {'no mistakes, but see the warning' if warnings else 'fine'}. {len(config.devices)} devices, {tags} tags, {len(config.units)} work units, fingerprint {config.fingerprint}"
+            f"{directory}: {'no mistakes, but see the warnings' if len(warnings) > 1 else 'no mistakes, but see the warning' if warnings else 'fine'}. {len(config.devices)} devices, {tags} tags, {len(config.units)} work units, fingerprint {config.fingerprint}"
         )
     return 0
 
 
 def _warnings(config: AgentConfig) -> list[str]:
     """Return what is allowed and hardly meant, each with its remedy."""
+    warnings = []
     if not config.devices:
-        return ["nothing is collected: there is no device; put one into devices/ beside agent.yaml, or under `devices:` in it"]
-    return []
+        warnings.append(
+            "nothing is collected: there is no device; put one into devices/ beside agent.yaml, or under `devices:` in it"
+        )
+    warnings += config.cautions
+    mqtt = config.agent.mqtt
+    try:
+        if mqtt.password_file is not None:
+            tls.password(mqtt.password_file)
+        if mqtt.tls is not None:
+            tls.context(mqtt.tls)
+    except DisconnectedError as error:
+        warnings.append(f"mqtt: {error} (as this user on this machine; without it the agent waits, unconnected)")
+    return warnings

@@ -19,7 +19,7 @@ from edge_agent.buffer.sqlite import open_buffer
 from edge_agent.cli.options import DEFAULT_CONFIG
 from edge_agent.config.load import load
 from edge_agent.config.schema import AgentConfig
-from edge_agent.model.errors import ConfigError, EdgeAgentError
+from edge_agent.model.errors import EdgeAgentError, TakenError
 from edge_agent.status.client import NoAgentError, RemoteDesk
 from edge_agent.status.place import candidates
 from edge_agent.status.report import Desk
@@ -68,7 +68,7 @@ async def reach(directory: Path | None, store: Path | None) -> AsyncIterator[Rea
     assert path is not None  # noqa: S101 - one of the two is there
     if not (path / DATABASE).is_file():
         raise EdgeAgentError(
-            f"no agent answers, and there is no store in {path}; name the folder that holds {DATABASE} with --store "
+            f"no agent answers, and there is no store in {path.absolute()}; name the folder that holds {DATABASE} with --store "
             "(under systemd: --store /var/lib/edge-agent/buffer)"
         )
     become_owner(path)
@@ -84,7 +84,7 @@ async def _opened(stack: AsyncExitStack, path: Path, config: AgentConfig | None,
         settings, prefix = BufferConfig(path=path).model_copy(update=_AS_IT_IS), "edgeagent"
     try:
         buffer = await stack.enter_async_context(open_buffer(settings, prefix=prefix, as_found=True))
-    except ConfigError as error:
+    except TakenError as error:
         raise EdgeAgentError(f"{error} (it does not answer on its local socket; its log says why)") from error
     known = [envelope for envelope in (await stored(buffer), None if config is None else configured(config)) if envelope]
     envelope = Envelope(known[0].settings, {**known[-1].streams, **known[0].streams}) if known else None

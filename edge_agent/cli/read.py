@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from edge_agent import logs
 from edge_agent.agent.clock import WallClock
+from edge_agent.cli.owner import as_owner
 from edge_agent.cli.progress import Progress
 from edge_agent.cli.words import table
 from edge_agent.config.load import load
@@ -20,9 +21,11 @@ from edge_agent.drivers.catalog import DeviceConfig
 from edge_agent.model.errors import ConfigError, DisconnectedError
 from edge_agent.model.instant import iso
 from edge_agent.model.reading import Batch, Reading, Tag, Value
+from edge_agent.ports import Identity
 
 _PATIENCE: Final = 15.0
-"""Machine seconds until a tag that has not come is given up."""
+"""Machine seconds until a tag that has not come is given up, and how many tags a second a slow server gives."""
+_PER_SECOND: Final = 500
 
 
 class Shown(NamedTuple):
@@ -38,9 +41,11 @@ class Shown(NamedTuple):
 def read(directory: Path, device: str | None, *, follow: bool, as_json: bool) -> int:
     """Print the tags of a device, or of all; return 0 when every value is good, 1 when some is not. Raises EdgeAgentError."""
     logs.configure("error")
-    devices = _chosen(load(directory).devices, device)
+    config = load(directory)
+    devices = _chosen(config.devices, device)
     try:
-        return asyncio.run(_read(devices, follow=follow, as_json=as_json))
+        with as_owner(config.identity.folder):
+            return asyncio.run(_read(devices, config.identity, follow=follow, as_json=as_json))
     except KeyboardInterrupt:
         return 0
 
@@ -54,13 +59,13 @@ def _chosen(devices: Sequence[DeviceConfig], name: str | None) -> Sequence[Devic
     return [known[name]] if name is not None else devices
 
 
-async def _read(devices: Sequence[DeviceConfig], *, follow: bool, as_json: bool) -> int:
-    groups: dict[str, list[DeviceConfig]] = {}
+async def _read(devices: Sequence[DeviceConfig], identity: Identity, *, follow: bool, as_json: bool) -> int:
+    groups: dict[Hashable, list[DeviceConfig]] = {}
     for device in devices:
-        groups.setdefault(catalog.endpoint(device), []).append(device)
+        groups.setdefault(catalog.link(device), []).append(device)
     progress = Progress()
     latest: dict[str, Shown] = {}
-    lanes = [Lane(group, latest) for group in groups.values()]
+    lanes = [Lane(group, latest, identity) for group in groups.values()]
     waiting = asyncio.gather(*(lane.once() for lane in lanes)) if not follow else None
     if waiting is None:
         async with asyncio.TaskGroup() as tasks:
@@ -79,17 +84,19 @@ async def _read(devices: Sequence[DeviceConfig], *, follow: bool, as_json: bool)
 class Lane:
     """The devices behind one endpoint; what they show goes into ``latest``, by ``device.tag``."""
 
-    def __init__(self, devices: Sequence[DeviceConfig], latest: dict[str, Shown]) -> None:
+    def __init__(self, devices: Sequence[DeviceConfig], latest: dict[str, Shown], identity: Identity) -> None:
         self._devices = devices
+        self._identity = identity
         self._latest = latest
         self.tags = {tag.ref: tag for device in devices for tag in catalog.tags_of(device)}
         self._known = {device.device: (catalog.tags_of(device), catalog.scalings(device)) for device in devices}
 
     async def once(self) -> None:
         """Read until every tag has been seen; one that does not come says why."""
-        why = f"no value within {_PATIENCE:g} s"
+        patience = _PATIENCE + len(self.tags) / _PER_SECOND
+        why = f"no value within {patience:.0f} s"
         try:
-            async with asyncio.timeout(_PATIENCE), catalog.connect(self._plain, WallClock(), {}) as driver:
+            async with asyncio.timeout(patience), catalog.connect(self._plain, WallClock(), {}, self._identity) as driver:
                 while not self.tags.keys() <= self._latest.keys():
                     for shown in self._shown(await driver.read()):
                         self._latest.setdefault(shown.tag.ref, shown)
@@ -104,7 +111,7 @@ class Lane:
         """Print every sample; a lost endpoint is told and tried again, until cancelled."""
         while True:
             try:
-                async with catalog.connect(self._plain, WallClock(), {}) as driver:
+                async with catalog.connect(self._plain, WallClock(), {}, self._identity) as driver:
                     while True:
                         for shown in self._shown(await driver.read()):
                             print(line(shown), flush=True)

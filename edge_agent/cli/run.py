@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 from pathlib import Path
 
+import structlog
+
 from edge_agent import logs
 from edge_agent.agent.clock import plant_clock
 from edge_agent.agent.serve import serve
@@ -17,6 +19,8 @@ def run(directory: Path, level: str, style: str) -> None:
     config = load(directory)
     logs.configure(level, None if style == "auto" else style)  # type: ignore[arg-type]  # typer checked the word
     failpoint.install()
+    for caution in config.cautions:
+        structlog.get_logger().warning("config.caution", text=caution)
     clock = plant_clock()
     gc.collect()
     gc.freeze()  # what start-up made lives as long as the process: no collection need look at it again

@@ -23,7 +23,7 @@ def status(directory: Path, *, as_json: bool) -> int:
     config = load(directory)
     desk = running(config, None)
     if desk is None:
-        looked = ", ".join(str(place) for place in sockets(config, None))
+        looked = ", ".join(str(place.absolute()) for place in sockets(config, None))
         print(f"no agent {config.agent.agent} is running (nobody listens on {looked})", file=sys.stderr)
         return NO_AGENT
     report = asyncio.run(desk.status())
@@ -36,8 +36,17 @@ def _lines(report: Status) -> Iterator[str]:
     yield f"agent    {report.agent} {report.version}, {report.health}, since {report.started} (process {report.process}, cfg {report.cfg})"
     for problem in report.problems:
         yield f"  ! {plain(problem)}"
+    for warning in report.warnings:
+        yield f"  ~ {plain(warning)}"
     rows = [
-        (name, each.driver, each.endpoint, _word(each.up), ago(each.last_good, now), plain(each.error or ""))
+        (
+            name,
+            each.driver,
+            each.endpoint,
+            _word(each.up),
+            ago(each.last_good, now),
+            plain(": ".join(filter(None, (each.fault, each.error)))),
+        )
         for name, each in report.devices.items()
     ]
     yield from table(("device", "driver", "endpoint", "link", "last good", ""), rows)

@@ -76,7 +76,10 @@ def _references(part: Part, tags: Mapping[str, Tag], devices: Sequence[str], tol
         if not dot:
             message, remedy = f"'{ref}' names no tag", "write it as device.tag"
         elif device not in devices:
-            message, remedy = f"there is no device '{device}' (in '{ref}')", did_you_mean(device, devices)
+            message, remedy = (
+                f"there is no device '{device}' (in '{ref}')",
+                did_you_mean(device, devices) or f"describe it in devices/{device}.yaml",
+            )
         else:
             message, remedy = f"device '{device}' has no tag '{ref.partition('.')[2]}'", did_you_mean(ref, tags)
         part.source.problem(_written(part, ref), message, remedy)

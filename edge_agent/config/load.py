@@ -16,6 +16,7 @@ from edge_agent.config.words import words
 from edge_agent.drivers.catalog import DeviceConfig
 from edge_agent.events.catalog import UnitConfig
 from edge_agent.model.errors import ConfigError
+from edge_agent.ports import Identity
 
 _AGENT: TypeAdapter[AgentFile] = TypeAdapter(AgentFile)
 _DEVICE: TypeAdapter[Any] = TypeAdapter(DeviceConfig)
@@ -60,7 +61,21 @@ def load(directory: Path) -> AgentConfig:
         devices=tuple(part.config for part in devices),
         units=tuple(part.config for part in units),
         directory=root.resolve(),
+        file=file.resolve() if alone else None,
     )
+
+
+def identity_of(directory: Path) -> Identity:
+    """Return who the agent of a configuration is, whatever its device and unit files hold. Raises InvalidConfigError."""
+    alone = directory.is_file()
+    file = directory if alone else directory / "agent.yaml"
+    main = read(file)
+    agent = _validate(_AGENT, main, main.data, ())
+    if main.problems or agent is None:
+        raise InvalidConfigError(main.problems)
+    return AgentConfig.model_construct(
+        agent=agent, devices=(), units=(), directory=file.parent.resolve(), file=file.resolve() if alone else None
+    ).identity
 
 
 def _named(main: Source, key: str) -> bool:

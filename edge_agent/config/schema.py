@@ -11,9 +11,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from edge_agent.buffer.config import BufferConfig
 from edge_agent.config.words import did_you_mean
-from edge_agent.drivers.catalog import DeviceConfig
+from edge_agent.drivers.catalog import DeviceConfig, cautions
 from edge_agent.events.catalog import UnitConfig
 from edge_agent.events.shift import ShiftConfig
+from edge_agent.ports import Identity
 from edge_agent.publish.config import MqttConfig
 
 
@@ -48,6 +49,10 @@ class AgentFile(BaseModel):
     time_zone: Annotated[str, AfterValidator(_zone)] = Field(default="UTC", description="IANA zone of shift times")
     mqtt: MqttConfig
     buffer: BufferConfig
+    pki: Path | None = Field(
+        default=None,
+        description="folder of the agent's certificate and key, and of the servers it trusts; default: pki beside the buffer's folder",
+    )
     events: EventsConfig = EventsConfig()
     shifts: dict[str, ShiftConfig] = Field(default_factory=dict)
     devices: list[DeviceConfig] = Field(default_factory=list, description="devices, when they have no files of their own")
@@ -63,6 +68,18 @@ class AgentConfig(BaseModel):
     devices: tuple[DeviceConfig, ...]
     units: tuple[UnitConfig, ...]
     directory: Path
+    file: Path | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """Who the agent is to its devices."""
+        pki = self.agent.pki or self.agent.buffer.path.absolute().parent / "pki"
+        return Identity(self.agent.agent, pki.absolute(), self.file or self.directory)
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What is allowed and risky, one sentence each: told at the start, by ``check`` and in the status."""
+        return tuple(each for device in self.devices for each in cautions(device))
 
     @property
     def fingerprint(self) -> str:

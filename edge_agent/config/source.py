@@ -18,6 +18,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from edge_agent.config.problem import Problem
+from edge_agent.config.scalar import resolve, whole
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 32
@@ -28,9 +29,8 @@ Place = tuple[int, int]
 Path_ = tuple[str | int, ...]
 
 _SUBSTITUTE = re.compile(r"\$\{(?:file:(?P<file>[^}]+)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?)\}")
-_INT = re.compile(r"^[-+]?(0|[1-9][0-9]*)$|^0x[0-9a-fA-F]+$|^0o[0-7]+$")
-_FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
-_OLD_WORDS = {"yes", "no", "on", "off", "y", "n"}
+_SECRET = re.compile(r"(?i)(\bpass(?:word|wort|phrase|wd)?['\"]?[ \t]*:[ \t]*)(?!\$\{)\S.*")
+"""What stands behind a key that looks like a password's: it is shown to nobody, for the output of a service is a log."""
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Source:
 
     def _line(self, number: int) -> str:
         lines = self.text.splitlines()
-        return lines[number - 1] if 0 < number <= len(lines) else ""
+        return _SECRET.sub(r"\1***", lines[number - 1]) if 0 < number <= len(lines) else ""
 
 
 def read(file: Path) -> Source:
@@ -164,7 +164,7 @@ def _mapping(source: Source, node: MappingNode, path: Path_) -> dict[Any, Any]:
         if not isinstance(key_node, ScalarNode):
             source.problem(_mark(key_node), "a key must be a plain word", "")
             continue
-        key = _key(key_node)
+        key = _key(source, key_node)
         if key in data:
             first = source.keys[(*path, key)][0]
             source.problem(
@@ -178,9 +178,9 @@ def _mapping(source: Source, node: MappingNode, path: Path_) -> dict[Any, Any]:
     return data
 
 
-def _key(node: ScalarNode) -> str | int:
+def _key(source: Source, node: ScalarNode) -> str | int:
     """Return a key; whole numbers stay numbers (verdict tables), everything else is text."""
-    text = str(node.value)
+    text = _text(source, node, str(node.value))
     return int(text) if node.style is None and re.fullmatch(r"-?(0|[1-9][0-9]*)", text) else text
 
 
@@ -192,7 +192,19 @@ def _scalar(source: Source, node: ScalarNode) -> Any:
         return None
     if "${" in text:
         text = _substituted(source, node, text)
+    text = _text(source, node, text)
     return resolve(text) if plain else text
+
+
+def _text(source: Source, node: ScalarNode, text: str) -> str:
+    found = whole(text)
+    if found is None:
+        source.problem(
+            _mark(node),
+            f"{ascii(text)[:60]} is no text: half of a character stands alone in it",
+            "write the character itself, in UTF-8, or both halves of its escape",
+        )
+    return found or ""
 
 
 def _substituted(source: Source, node: ScalarNode, text: str) -> str:
@@ -204,6 +216,9 @@ def _substituted(source: Source, node: ScalarNode, text: str) -> str:
                 source.problem(
                     _mark(node), f"{match['file']} cannot be read: {error.strerror}", "check the path, or create the file"
                 )
+                return ""
+            except UnicodeDecodeError:
+                source.problem(_mark(node), f"{match['file']} is not UTF-8", "save the file as UTF-8")
                 return ""
         found = os.environ.get(match["name"], match["default"])
         if found is None:
@@ -222,27 +237,3 @@ def _substituted(source: Source, node: ScalarNode, text: str) -> str:
             "write ${NAME}, ${NAME:-default} or ${file:/path}, with the closing brace; a name has letters, digits and _",
         )
     return _SUBSTITUTE.sub(value, text)
-
-
-def resolve(text: str) -> Any:
-    """Return a plain scalar by the core schema of YAML 1.2; what looks like YAML 1.1 (``no``, ``010``, ``12:30``) stays text."""
-    if text in {"", "~", "null", "Null", "NULL"}:
-        return None
-    if text in {"true", "True", "TRUE"}:
-        return True
-    if text in {"false", "False", "FALSE"}:
-        return False
-    if _INT.match(text):
-        return int(text, 0)
-    if text.lower() == ".nan":
-        return float("nan")
-    if text.lower().lstrip("+-") == ".inf":
-        return float("-inf") if text.startswith("-") else float("inf")
-    if _FLOAT.match(text) and not re.match(r"^[-+]?0[0-9]", text):
-        return float(text)
-    return text
-
-
-def old_word(value: object) -> bool:
-    """Return whether ``value`` is a word that YAML 1.1 took for a boolean: worth a hint where a boolean was wanted."""
-    return isinstance(value, str) and value.lower() in _OLD_WORDS

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
-from edge_agent.config.source import old_word
+from edge_agent.config.scalar import old_word
 
 _KINDS = {
     "int_type": "a whole number",
@@ -29,11 +29,9 @@ _KINDS = {
 }
 
 
-_HOST = r"^[^\s/]+$"
-_WORD = "letters, digits, '_' and '-', beginning with a letter or digit"
 _PATTERNS = {
-    _HOST: ("is no host name or IP address", "write the name or address alone: no protocol, no path, no blanks"),
-    r"^[A-Za-z0-9][A-Za-z0-9_-]*$": ("cannot be a name", f"use {_WORD}"),
+    r"^[^\s/]+$": ("is no host name or IP address", "write the name or address alone: no protocol, no path, no blanks"),
+    r"^[A-Za-z0-9][A-Za-z0-9_-]*$": ("cannot be a name", "use letters, digits, '_' and '-', beginning with a letter or digit"),
     r"^[A-Za-z0-9][A-Za-z0-9._-]*$": (
         "cannot be a name",
         "use letters, digits, '.', '_' and '-', beginning with a letter or digit",
@@ -43,6 +41,9 @@ _PATTERNS = {
     r"^[a-z0-9]+(\.[a-z0-9]+)*$": ("cannot begin an event type", "use small letters and digits, with single dots between"),
 }
 """What the patterns of the configuration ask for, in words."""
+
+_SECRETS = frozenset({"password"})
+"""Keys whose values are shown to nobody."""
 
 _LIMITS = {
     "greater_than": ("gt", "is not greater than {}", "write a number greater than {}"),
@@ -83,10 +84,7 @@ def words(error: dict[str, Any], known: Iterable[str]) -> tuple[str, str]:
             ctx.get("tag"), [tag.strip(" '") for tag in expected.split(",")]
         )
     if kind in _KINDS:
-        remedy = f"put quotes around it: '{value}'" if kind == "string_type" and not isinstance(value, (dict, list)) else ""
-        if kind.startswith("bool") and old_word(value):
-            remedy = "write true or false; yes, no, on and off are plain words here"
-        return f"{name}: {_shown(value)} is not {_KINDS[kind]}", remedy
+        return _another_kind(kind, name, value)
     if kind in {"literal_error", "enum"}:
         expected = str(error.get("ctx", {}).get("expected", ""))
         return f"{name}: {_shown(value)} is not one of {expected}", did_you_mean(
@@ -97,6 +95,18 @@ def words(error: dict[str, Any], known: Iterable[str]) -> tuple[str, str]:
     message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
     cause, _, remedy = message.partition("; ")
     return (f"{name}: {cause}" if name else cause), remedy
+
+
+def _another_kind(kind: str, name: str, value: object) -> tuple[str, str]:
+    """Return message and remedy where the value is of another kind than the key takes; a secret is not shown."""
+    if name in _SECRETS:
+        return f"{name}: the value is not {_KINDS[kind]}", "put quotes around it"
+    remedy = f"put quotes around it: '{value}'" if kind == "string_type" and not isinstance(value, (dict, list)) else ""
+    if _KINDS[kind] == "a list" and isinstance(value, (str, int, float)):
+        remedy = f"put brackets around it: [{value}]"
+    if kind.startswith("bool") and old_word(value):
+        remedy = "write true or false; yes, no, on and off are plain words here"
+    return f"{name}: {_shown(value)} is not {_KINDS[kind]}", remedy
 
 
 def _bounds(kind: str, ctx: dict[str, Any]) -> tuple[str, str] | None:

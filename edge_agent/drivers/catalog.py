@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Annotated, assert_never
 
@@ -12,9 +12,10 @@ from edge_agent.drivers.modbus import config as modbus
 from edge_agent.drivers.modbus.config import ModbusConfig
 from edge_agent.drivers.modbus.decode import scaling
 from edge_agent.drivers.opcua import config as opcua
+from edge_agent.drivers.opcua import policy
 from edge_agent.drivers.opcua.config import OpcUaConfig
 from edge_agent.model.reading import Tag, Value
-from edge_agent.ports import DeviceWiring, Driver, PlantClock
+from edge_agent.ports import DeviceWiring, Driver, Identity, PlantClock
 
 DeviceConfig = Annotated[ModbusConfig | OpcUaConfig, Field(discriminator="driver")]
 """What one file of ``devices/`` holds."""
@@ -54,7 +55,7 @@ def scalings(config: ModbusConfig | OpcUaConfig) -> list[Callable[[Value], Value
 
 
 def endpoint(config: ModbusConfig | OpcUaConfig) -> str:
-    """Return what a connection is made to; devices with equal endpoints share one link."""
+    """Return what a connection is made to."""
     match config:
         case ModbusConfig():
             return modbus.endpoint(config)
@@ -64,10 +65,32 @@ def endpoint(config: ModbusConfig | OpcUaConfig) -> str:
             assert_never(config)
 
 
+def link(config: ModbusConfig | OpcUaConfig) -> Hashable:
+    """Return what devices must have in common to share one connection: the endpoint, and how it is secured."""
+    match config:
+        case ModbusConfig():
+            return modbus.endpoint(config)
+        case OpcUaConfig():
+            return opcua.link(config)
+        case _:
+            assert_never(config)
+
+
+def cautions(config: ModbusConfig | OpcUaConfig) -> tuple[str, ...]:
+    """Return what is allowed about a device and risky, each as one sentence with its remedy behind a semicolon."""
+    match config:
+        case ModbusConfig():
+            return ()  # Modbus has no security that could be left out
+        case OpcUaConfig():
+            return policy.cautions(config)
+        case _:
+            assert_never(config)
+
+
 def connect(
-    configs: Sequence[ModbusConfig | OpcUaConfig], clock: PlantClock, wiring: Mapping[str, DeviceWiring]
+    configs: Sequence[ModbusConfig | OpcUaConfig], clock: PlantClock, wiring: Mapping[str, DeviceWiring], identity: Identity
 ) -> AbstractAsyncContextManager[Driver]:
-    """Open one endpoint with all devices behind it; ``configs`` have equal endpoints.
+    """Open one endpoint with all devices behind it; ``configs`` have equal links. ``identity`` is who the agent is where a device asks.
 
     Entering raises DisconnectedError when nobody answers, ConfigError when the wiring asks for what the devices cannot do.
     """
@@ -79,6 +102,8 @@ def connect(
         case OpcUaConfig():
             from edge_agent.drivers.opcua.driver import connect as connect_opcua  # noqa: PLC0415 - asyncua costs 90 MB
 
-            return connect_opcua([config for config in configs if isinstance(config, OpcUaConfig)], clock, wiring)
+            return connect_opcua(
+                [config for config in configs if isinstance(config, OpcUaConfig)], clock, wiring, identity=identity
+            )
         case _:
             assert_never(configs[0])

@@ -86,14 +86,15 @@ def advance(
     """
     if sign is not None:
         return _after_sign(last, value, elapsed, register, sign)
+    moved = elapsed if unseen is None else unseen
     if value >= last:
-        return _forward(last, value, elapsed, register, elapsed if unseen is None else unseen)
-    rolled = _rollover(last, value, elapsed, register)
-    if rolled is not None and rolled.delta <= register.most(elapsed if unseen is None else unseen) + register.burst:
+        return _forward(last, value, elapsed, register, moved)
+    rolled = _rollover(last, value, moved, register)
+    if rolled is not None:
         return rolled
     if last - value <= register.back_tol:
         return Advance(value - last, "correction", evidence=("back_tol",))
-    reset = _reset(last, value, elapsed if unseen is None else unseen, register, "reset")
+    reset, rolled = _reset(last, value, moved, register, "reset"), _rollover(last, value, elapsed, register)
     if rolled is not None and not reset.held:  # silence may have been blindness: then these are missing
         return msgspec.structs.replace(reset, uncounted=(0, max(reset.uncounted[1], rolled.delta - value)))
     return rolled if rolled is not None else reset

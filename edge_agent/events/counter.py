@@ -52,7 +52,7 @@ class CounterConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, given: Any) -> Any:
-        return require(given, "role", "wraps", "max_rate")
+        return require(given, cls.model_fields, "role", "wraps", "max_rate")
 
 
 class CounterState(msgspec.Struct, frozen=True):

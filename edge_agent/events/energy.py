@@ -59,7 +59,7 @@ class EnergyConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, given: Any) -> Any:
-        return require(given, "wraps", "max_rate")
+        return require(given, cls.model_fields, "wraps", "max_rate")
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ class RecordFields(BaseModel):
     verdict: str | None = None
     serial: str | None = None
     lot: str | None = None
-    sample_no: str | None = None
-    lsl: str | None = None
-    usl: str | None = None
+    sample_no: str | None = Field(default=None, description="number of the sample; left out = the record's own number")
+    lsl: str | None = Field(default=None, description="lower specification limit, where the PLC gives it")
+    usl: str | None = Field(default=None, description="upper specification limit, where the PLC gives it")
 
 
 class RecordConfig(BaseModel):

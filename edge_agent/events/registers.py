@@ -5,7 +5,7 @@ A register is refused when the file is loaded, not when its first wrap comes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
@@ -34,9 +34,14 @@ _REMEDY = {
 }
 
 
-def require(given: Any, *names: str) -> Any:
-    """Return the mapping ``given``; raise ValueError, ``cause; remedy``, where it leaves out what cannot be guessed (``names``)."""
-    if isinstance(given, Mapping) and (lacking := [name for name in names if given.get(name) is None]):
+def require(given: Any, known: Container[str], *names: str) -> Any:
+    """Return the mapping ``given``; raise ValueError, ``cause; remedy``, where it leaves out what cannot be guessed (``names``).
+
+    A key that is not ``known`` may be the one that is missing, misspelt: then the model tells both.
+    """
+    if not isinstance(given, Mapping) or any(key not in known for key in given):
+        return given
+    if lacking := [name for name in names if given.get(name) is None]:
         are = "is" if len(lacking) == 1 else "are"
         remedies = ", and ".join(_REMEDY[name] for name in lacking)
         raise ValueError(f"{' and '.join(lacking)} {are} missing; {remedies}")

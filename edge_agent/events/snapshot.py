@@ -14,7 +14,7 @@ import msgspec
 from edge_agent.events.catalog import UnitConfig, inputs
 from edge_agent.events.encode import json_value
 from edge_agent.events.keyframe import describe
-from edge_agent.events.rule import Picture
+from edge_agent.events.rule import CounterFacts, Picture
 from edge_agent.model.instant import iso
 from edge_agent.model.reading import Tag
 
@@ -40,31 +40,10 @@ def checkpoint_document(
     """Return the retained checkpoint of a unit's stream, the proof of completeness (events.md 1.3).
 
     Per counter it carries raw value, modulus and boot evidence, for people and other programs; ``more`` are members by which a blank
-    gateway can take the stream over. ``watermark`` (UTC
-    ns, `Fold.watermark`) = nothing with an earlier time will follow unless flagged late; ``digest`` is the SHA-256 (16 hex digits)
-    over totals and open things, to compare pictures without reading them.
+    gateway can take the stream over. ``watermark`` (UTC ns, `Fold.watermark`) = nothing with an earlier time will follow unless flagged
+    late; ``digest`` is the SHA-256 (16 hex digits) over totals and open things, to compare pictures without reading them.
     """
-    described = describe(picture)
-    counters = {
-        name: {
-            "role": facts.role,
-            "raw": None if facts.raw is None else str(facts.raw),
-            "total": facts.total,
-            "modulus": facts.modulus,
-            "boot": facts.boot,
-            "scale": facts.scale,
-            "uom": facts.uom,
-        }
-        for name, facts in picture.counters.items()
-    }
-    opened = {
-        "state": described["state"],
-        "since": described["since"],
-        "order": described["order"],
-        "downtime_id": described["downtime_id"],
-        "alarms": [alarm["instance_id"] for alarm in described["alarms"]],
-    }
-    proof = json_value({"totals": described["totals"], "open": opened})
+    proof = _proof(picture)
     document = {
         "stream": unit,
         "time": iso(time),
@@ -74,11 +53,36 @@ def checkpoint_document(
         "published_seq": published_seq,
         "watermark": None if watermark is None else iso(watermark),
         **proof,
-        "counters": json_value(counters),
+        "counters": json_value({name: _counter(facts) for name, facts in picture.counters.items()}),
         "digest": sha256(msgspec.json.encode(proof, order="sorted")).hexdigest()[:16],
         **(more or {}),
     }
     return msgspec.json.encode(document)
+
+
+def _proof(picture: Picture) -> Any:
+    """Return the totals and what is open: what two pictures are compared by."""
+    described = describe(picture)
+    opened = {
+        "state": described["state"],
+        "since": described["since"],
+        "order": described["order"],
+        "downtime_id": described["downtime_id"],
+        "alarms": [alarm["instance_id"] for alarm in described["alarms"]],
+    }
+    return json_value({"totals": described["totals"], "open": opened})
+
+
+def _counter(facts: CounterFacts) -> dict[str, object]:
+    return {
+        "role": facts.role,
+        "raw": None if facts.raw is None else str(facts.raw),
+        "total": facts.total,
+        "modulus": facts.modulus,
+        "boot": facts.boot,
+        "scale": facts.scale,
+        "uom": facts.uom,
+    }
 
 
 def meta_document(config: UnitConfig, *, tags: Mapping[str, Tag], cfg: str) -> bytes:

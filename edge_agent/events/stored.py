@@ -34,7 +34,7 @@ def unpack(stored: bytes, kind: type[S], *, version: int, fingerprint: str) -> S
         if envelope.version != version or envelope.fingerprint != fingerprint:
             return None
         return msgspec.msgpack.decode(envelope.state, type=kind)
-    except msgspec.MsgspecError:
+    except (ValueError, RecursionError):  # text that is no UTF-8, or nesting: states come by way of the broker, too
         return None
 
 

@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Annotated, Literal
 
 import msgspec
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from ruamel.yaml import YAML
 
 from edge_agent.model.reading import Value
@@ -107,7 +107,9 @@ class UserTable(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = "custom"
-    base: Literal["packml", "machinery", "mtconnect", "weihenstephan", "tmc"] | None = None
+    base: Literal["packml", "machinery", "mtconnect", "weihenstephan", "tmc"] | None = Field(
+        default=None, description="the model whose rows hold where `table` names none"
+    )
     table: dict[Code, Annotated[UserState, BeforeValidator(_category_alone)]]
 
 

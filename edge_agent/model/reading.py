@@ -203,6 +203,21 @@ class Recovered(msgspec.Struct, frozen=True, tag="recovered"):
         return (not self.tags or name in self.tags) and name not in self.without
 
 
+class DeviceFault(msgspec.Struct, frozen=True, tag="fault"):
+    """A device needs a person, or (``ok``) no longer does: ``code`` names what it is about, ``remedy`` says what mends it.
+
+    The same code with the same text again is no news; ``severity`` is 1 to 1000 as in OPC 10000-9.
+    """
+
+    device: str
+    time: int
+    code: str
+    ok: bool
+    text: str = ""
+    remedy: str = ""
+    severity: int = 500
+
+
 class AgentDown(msgspec.Struct, frozen=True, tag="agent_down"):
     """The agent itself was away between ``since`` (last committed time of the unit) and ``until``; made by the agent, never by a driver."""
 
@@ -210,7 +225,7 @@ class AgentDown(msgspec.Struct, frozen=True, tag="agent_down"):
     until: int
 
 
-Notice = DeviceUp | DeviceDown | Boot | Gap | ClockOffset | TagStatus | Undeclared | Polled | Recovered | AgentDown
+Notice = DeviceUp | DeviceDown | Boot | Gap | ClockOffset | TagStatus | Undeclared | Polled | DeviceFault | Recovered | AgentDown
 
 
 # -- batches -----------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ def refused(where: str, code: int, properties: Properties | None, *, newest: boo
     """Return what a CONNACK with a reason means; ``newest``: an older version of MQTT is left to be tried."""
     kind = OtherVersionError if code == _UNSUPPORTED_VERSION and newest else RefusedError
     detail = getattr(properties, "ReasonString", "") or getattr(properties, "ServerReference", "")
-    return kind(f"{where} refused the connection: {words(code, detail)}{remedy(code)}", code=code)
+    return kind(f"{where} refused the connection: {words(code, detail)}{remedy(code, connecting=True)}", code=code)
 
 
 def hung_up(where: str, code: int, properties: Properties | None) -> RefusedError:

@@ -183,6 +183,10 @@ def _learn(error: DisconnectedError, connection: Connection, lasted: float, plac
     memory.order.lost(place, lasted)
     named = isinstance(error, RefusedError) and error.code == TAKEN_OVER
     now = asyncio.get_running_loop().time()
+    if named and memory.takeovers.own(now):
+        error.slow = False  # a CONNECT of ours that came late, and has gone: nobody else is there, so the next try may come soon
+        _log.info("mqtt.own_connect_came_late", broker=connection.where)
+        return
     pause = memory.takeovers.ended(named=named, without_word=connection.without_word, lasted=lasted, now=now)
     if pause is not None:
         memory.counters.takeovers += 1
@@ -229,6 +233,7 @@ async def _dial(
             connection.abandon()
         hang_up(client)
         if isinstance(error, TimeoutError) and connection is not None:
+            memory.takeovers.unanswered(asyncio.get_running_loop().time())
             raise DisconnectedError(f"{connection.where} takes connections but does not answer MQTT's CONNECT") from error
         if isinstance(error, OSError | ValueError):
             raise DisconnectedError(tls.dial_trouble(error, broker)) from error

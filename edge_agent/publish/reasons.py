@@ -48,6 +48,12 @@ _REMEDIES = {
 }
 
 
+_CONNECT_REMEDIES = {
+    0x87: "check username and password_file, and that the broker's access list admits this client_id",
+}
+"""Mosquitto says 0x87 for a wrong password too; access to topics is no matter of CONNECT."""
+
+
 class RefusedError(DisconnectedError):
     """The broker answered and refused. ``slow``: only a person can change that, trying again at once is hammering."""
 
@@ -82,7 +88,7 @@ def words(code: int, detail: str = "") -> str:
     return f"{name} (0x{code:02X}{f', {detail!r}' if detail else ''})"
 
 
-def remedy(code: int) -> str:
-    """Return ``; do this`` for a code that a person can do something about, else nothing."""
-    text = _REMEDIES.get(code)
+def remedy(code: int, *, connecting: bool = False) -> str:
+    """Return ``; do this`` for a code that a person can do something about, else nothing; ``connecting``: it is a CONNACK's."""
+    text = _CONNECT_REMEDIES.get(code, _REMEDIES.get(code)) if connecting else _REMEDIES.get(code)
     return f"; {text}" if text else ""

@@ -14,6 +14,9 @@ _SHORT = 10.0
 _SUSPECT = 8
 """So many suspect ones in a row are a takeover that the broker does not name; fewer are a bad line, and a bad line is tried again soon."""
 
+_GHOST = 60.0
+"""Machine seconds in which a CONNECT of our own that nobody answered may still reach the broker: behind a black hole, in the queue of a broker that hung."""
+
 _FIRST, _LONGEST = 30.0, 300.0
 
 
@@ -24,11 +27,25 @@ class Takeovers:
         self._random = random or Random()  # noqa: S311 - jitter
         self._times: deque[float] = deque(maxlen=20)
         self._short = 0
+        self._ghosts: deque[float] = deque(maxlen=20)
 
     @property
     def count(self) -> int:
         """How many are remembered."""
         return len(self._times)
+
+    def unanswered(self, now: float) -> None:
+        """Note a CONNECT that was given up without an answer: when it arrives late, the broker ends our own next connection for it."""
+        self._ghosts.append(now)
+
+    def own(self, now: float) -> bool:
+        """Say whether a named takeover may be the work of such a CONNECT; each excuses one, so that a second client is found all the same."""
+        while self._ghosts and now - self._ghosts[0] > _GHOST:
+            self._ghosts.popleft()
+        if not self._ghosts:
+            return False
+        self._ghosts.popleft()
+        return True
 
     def ended(self, *, named: bool, without_word: bool, lasted: float, now: float) -> float | None:
         """Judge the end of an accepted connection that ``lasted`` s; return the pause in s for a takeover, None for any other end.

@@ -14,6 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from edge_agent.model.errors import EdgeAgentError, StorageError
+from edge_agent.model.outside import from_json
 from edge_agent.status.report import Desk, ResendWish, RetryWish, Status, Wanted
 
 T = TypeVar("T")
@@ -70,10 +71,10 @@ class _Routes:
         return _json(await self._desk.dead_letters(page.after, min(page.limit, _MOST_LETTERS)))
 
     async def resend(self, request: Request) -> Response:
-        return _json(await self._desk.resend(msgspec.json.decode(await _body(request), type=ResendWish)))
+        return _json(await self._desk.resend(await _wish(request, ResendWish)))
 
     async def retry(self, request: Request) -> Response:
-        return _json(await self._desk.retry(msgspec.json.decode(await _body(request), type=RetryWish)))
+        return _json(await self._desk.retry(await _wish(request, RetryWish)))
 
 
 class _Letters(msgspec.Struct):
@@ -83,6 +84,13 @@ class _Letters(msgspec.Struct):
 
 def _query(request: Request, shape: type[T]) -> T:
     return msgspec.convert(dict(request.query_params), shape, strict=False)
+
+
+async def _wish(request: Request, shape: type[T]) -> T:
+    try:
+        return from_json(await _body(request), shape)
+    except ValueError as error:
+        raise HTTPException(400, str(error)) from error
 
 
 async def _body(request: Request) -> bytes:

@@ -9,7 +9,7 @@ import msgspec
 
 
 class DeviceReport(msgspec.Struct, frozen=True):
-    """One device: ``up`` is None before the first try; ``last_good`` is RFC 3339."""
+    """One device: ``up`` is None before the first try; ``last_good`` is RFC 3339; ``fault`` names what it stands still for until a person comes."""
 
     driver: str
     endpoint: str
@@ -17,6 +17,7 @@ class DeviceReport(msgspec.Struct, frozen=True):
     ready: bool
     last_good: str | None
     error: str | None
+    fault: str | None = None
 
 
 class LinkReport(msgspec.Struct, frozen=True):
@@ -72,7 +73,10 @@ class BufferReport(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """The whole agent at ``time``; ``problems`` says in words why its health is not ``ok``; ``critical``: the store is out of order."""
+    """The whole agent at ``time``; ``problems`` says in words why its health is not ``ok``; ``critical``: the store is out of order.
+
+    ``warnings`` is what works and wants a person all the same: connections without security, certificates that will expire.
+    """
 
     health: Literal["ok", "degraded", "critical"]
     problems: list[str]
@@ -88,6 +92,7 @@ class Status(msgspec.Struct, frozen=True):
     links: list[LinkReport]
     delivery: DeliveryReport
     buffer: BufferReport
+    warnings: list[str] = []
 
 
 class Wanted(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +21,9 @@ from edge_agent.status.place import address
 _MODE = 0o660
 _GRACE = 1
 """Machine seconds that open requests get at the end."""
+
+_LOOK = 1.0
+"""Machine seconds between two looks whether the socket is still there."""
 
 _AT_ONCE = 32
 """Requests at the same time; more are answered 503."""
@@ -57,28 +61,79 @@ def _make_way(path: Path, name: str) -> None:
 
 @asynccontextmanager
 async def serving(app: ASGIApp, path: Path) -> AsyncIterator[None]:
-    """Serve ``app`` at ``path`` inside the block; when the socket cannot be made this is logged and the block runs without it."""
-    log = structlog.get_logger().bind(socket=str(path))
-    listener = None
-    try:
-        listener = bind(path)
-        inode = _inode(path)
-    except OSError as error:
-        log.error("status.not_served", reason=error.strerror or str(error))  # noqa: TRY400 - the reason says it all
-    if listener is None:
-        yield
-        return
-    server = _server(app)
-    await server.startup(sockets=[listener])
-    log.info("status.served")
+    """Serve ``app`` at ``path`` inside the block; when the socket cannot be made this is logged, the block runs without it, and it is made later."""
+    place = _Place(app, path)
+    await place.open()
+    over = asyncio.Event()
+    keeper = asyncio.create_task(place.keep(over), name="status-socket")
     try:
         yield
     finally:
-        if _inode(path) == inode:
+        over.set()  # not cancelled: a socket that is being made is finished, and closed below
+        await keeper
+        await place.close()
+
+
+class _Place:
+    """The socket at one path, and the server behind it, which outlives a socket that somebody deletes."""
+
+    def __init__(self, app: ASGIApp, path: Path) -> None:
+        self._server = _server(app)
+        self._path = path
+        self._listener: socket.socket | None = None
+        self._inode: int | None = None
+        self._told = ""
+        self._log = structlog.get_logger().bind(socket=str(path))
+
+    async def open(self) -> None:
+        """Make the socket and serve there; where that is not possible it is told once for each reason."""
+        try:
+            listener = bind(self._path)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            if reason != self._told:
+                self._log.error("status.not_served", reason=reason)
+            self._told = reason
+            return
+        self._inode, self._told = _inode(self._path), ""
+        if self._listener is not None:
+            await _accept_no_more(self._server)
+            for each in self._server.servers:  # nobody can reach them any more; who is connected already stays so
+                each.close()
+        self._listener = listener
+        await self._server.startup(sockets=[listener])
+        self._log.info("status.served")
+
+    async def keep(self, over: asyncio.Event) -> None:
+        """Make the socket again when it is gone, its folder with it or not. What anybody else has put in its place is left alone."""
+        while not over.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), _LOOK)
+                return
+            if not os.path.lexists(self._path):  # noqa: ASYNC240 - a name in memory or in a directory that was just looked at
+                await self.open()
+
+    async def close(self) -> None:
+        """Take the socket away, if it is still ours, and end the server."""
+        if self._listener is None:
+            return
+        if _inode(self._path) == self._inode:
             with contextlib.suppress(OSError):  # a file system that became read-only: the next start removes the leftover
-                path.unlink(missing_ok=True)  # noqa: ASYNC240 - a name in memory or in a directory that was just looked at
-        await server.shutdown(sockets=[listener])
-        await _hang_up(server)
+                self._path.unlink(missing_ok=True)
+        await _accept_no_more(self._server)
+        await self._server.shutdown(sockets=[self._listener])
+        await _hang_up(self._server)
+
+
+async def _accept_no_more(server: uvicorn.Server) -> None:
+    """Leave further callers alone, and let those that were just accepted become connections: a server that is closed before drops theirs open.
+
+    (asyncio, gh-109564: a transport that attaches itself to a closed server fails in its constructor.)
+    """
+    loop = asyncio.get_running_loop()
+    for listener in [listener for each in server.servers for listener in each.sockets]:
+        loop.remove_reader(listener.fileno())
+    await asyncio.sleep(0)
 
 
 async def _hang_up(server: uvicorn.Server) -> None:

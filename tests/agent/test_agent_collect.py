@@ -262,14 +262,20 @@ async def test_an_acknowledgement_is_written_while_the_device_is_there():
     ]
 
 
-async def test_calendar_polls_reach_a_driver_that_is_there():
-    """A shift boundary is handed to the open driver; while the endpoint is away nobody can be asked."""
-    driver, collector = FakeDriver(), collector_of(Reader())
+async def test_calendar_polls_reach_every_driver_until_their_time_has_come():
+    """A shift boundary is handed over hours ahead: a driver that was opened anew in between reads there too; what has passed is not asked."""
+    clock = ManualClock()
+    driver, reopened, later, collector = FakeDriver(), FakeDriver(), FakeDriver(), collector_of(Reader(), clock=clock)
     collector.poll_at(at(100))
     async with collecting(collector, driver):
+        assert driver.polls == [at(100)]
         collector.poll_at(at(200))
-    collector.poll_at(at(300))
-    assert driver.polls == [at(200)]
+    async with collecting(collector, reopened):
+        assert reopened.polls == [at(200)]
+    clock.advance(200)
+    async with collecting(collector, later):
+        assert not later.polls
+    assert driver.polls == [at(100), at(200)]
 
 
 async def test_a_device_is_ready_once_rows_of_it_are_committed():

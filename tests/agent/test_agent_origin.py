@@ -96,6 +96,8 @@ def test_states_travel_in_a_checkpoint_and_come_back() -> None:
         b"[]",
         b'{"stream":"filler"}',
         json.dumps({"stream": "f", "time": "now", "epoch": A, "last_seq": 1, "published_seq": 1}).encode(),
+        b'{"stream":"\xff"}',
+        b'{"stream":"f","totals":' + b'{"a":' * 5000 + b"1" + b"}" * 5001,
     ):
         with pytest.raises(ValueError, match=r".+"):
             read(payload)

@@ -188,6 +188,30 @@ async def test_a_request_that_the_disk_refuses_is_answered_not_died_of(plant, mo
         await until(lambda: "production.count" in plant.happened)
 
 
+@pytest.mark.parametrize(("first", "last"), [(1, 1 << 63), (-(1 << 70), 2), (-1, 2)])
+async def test_a_request_for_numbers_that_never_were_is_refused_in_words(plant, first, last):
+    """A number that no record can have, larger than the store can even be asked for, harms nothing: what is made after it is sent."""
+    async with plant.running():
+        await until(lambda: plant.driver.idle and plant.driver.accepted)
+        await until(lambda: plant.sink.seen)
+        wanted = {"stream": "_agent/gw1", "epoch": plant.sink.seen[0].key.epoch, "from_seq": first, "to_seq": last}
+        answer = await ask(plant, Request("resend", json.dumps(wanted).encode(), "answers/5", b"5"))
+        assert answer["ok"] is False
+        assert "_seq" in str(answer["error"])
+        await plant.count(3)
+        await until(lambda: "production.count" in plant.happened)
+
+
+async def test_a_request_that_is_no_text_is_refused_in_words(plant):
+    """One byte that is no UTF-8 from whoever may write to the topic does not take the commands away, or more."""
+    async with plant.running():
+        await until(lambda: plant.driver.idle and plant.driver.accepted)
+        body = b'{"stream":"\xff","epoch":"x","from_seq":1,"to_seq":2}'
+        answer = await ask(plant, Request("resend", body, "answers/6", b"6"))
+        assert (answer["ok"], "utf-8" in str(answer["error"])) == (False, True)
+        assert await ask(plant, Request("rebirth", b"", "answers/7", b"7")) == {"ok": True}
+
+
 async def test_documents_that_the_disk_cannot_fill_do_not_end_the_agent(plant, monkeypatch):
     """While the store cannot be read the pictures wait; counting and sending go on."""
 

@@ -181,3 +181,25 @@ async def test_a_command_that_stays_does_not_stop_the_service_for_good(tmp_path,
         with pytest.raises(StorageError, match="wait for its end, or end it"):
             async with open_buffer(config(tmp_path), as_found=True):
                 pass
+
+
+HUGE = 1 << 70
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        pytest.param(lambda buffer: buffer.retry([HUGE]), id="retry"),
+        pytest.param(lambda buffer: buffer.dead_letters(HUGE, 10), id="dead_letters"),
+        pytest.param(lambda buffer: buffer.kept("filler", buffer.epoch, HUGE, HUGE, 10), id="kept"),
+        pytest.param(lambda buffer: buffer.resend(OUT, "filler", buffer.epoch, HUGE, HUGE), id="resend"),
+    ],
+)
+async def test_a_number_that_cannot_be_is_refused_and_the_store_goes_on(tmp_path, question):
+    """Larger than SQLite's numbers: whoever asked is told, and what comes next is kept as before."""
+    async with open_buffer(config(tmp_path)) as buffer:
+        await buffer.append([event(1)], None)
+        with pytest.raises(StorageError, match="no number that large"):
+            await question(buffer)
+        await buffer.append([event(2)], None)
+        assert [record.key.seq for record in await buffer.peek(OUT, None, 10, "E")] == [1, 2]

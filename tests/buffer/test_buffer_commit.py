@@ -8,7 +8,10 @@ import threading
 import apsw
 import pytest
 
+from edge_agent.buffer import failpoint
+from edge_agent.buffer.commit import Committer
 from edge_agent.buffer.config import BufferConfig
+from edge_agent.buffer.delivery import Delivery
 from edge_agent.buffer.numbering import Group
 from edge_agent.buffer.outbox import Outbox
 from edge_agent.buffer.sqlite import open_buffer
@@ -88,6 +91,44 @@ def test_a_refusal_does_not_wait_a_second(outbox):
     outbox.settle([], [(RecordKey("filler", outbox.committer.epoch, 2), "no")])
     outbox.work(10.1)
     assert outbox.committer.commits == 2
+
+
+@pytest.mark.parametrize("dropped", [False, True], ids=["delivered", "dropped"])
+def test_what_reached_the_disk_in_a_failed_commit_is_not_queued_again(tmp_path, outbox, monkeypatch, dropped):
+    """The sync fails behind the commit, then the disk is full, so the rows go out, or go: the trial that works must not bring them back."""
+    add(outbox, 1.0)
+    write, reach = Delivery.write, failpoint.reach
+    faults = iter([apsw.IOError("a sync that fails")])
+
+    def full(*_: object) -> None:
+        raise apsw.FullError("database or disk is full")
+
+    def unsynced(place: str) -> None:
+        reach(place)
+        if place == "after_commit" and (error := next(faults, None)) is not None:
+            monkeypatch.setattr(Delivery, "write", full)
+            raise error
+
+    monkeypatch.setattr(failpoint, "reach", unsynced)
+    if not dropped:
+        monkeypatch.setattr(Committer, "_force_room", lambda *_: False)  # as on a larger store, which has older ones to drop
+    outbox.add(Group([event(2), event(3)], (Checkpoint("filler", {"r": b"1"}, 5),), "second"))
+    outbox.work(2.0)
+    assert outbox.answers[-1] == ("second", Custody.VOLATILE)
+    keys = [record.key for record in outbox.peek(None, 10, "E")]
+    assert [key.seq for key in keys] == ([3] if dropped else [1, 2, 3])  # one loss record for all of them, or they themselves
+    if not dropped:
+        outbox.settle(keys, [])
+    monkeypatch.setattr(Delivery, "write", write)
+    outbox.work(4.0)
+    assert (outbox.stats().healthy, outbox.stats().waiting_events) == (True, 1 if dropped else 0)
+    assert [record.key.seq for record in outbox.peek(None, 10, "E")] == ([3] if dropped else [])
+    assert outbox.states("filler") == ({"r": b"1"}, 5)
+    epoch = outbox.committer.epoch
+    outbox.close(5.0)
+    again = Outbox(BufferConfig(path=tmp_path, min_free=0), 5.0, prefix="edgeagent")
+    assert (again.committer.epoch, again.committer.damage) == (epoch, None)
+    again.close(6.0)
 
 
 def test_a_heartbeat_is_a_commit_but_an_idle_store_makes_none(outbox):

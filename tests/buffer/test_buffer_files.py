@@ -281,10 +281,26 @@ async def test_one_unreadable_record_is_set_aside_for_its_loss(tmp_path):
 async def test_rows_that_changed_places_are_damage_too(tmp_path):
     """The checksum covers the number: a row under another one is not delivered as if it were right."""
     async with open_buffer(config(tmp_path)) as buffer:
+        await buffer.append([event(n) for n in range(1, 5)], None)
+    for old, new in ((2, 9), (3, 2), (9, 3)):
+        change(tmp_path, "UPDATE record SET seq = ? WHERE seq = ?", new, old)
+    async with open_buffer(config(tmp_path)) as buffer:
+        assert [record.key.seq for record in await buffer.peek(OUT, None, 10, "E")] == [1, 4]
+
+
+async def test_a_row_beyond_the_last_number_is_damage_too(tmp_path):
+    """Such a number was never given: the store is put aside, and the number that the row had is declared."""
+    async with open_buffer(config(tmp_path)) as buffer:
         await buffer.append([event(n) for n in range(1, 4)], None)
     change(tmp_path, "UPDATE record SET seq = 7 WHERE seq = 2")
     async with open_buffer(config(tmp_path)) as buffer:
-        assert [record.key.seq for record in await buffer.peek(OUT, None, 10, "E")] == [1, 3]
+        assert buffer.damage.lost == (("filler", 2, 2),)
+        records = await buffer.peek(OUT, None, 10, "E")
+        assert [(record.key.seq, record.entry.type) for record in records] == [
+            (1, "edgeagent.x.v1"),
+            (2, "edgeagent.collection.gap.v1"),
+            (3, "edgeagent.x.v1"),
+        ]
 
 
 async def test_a_damaged_state_is_not_used(tmp_path):

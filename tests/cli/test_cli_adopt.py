@@ -17,6 +17,9 @@ import msgspec
 import pytest
 from cli_place import CONFIG, Gateway
 
+from edge_agent.agent import adopt
+from edge_agent.agent.announce import _REFRESH
+from edge_agent.agent.clock import WallClock
 from edge_agent.agent.origin import Seen, packed
 from edge_agent.buffer.identity import DATABASE
 from edge_agent.buffer.sqlite import open_buffer
@@ -25,30 +28,47 @@ from edge_agent.config.load import load
 TIME = "2026-10-25T04:00:00Z"
 OLD = "01JB0000000000000000000000"
 CHECKPOINT = "edge/v1/acme/plant1/_agent/gw1/checkpoint/filler"
+STATUS = "edge/v1/acme/plant1/_agent/gw1/status"
 USER, GROUP = 4711, 4712
 
 
 class Keeping:
-    """A broker that keeps the checkpoint of a gateway that is gone."""
+    """A broker that keeps the checkpoint of a gateway that is gone, and shows its ``statuses`` one after another, the last one for ever."""
+
+    def __init__(self, *statuses: bytes | None) -> None:
+        """Show nothing yet."""
+        self.statuses = list(statuses or (None,))
+        self.looks = 0
 
     async def retained(self, topics: Sequence[str]) -> Mapping[str, bytes]:
         """Return what is kept of the topics."""
+        if STATUS in topics:
+            self.looks += 1
+            now = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+            return {} if now is None else {STATUS: now}
         seen = Seen("filler", TIME, OLD, 9, 7, ("r",), {"total": 70}, resume=packed(9, TIME, {"counter": b"\x80"}))
         return {CHECKPOINT: msgspec.json.encode(seen)} if CHECKPOINT in topics else {}
 
 
+def status(word: str, time: str = TIME, session: str = "s") -> bytes:
+    """Return a status as agents keep it."""
+    return msgspec.json.encode({"status": word, "time": time, "session": session})
+
+
 @pytest.fixture(autouse=True)
-def _surroundings(monkeypatch) -> None:
+def asked(monkeypatch) -> Keeping:
     """Leave the logs of other tests alone, look for no service on this machine, and ask the broker above."""
+    kept = Keeping()
 
     @asynccontextmanager
     async def broker(_: object) -> AsyncIterator[Keeping]:
-        yield Keeping()
+        yield kept
 
     monkeypatch.setattr("edge_agent.logs.configure", lambda *_: None)
     monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
     monkeypatch.setattr("edge_agent.status.place._SERVICE", Path("/nonexistent"))
     monkeypatch.setattr(importlib.import_module("edge_agent.cli.adopt"), "broker_of", broker)  # the name is a command, too
+    return kept
 
 
 @pytest.fixture
@@ -110,6 +130,57 @@ def test_without_a_terminal_nobody_is_asked(gateway, monkeypatch):
         code, out, err = gateway.run("adopt", "-c", gateway.config)
     assert (code, "--yes" in err, "Take these streams over?" in out) == (1, True, False)
     assert not gateway.store.exists()
+
+
+ONLINE = status("online")
+SHOWN = [
+    pytest.param([None], "unknown", id="there_is_none"),
+    pytest.param([b"up and well"], "unknown", id="not_an_agents"),
+    pytest.param([b'{"status":"\xff"}'], "unknown", id="no_text"),
+    pytest.param([b'{"a":' * 5000 + b"1" + b"}" * 5000], "unknown", id="nested_too_deep"),
+    pytest.param([status("offline")], "offline", id="its_will_or_its_goodbye"),
+    pytest.param([ONLINE, ONLINE, status("online", "2026-10-25T04:00:10Z")], "online", id="said_again"),
+    pytest.param([ONLINE, status("online", session="t")], "online", id="said_by_another_life"),
+    pytest.param([ONLINE, ONLINE, status("offline")], "offline", id="its_will_comes_while_it_is_watched"),
+    pytest.param([ONLINE, None], "unknown", id="taken_away_while_it_is_watched"),
+    pytest.param([ONLINE], "silent", id="never_said_again"),
+]
+
+
+@pytest.mark.parametrize(("statuses", "presence"), SHOWN)
+async def test_whether_the_old_gateway_is_there_is_told_by_its_status(gateway, monkeypatch, statuses, presence):
+    """One that says online is watched for longer than it takes it to say so again; every other answer comes as soon as it is sure."""
+    assert adopt._NOTICED > 1.5 * _REFRESH
+    monkeypatch.setattr(adopt, "_LOOK", 0.01)
+    if presence == "silent":
+        monkeypatch.setattr(adopt, "_NOTICED", 0.05)
+    broker = Keeping(*statuses)
+    async with asyncio.timeout(5):
+        offer = await adopt.look(load(gateway.config), WallClock(), broker)
+    assert (offer.presence, [one.stream for one in offer.units]) == (presence, ["filler"])
+    assert broker.looks > 1 if presence == "silent" else broker.looks == len(statuses)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code", "words"),
+    [
+        ([ONLINE], 0, "it is taken for gone"),
+        ([None], 0, "make sure that it does not run"),
+        ([status("offline")], 0, ""),
+        ([ONLINE, status("online", "2026-10-25T04:00:10Z")], 1, "is online: another gateway publishes under this name"),
+    ],
+    ids=["silent", "unknown", "offline", "online"],
+)
+def test_what_is_not_sure_is_said_before_anybody_agrees(gateway, monkeypatch, asked, statuses, code, words):
+    """A gateway that may run still is named as such above the table; one that does keeps its streams, whatever was agreed to."""
+    monkeypatch.setattr(adopt, "_LOOK", 0.01)
+    if statuses == [ONLINE]:
+        monkeypatch.setattr(adopt, "_NOTICED", 0.05)
+    asked.statuses = list(statuses)
+    ended, out, err = gateway.run("adopt", "-c", gateway.config, "--yes")
+    assert (ended, gateway.store.exists()) == (code, code == 0)
+    assert words in (err if code else out.partition("total 70")[0])
+    assert ("taken for gone" in out, "make sure" in out) == ("taken for gone" in words, "make sure" in words)
 
 
 @pytest.fixture

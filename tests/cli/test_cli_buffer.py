@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
+import apsw
 import pytest
 from cli_place import Gateway
 
@@ -137,6 +138,7 @@ def test_resend_says_what_it_cannot_find(gateway, answers):
         for arguments, text in (
             (("--stream", "capper", "--from", 1), "there is no stream 'capper'; there is filler, filler/telemetry"),
             (("--stream", "filler", "--from", 9), "stream filler ends at 6; there is nothing from 9"),
+            (("--stream", "filler", "--from", 5, "--to", 1), "from 5 to 1 is no range; name the lower number first"),
             (
                 ("--stream", "filler", "--from", 1, "--epoch", "X"),
                 f"stream filler has nothing in epoch X; it has in {epoch} (--epoch)",
@@ -381,3 +383,25 @@ async def test_the_agent_finds_everything_after_the_command_was_there(gateway):
     async with open_buffer(load(gateway.config).agent.buffer) as buffer:
         assert (buffer.epoch, buffer.fresh) == (epoch, False)
         assert [r.key.seq for r in await buffer.peek("mqtt", None, 10, "E")] == [3, 4, 5, 6]
+
+
+def test_a_newer_store_says_so_and_nothing_of_an_agent(gateway):
+    """Cause and remedy, without words about an agent that keeps silent: none runs."""
+    gateway.fill()
+    connection = apsw.Connection(str(gateway.store / "buffer.db"))
+    connection.pragma("user_version", 99)
+    connection.execute("update store set value = '99' where key = 'format'")
+    connection.close()
+    code, _, err = gateway.run("buffer", "status", "-c", gateway.config)
+    assert code == 78
+    assert "written by a newer edge-agent (format 99, this one knows 1); install that version again" in err
+    assert "local socket" not in err
+
+
+def test_no_agent_is_told_with_whole_paths(gateway, monkeypatch):
+    """Whoever asks from another folder sees where a relative buffer.path leads from there."""
+    monkeypatch.chdir(gateway.config.parent)
+    gateway.config.write_text(gateway.config.read_text().replace(str(gateway.store), "./elsewhere"))
+    code, _, err = gateway.run("status", "-c", gateway.config)
+    assert code == 2
+    assert str(gateway.config.parent / "elsewhere") in err

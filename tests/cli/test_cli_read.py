@@ -51,6 +51,12 @@ tags:
 """
 
 
+@pytest.fixture(autouse=True)
+def _plain_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command sets up logging for its process; here it would stay for the tests after it."""
+    monkeypatch.setattr("edge_agent.logs.configure", lambda *_: None)
+
+
 @pytest_asyncio.fixture
 async def plc() -> AsyncIterator[Plc]:
     """A server with two variables."""

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from edge_agent.config.load import InvalidConfigError, load
-from edge_agent.config.source import read, resolve
+from edge_agent.config.scalar import resolve
+from edge_agent.config.source import read
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -125,3 +126,53 @@ def test_patterns_and_limits_are_told_in_words(folder: Path, old: str, new: str,
     assert message in found[0][2]
     assert remedy in found[0][3]
     assert text.splitlines()[found[0][1] - 1].startswith(old.partition(" $")[0])
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (r'"Glue \ud83d hot"', "half of a character stands alone"),
+        ('"Glue ${GLUE} hot"', "half of a character stands alone"),
+        ('"Glue ${file:secret} hot"', "is not UTF-8"),
+    ],
+    ids=["an_escape", "the_environment", "a_file"],
+)
+def test_what_is_no_text_is_told_at_its_line(folder: Path, monkeypatch: pytest.MonkeyPatch, value: str, message: str) -> None:
+    """It could be written into no event; it is found by check, not by the first alarm."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setitem(os.environb, b"GLUE", b"\xe9")
+    Path("secret").write_bytes(b"\xe9\n")
+    unit = folder / "units" / "filler.yaml"
+    change(unit, "text: Glue heater too hot", f"text: {value}")
+    line = next(number for number, text in enumerate(unit.read_text(encoding="utf-8").splitlines(), 1) if "too cold" in text) - 1
+    ((name, at, found, remedy),) = problems(folder)
+    assert (name, at, message in found, bool(remedy)) == ("filler.yaml", line, True, True)
+
+
+def test_half_a_character_in_a_key_is_told(folder: Path) -> None:
+    """The names of alarms are text as well."""
+    unit = folder / "units" / "filler.yaml"
+    change(unit, "heater_high:", r'"heater\udc80":')
+    assert "half of a character stands alone" in problems(folder)[0][2]
+
+
+def test_a_character_written_as_json_writes_it_is_one(folder: Path) -> None:
+    """Both halves of its escape together, as in JSON, of which YAML is a superset."""
+    unit = folder / "units" / "filler.yaml"
+    change(unit, "text: Glue heater too hot", r'text: "Glue \ud83d\udd25 hot"')
+    assert "Glue \U0001f525 hot" in load(folder).units[0].model_dump_json()
+
+
+def test_a_secret_that_cannot_be_used_is_a_warning(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The agent would start and wait; check says why, with the file, and is content when it is there for the agent alone."""
+    secret = tmp_path / "secret"
+    change(folder / "agent.yaml", "  root: edge\n", f"  username: gw\n  password_file: {secret}\n")
+    assert check(folder, as_json=False) == 0
+    assert f"warning: mqtt: password_file {secret}: No such file or directory" in capsys.readouterr().err
+    secret.write_text("x", encoding="utf-8")
+    secret.chmod(0o644)
+    assert check(folder, as_json=False) == 0
+    assert f"can be read by everybody; chmod 600 {secret}" in capsys.readouterr().err
+    secret.chmod(0o600)
+    assert check(folder, as_json=False) == 0
+    assert capsys.readouterr().err == ""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -62,3 +65,24 @@ def test_help_names_every_verb() -> None:
     shown = CliRunner().invoke(app, ["--help"]).output
     for verb in ("run", "check", "schema", "demo"):
         assert f"  {verb}" in shown
+
+
+@pytest.mark.parametrize("lock", sorted(ROOT.glob("requirements*.lock")), ids=lambda lock: lock.name)
+def test_a_lock_file_holds_packages_and_hashes_only(lock: Path) -> None:
+    """Neither a folder nor an index of the machine that resolved it gets to other machines with it."""
+    allowed = re.compile(r"[a-z0-9-]+==\S+( ; .+)? \\|    --hash=sha256:[0-9a-f]{64}( \\)?|#.*|")
+    assert [line for line in lock.read_text(encoding="utf-8").splitlines() if not allowed.fullmatch(line)] == []
+
+
+def test_the_installed_command_survives_ctrl_c_in_its_first_moment() -> None:
+    """Ctrl-C while the imports run says one word and ends with 130, by the wheel's entry as by the one that dev.py writes."""
+    entry = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]["edge-agent"]
+    module, _, name = entry.partition(":")
+    script = f"from {module} import {name}"
+    assert script in (ROOT / "dev.py").read_text(encoding="utf-8")
+    interrupted = (
+        "import sys\nclass Finder:\n    def find_spec(self, name, *_):\n        if name == 'typer':\n            raise KeyboardInterrupt\n"
+        f"sys.meta_path.insert(0, Finder())\n{script}\n"
+    )
+    done = subprocess.run([sys.executable, "-c", interrupted], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "stopped\n", "")

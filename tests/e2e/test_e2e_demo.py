@@ -235,6 +235,29 @@ def test_a_second_agent_on_the_same_buffer_ends_with_78(tmp_path: Path) -> None:
         assert first.end() == 0
 
 
+@pytest.mark.parametrize(("old", "new"), [("agent: gw1", "agent: gw2"), ("[acme, plant1]\n", "[acme, plant2]\n")])
+def test_the_store_of_a_gateway_with_another_name_ends_with_78(tmp_path: Path, old: str, new: str) -> None:
+    """What waits in a store, and its numbers, belong to the name they were made under: a renamed gateway is told so and takes nothing."""
+    text = alone(tmp_path)
+    first = Running(tmp_path, text)
+    try:
+        first.until("agent.started")
+    finally:
+        assert first.end() == 0
+    file = tmp_path / "agent.yaml"
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
+    command = [sys.executable, "-m", "edge_agent", "run", "-c", str(file)]
+    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    assert second.returncode == 78
+    assert "the store is that of gateway acme/plant1/gw1" in second.stderr
+    assert "Traceback" not in second.stderr
+    again = Running(tmp_path, text)
+    try:
+        again.until("agent.started")
+    finally:
+        assert again.end() == 0
+
+
 def test_a_wrong_configuration_ends_with_78_and_all_its_problems(tmp_path: Path) -> None:
     """Both mistakes are told at once, with their lines, and no traceback."""
     file = tmp_path / "agent.yaml"

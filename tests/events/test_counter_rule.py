@@ -307,6 +307,15 @@ def test_small_register_that_stood_over_a_weekend_has_not_turned():
     assert told(bench.see(200_000, 101)) == [(1, "observed")]
 
 
+def test_small_register_that_stood_over_a_weekend_wraps_once():
+    """The first parts on Monday carry it over its modulus, and no whole turns can be missing beside that."""
+    bench = Bench(counter(wraps="uint16", max_rate="1/s"))
+    bench.see(0, 65_530)
+    for second in range(60, 200_000, 60):
+        bench.tick(second)
+    assert told(bench.see(200_000, 4)) == [("rollover", 10, 0), (10, "observed")]
+
+
 def test_count_belongs_to_the_context_that_ends_in_its_moment():
     """Order tag and counter in one moment: the parts were made before, for the old order."""
     bench = Bench(counter(context_tags={"order": "plc1.order"}), picture=Picture(context=ORDER_1))

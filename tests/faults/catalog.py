@@ -5,7 +5,6 @@ The choice of a fault and its arguments is the caller's random generator's; a fa
 
 from __future__ import annotations
 
-import asyncio
 import random
 import signal
 from collections.abc import Awaitable, Callable
@@ -120,17 +119,8 @@ async def _end_broker(made: Bench, rng: random.Random) -> bool:
 
 
 async def _start_broker(made: Bench, rng: random.Random) -> bool:
-    """Start it, and return when it listens: the fault ends then, not when its process begins to start."""
-    told = _ready(made)
-    await made.broker.start()
-    async with asyncio.timeout(30):
-        while _ready(made) == told:  # noqa: ASYNC110 - another process writes it
-            await asyncio.sleep(0.02)
+    await made.start_broker()
     return True
-
-
-def _ready(made: Bench) -> int:
-    return made.broker.log.read_text(encoding="utf-8", errors="replace").count("ready ")
 
 
 async def _kill_agent(made: Bench, rng: random.Random) -> bool:
@@ -139,7 +129,7 @@ async def _kill_agent(made: Bench, rng: random.Random) -> bool:
 
 
 async def _start_agent(made: Bench, rng: random.Random) -> bool:
-    await made.agent.start()
+    await made.start_agent()
     return True
 
 

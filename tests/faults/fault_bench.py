@@ -6,114 +6,29 @@ import asyncio
 import contextlib
 import json
 import os
-import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fault_config import WINDOW, config
 from fault_links import Front, linked, tls_front
+from fault_program import ROOT, Process
+from fault_seen import Seen
 from tally import Tally
 
 from simulators.check import Verdict, judge
-from simulators.check_records import Arrival, arrivals, read_store
+from simulators.check_gaps import Cause
+from simulators.check_records import Arrival, read_store
 from simulators.control import ask
 from simulators.faults import Link
 from simulators.generator import Generator
 from simulators.ledger import Ledger, read_ledger
 
-ROOT = Path(__file__).resolve().parents[2]
 RECOVERY = 5.0
 """Machine seconds in which new data have to arrive after a fault has ended."""
 DETECTION = 15.0
 """Machine seconds in which a dead peer has to be noticed with the default times; the bench runs with shorter ones."""
-WINDOW = 20
-
-
-def config(folder: Path, device: int, port: int, names: Sequence[str], buffer: dict[str, Any], **mqtt: Any) -> dict[str, Any]:
-    """Return an agent's configuration with times that are short enough for a test."""
-    about = {"keepalive": "2s", "ack_timeout": "1s", "connect_timeout": "1s", "window": WINDOW, "allow_insecure": True}
-    return {
-        "version": 1,
-        "agent": "gw1",
-        "site": ["acme", "plant1"],
-        "mqtt": {"broker": f"mqtt://127.0.0.1:{port}", **about, **mqtt},
-        "buffer": {"path": str(folder / "buffer"), "min_free": 0, **buffer},
-        "devices": [
-            {
-                "version": 1,
-                "device": "gen",
-                "driver": "modbus",
-                "host": "127.0.0.1",
-                "port": device,
-                "unit_id": 1,
-                "poll": "50ms",
-                "tags": {name: {"register": "holding", "address": 2 * at, "type": "uint32"} for at, name in enumerate(names)},
-            }
-        ],
-        "units": [
-            {
-                "version": 1,
-                "unit": "filler",
-                "path": ["acme", "plant1", "line1"],
-                "counters": {
-                    name: {"tag": f"gen.{name}", "role": "total", "wraps": "uint32", "max_rate": "1000/s"} for name in names
-                },
-            }
-        ],
-    }
-
-
-class Process:
-    """A program of ours with its output in a file; ``root`` = the sources it runs, ``more`` = its environment beside ours."""
-
-    def __init__(self, name: str, log: Path, *arguments: str, root: Path = ROOT, **more: str) -> None:
-        self.name, self.log, self._arguments, self._root, self.environment = name, log, arguments, root, more
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        """Start it; output is appended."""
-        with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                self.name,
-                *self._arguments,
-                cwd=self._root,
-                env=os.environ | self.environment,
-                stdout=log,
-                stderr=log,
-            )
-
-    async def end(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal and return the exit code."""
-        assert self._process is not None
-        if self._process.returncode is None:
-            self._process.send_signal(number)
-        return await asyncio.wait_for(self._process.wait(), 20)
-
-    async def wait(self) -> int:
-        """Return its exit code when it ends by itself."""
-        assert self._process is not None
-        return await self._process.wait()
-
-    async def ended(self, within: float = 20) -> int:
-        """Wait until it ends by itself and return the exit code."""
-        assert self._process is not None
-        return await asyncio.wait_for(self._process.wait(), within)
-
-    async def kill(self) -> None:
-        """End it if it runs."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
-            await self._process.wait()
-
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        assert self._process is not None
-        return self._process.pid
 
 
 class Bench:
@@ -125,13 +40,12 @@ class Bench:
             "sampling_overrun"
         }  # other programs on this machine may delay a poll of 50 ms: that is said, and no count is lost
         self.tally = Tally("run", link.up.seed)
-        self.kills = 0
+        self.kills, self._killed = 0, 0.0
+        self.causes: list[Cause] = []
         self.store = folder / "buffer"
         self.device: Link | None = None
         self.front: Front | None = None
-        self._read = 0
-        self._entries: list[dict[str, Any]] = []
-        self._events: list[Arrival] = []
+        self.seen = Seen(folder / "broker.jsonl")
 
     async def fault(self, request: str) -> str:
         """Ask something of the broker's control socket."""
@@ -139,19 +53,13 @@ class Bench:
 
     def ledger(self) -> list[dict[str, Any]]:
         """Return the broker's ledger so far; only what is new is read."""
-        with (self.folder / "broker.jsonl").open("rb") as file:
-            file.seek(self._read)
-            whole = file.read().rpartition(b"\n")[0]
-        self._read += len(whole) + bool(whole)
-        new = [json.loads(line) for line in whole.splitlines()]
-        self._entries += new
-        self._events += arrivals(new)[0]
-        return self._entries
+        self.seen.read()
+        return self.seen.entries
 
     def events(self, *, taken: bool = True) -> list[Arrival]:
         """Return the numbered events that arrived so far."""
-        self.ledger()
-        return [each for each in self._events if each.taken or not taken]
+        self.seen.read()
+        return [each for each in self.seen.events if each.taken or not taken]
 
     def connects(self) -> list[dict[str, Any]]:
         """Return the agent's connections so far."""
@@ -174,11 +82,30 @@ class Bench:
                 return int(line.split()[1]) * 1024
         raise AssertionError("no VmRSS")
 
+    async def start_broker(self) -> None:
+        """Start it again and return when it listens: what is judged from then on is the agent, and not an interpreter."""
+        told = self._ready()
+        await self.broker.start()
+        await until(lambda: self._ready() > told, 30)
+
+    def _ready(self) -> int:
+        return self.broker.log.read_bytes().count(b"ready ")
+
     async def kill_agent(self) -> None:
         """SIGKILL; what a consumer sees of it is told by the agent at its next start."""
         self.kills += 1
         self.reasons.add("agent_down")
         await self.agent.kill()
+        self._killed = time.time()
+
+    async def start_agent(self) -> None:
+        """Start a killed agent again; its gaps may not be far longer than it was away."""
+        await self.agent.start()
+        self.caused("agent_down", self._killed)
+
+    def caused(self, reason: str, begin: float) -> None:
+        """Note a fault that lasted from ``begin`` (s, UTC) until now, and the ``reason`` of the gaps that it explains."""
+        self.causes.append(Cause(reason, begin, time.time()))
 
     async def fresh(self, within: float = RECOVERY, count: int = 3, *, healed: bool = True) -> float:
         """Wait until changes that the device shows from now on have arrived; returns how long that took, and fails when it is longer.
@@ -187,13 +114,15 @@ class Bench:
         """
         begin = time.monotonic()
         high = max(self.generator.told.values(), default=0) % 1_000_000
-        self.ledger()
-        place = len(self._events)
+        await self.seen.catch_up()
+        place, found = len(self.seen.events), 0
 
         def arrived() -> bool:
-            self.ledger()
-            new = [each for each in self._events[place:] if each.taken and each.type.endswith("production.count.v1")]
-            return sum(int(each.data["raw"]) % 1_000_000 > high for each in new) >= count
+            nonlocal place, found
+            self.seen.read()
+            new, place = self.seen.events[place:], len(self.seen.events)
+            found += sum(each.taken and each.type.endswith("count.v1") and int(each.data["raw"]) % 1_000_000 > high for each in new)
+            return found >= count
 
         await until(arrived, within)
         took = time.monotonic() - begin
@@ -220,7 +149,9 @@ class Bench:
         """Let the checker judge the run."""
         produced = read_ledger(self.folder / "generator.jsonl")
         store = read_store(self.store)
-        return judge(self.ledger(), store, produced, window=WINDOW, restarts=self.kills, reasons=frozenset(self.reasons))
+        return judge(
+            self.ledger(), store, produced, window=WINDOW, restarts=self.kills, reasons=frozenset(self.reasons), causes=self.causes
+        )
 
 
 def note(tally: Tally) -> None:
@@ -252,13 +183,14 @@ async def bench(
     buffer: dict[str, Any] | None = None,
     host: str = "127.0.0.1",
     environment: Mapping[str, str] | None = None,
+    timeout: str = "1s",
     wait: bool = True,
     started: bool = True,
     **mqtt: Any,
 ) -> AsyncIterator[Bench]:
     """Start everything, the agent last, and wait until its first counts have arrived. ``mqtt`` and ``buffer`` = settings of the agent.
 
-    ``root`` = the sources that the agent runs; ``far``: a link that can be spoiled stands before the device too; ``tls``: the link to the broker carries TLS;
+    ``timeout`` = how long the device may take for an answer; ``root`` = the sources that the agent runs; ``far``: a link that can be spoiled stands before the device too; ``tls``: the link to the broker carries TLS;
     ``host`` = how the agent calls the broker, ``environment`` = the agent's beside ours; without ``wait`` nobody waits for the first counts, without
     ``started`` the agent is only prepared.
     """
@@ -270,8 +202,8 @@ async def bench(
         await generator.listen("127.0.0.1", 0)
         stack.push_async_callback(generator.close)
         port = free_port()
-        about = ("--port", str(port), "--ledger", str(folder / "broker.jsonl"), "--control", str(folder / "control"))
-        broker = Process("simulators.broker", folder / "broker.log", *about)
+        call = ("--port", str(port), "--ledger", str(folder / "broker.jsonl"), "--control", str(folder / "control"))
+        broker = Process("simulators.broker", folder / "broker.log", *call)
         stack.push_async_callback(broker.kill)
         await broker.start()
         await until(lambda: b"ready" in broker.log.read_bytes(), 10)
@@ -284,9 +216,8 @@ async def bench(
         device = await stack.enter_async_context(linked(generator.port, seed + 2)) if far else None
         file = folder / "agent.yaml"
         mqtt = {"broker": f"{'mqtts' if tls else 'mqtt'}://{host}:{link.port}", **mqtt}
-        file.write_text(
-            json.dumps(config(folder, device.port if device else generator.port, link.port, names, buffer or {}, **mqtt))
-        )
+        about = config(folder, device.port if device else generator.port, link.port, names, buffer or {}, timeout, **mqtt)
+        file.write_text(json.dumps(about))
         log = ("--log-format", "json", "--log-level", "debug")
         agent = Process("edge_agent", folder / "agent.log", "run", "-c", str(file), *log, root=root, **(environment or {}))
         stack.push_async_callback(agent.kill)

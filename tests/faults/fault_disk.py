@@ -13,9 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_bench import Bench
+from fault_bench import Bench, until
 
+from simulators.check import Verdict
 from simulators.ledger import read_ledger
+
+DOWN = 1.5
+"""Machine seconds that a fault lasts."""
+HEALED = 5.0
+"""Machine seconds in which new data have to arrive when the disk is in order again."""
 
 
 class Disk:
@@ -101,3 +107,43 @@ def written(made: Bench) -> int:
         if line.startswith("write_bytes:"):
             return int(line.split()[1])
     raise AssertionError(os.uname())
+
+
+def flagged(folder: Path, *names: str) -> tuple[Path, dict[str, str]]:
+    """Return the file that switches the failpoints on, and the environment that names them."""
+    flag = folder / "flag"
+    return flag, {"EDGE_AGENT_FAILPOINT": ";".join(f"{name}:while={flag}" for name in names)}
+
+
+async def critical(made: Bench) -> None:
+    """Wait until both the local API and the retained status say that the store is out of order."""
+    await until(lambda: any(status.get("health") == "critical" for status in announced(made)), 5)
+    assert (await api(made))["health"] == "critical"
+
+
+async def starts_critical(made: Bench) -> None:
+    """Start the agent without a store: as soon as it runs it says so, and seconds later its status does; how long an interpreter takes is not judged."""
+    lines, before = len(made.log()) if made.agent.log.exists() else 0, len(announced(made))
+    await made.agent.start()
+    await until(lambda: any(line["event"] == "buffer.degraded" for line in made.log()[lines:]), 30)
+    await until(lambda: any(status.get("health") == "critical" for status in announced(made)[before:]), 10)
+
+
+async def healthy(made: Bench) -> None:
+    """Wait until the retained status says that the store is in order again."""
+    await until(lambda: announced(made)[-1].get("health") == "ok", HEALED)
+
+
+def nothing_lost(verdict: Verdict) -> None:
+    """No part and no number is missing, not even declared."""
+    assert sum(each.declared_lost for each in (*verdict.sources, *verdict.streams)) == 0
+
+
+async def hurt(made: Bench, flag: Path) -> None:
+    """Let the fault last a while and pass."""
+    flag.touch()  # noqa: ASYNC240 - a name in a directory of the test
+    await critical(made)
+    await asyncio.sleep(DOWN)
+    flag.unlink()  # noqa: ASYNC240
+    await made.fresh(HEALED)
+    await healthy(made)

@@ -12,6 +12,8 @@ from typing import Any
 import trustme
 
 from simulators.faults import Link
+from simulators.lane import Lane
+from simulators.listening import stop_listening
 
 
 @contextlib.asynccontextmanager
@@ -52,7 +54,7 @@ class Front:
     async def stop(self) -> None:
         """End everything."""
         if self._server is not None:
-            self._server.close()
+            await stop_listening(self._server)
         for task in tuple(self.tasks):
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -61,12 +63,17 @@ class Front:
 @contextlib.asynccontextmanager
 async def tls_front(folder: Path, target: int) -> AsyncIterator[Front]:
     """Take TLS off before ``target``; the CA to believe is in ca.pem. So a flipped bit is noticed, as in a plant that uses TLS."""
+    whole = asyncio.Event()
+    whole.set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         front.tasks.add(task := asyncio.current_task())
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", target)
-            ways = [asyncio.create_task(carry(reader, far_writer)), asyncio.create_task(carry(far_reader, writer))]
+            ways = [
+                asyncio.create_task(Lane().pump(reader, far_writer, whole)),
+                asyncio.create_task(Lane().pump(far_reader, writer, whole)),
+            ]
             try:
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -86,10 +93,3 @@ async def tls_front(folder: Path, target: int) -> AsyncIterator[Front]:
         yield front
     finally:
         await front.stop()
-
-
-async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Carry bytes one way until an end."""
-    while chunk := await reader.read(65_536):
-        writer.write(chunk)
-        await writer.drain()

@@ -16,14 +16,19 @@ _FOLDER = Path(os.environ["FAULT_LANES"])
 
 
 def pytest_runtestloop(session: pytest.Session) -> bool:
-    """Run the cases that nobody else has taken yet."""
-    for number, item in enumerate(session.items):
+    """Run the cases that nobody else has taken yet, those that wait longest first: none of them may begin last."""
+    for number, item in enumerate(sorted(session.items, key=_waits, reverse=True)):
         try:
             (_FOLDER / f"taken-{number}").touch(exist_ok=False)
         except FileExistsError:
             continue
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
     return True
+
+
+def _waits(item: pytest.Item) -> float:
+    mark = item.get_closest_marker("waits")
+    return mark.args[0] if mark else 0.0
 
 
 @pytest.hookimpl(wrapper=True)

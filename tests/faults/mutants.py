@@ -106,6 +106,13 @@ MUTANTS = (
         "for slot, field in zip(reversed(slots), block.fields, strict=True)",
         ("invented",),
     ),
+    Mutant(
+        "a gap is declared an hour wide",
+        "edge_agent/events/gap.py",
+        'away = Outage("agent_down", None, notice.since)',
+        'away = Outage("agent_down", None, notice.since - 3_600_000_000_000)',
+        ("far longer",),
+    ),
     Planted("commits are synced when it suits", "power_bench.py", "synchronous_normal", ("--images", "200")),
     Planted("commits are never synced", "power_bench.py", "synchronous_off", ("--images", "200")),
     Planted("rows have no checksum", "power_bench.py", "no_crc", ("--images", "200", "--rotten", "200")),
@@ -115,7 +122,9 @@ MUTANTS = (
         "the state has a commit of its own",
         "edge_agent/agent/unit.py",
         "                return await self._buffer.append(entries, checkpoint)\n",
-        "                await self._buffer.append(entries, None)\n                return await self._buffer.append([], checkpoint)\n",
+        "                await self._buffer.append(entries, None)\n"
+        "                await asyncio.sleep(0.5)  # a slow card: the kill finds the moment between the two\n"
+        "                return await self._buffer.append([], checkpoint)\n",
         ("counted_twice", "undeclared_missing"),
     ),
 )
@@ -194,5 +203,5 @@ async def killed(made: Bench, rng: random.Random) -> None:
     """SIGKILL while records are on their way."""
     await asyncio.sleep(rng.uniform(0.1, 0.4))
     await made.kill_agent()
-    await made.agent.start()
+    await made.start_agent()
     await made.fresh(5, healed=False)

@@ -40,7 +40,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--events", type=int, help="how many events the backlog has")
     parser.add_argument("--minutes", type=float, help="how long, for the stages of --only that last")
     parser.add_argument("--first", type=int, default=0, help="number of the first trial, to replay one")
-    parser.add_argument("--lanes", type=int, default=4, help="stages at the same time")
+    parser.add_argument("--lanes", type=int, default=5, help="stages at the same time")
     parser.add_argument(
         "--folder", type=Path, help="where everything is written and kept; default: a temporary one, kept when something failed"
     )
@@ -63,6 +63,8 @@ def main() -> int:
     for job in jobs:
         if job.alone:
             tallies += in_lanes([job], chosen, seed, folder)
+    if broken := sorted({job.stage for job in jobs} - {each.stage for each in tallies}):
+        sys.exit(f"faults: {', '.join(broken)} broke down before they could count anything (see above)")
     whole = total(tallies)
     print("-" * 80)
     for each in tallies:
@@ -117,6 +119,7 @@ def in_lanes(jobs: list[Job], chosen: argparse.Namespace, seed: int, folder: Pat
             try:
                 number = waiting.get_nowait()
             except queue.Empty:
+                (folder / f"free-{threading.get_ident()}").touch()  # the written cases, if they still run, take its place
                 return
             done[number] = tally = one(jobs[number], chosen, seed, folder / jobs[number].stage)
             print(stage_line(tally), flush=True)
@@ -126,6 +129,8 @@ def in_lanes(jobs: list[Job], chosen: argparse.Namespace, seed: int, folder: Pat
                 print(f"       replay: {replay(tally, chosen)}", flush=True)
 
     threads = [threading.Thread(target=lane) for _ in range(min(chosen.lanes, len(jobs)))]
+    for number in range(chosen.lanes - len(threads)):
+        (folder / f"free-{number}").touch()
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -19,6 +19,9 @@ from tally import Tally
 
 LIVENESS = 10.0
 """Machine seconds in which new data have to arrive after the last of several faults has ended."""
+PATIENT = {"keepalive": "5s", "ack_timeout": "3s", "connect_timeout": "2s"}
+"""Of the agent in the chaos. A dead connection takes 3 s to be noticed, a wait at most 4 s, a new one its part of a second: 8 of the 10 s. With a second
+for an acknowledgement, a disk that syncs for as long for somebody else looks like a dead broker, and each loss makes the next wait longer."""
 _AT_ONCE = 5
 _EVERY = 3.0
 """Machine seconds between two faults of the chaos."""
@@ -57,7 +60,7 @@ async def agent_kills(order: Order) -> Tally:
                 await asyncio.sleep(rng.uniform(0, 1.2))  # it dies while it starts
             await made.kill_agent()
             tally.injected += 1
-            await made.agent.start()
+            await made.start_agent()
             if number % max(1, order.trials // 6) == 0:
                 order.say(f"{number} of {order.trials} kills, {len(made.events())} events, slowest return {tally.recovery:.1f} s")
         await made.fresh(LIVENESS)
@@ -110,7 +113,7 @@ async def chaos(order: Order) -> Tally:
 
 async def chaotic(order: Order, tally: Tally, end: float, number: int) -> int:
     """One life of everything, balanced at its end; return the number of the next round."""
-    async with trial(order, tally, tls=True, far=True, environment=failpoints(order.folder)) as made:
+    async with trial(order, tally, tls=True, far=True, environment=failpoints(order.folder), **PATIENT) as made:
         made.reasons |= {"comm_loss", "agent_down"}
         while (left := end - time.monotonic()) > 1:
             rng = random.Random(f"{order.seed}/{number}")
@@ -129,10 +132,13 @@ async def storm(made: Bench, rng: random.Random, seconds: float) -> list[str]:
     done: list[str] = []
 
     async def inject(fault: Fault, lasting: float) -> None:
+        since = time.time()
         if await fault.begin(made, rng):
             done.append(fault.name)
             await asyncio.sleep(lasting)
             await fault.end(made, rng)
+            if fault.hits == "device":
+                made.caused("comm_loss", since)
 
     begin = time.monotonic()
     while (now := time.monotonic()) - begin < seconds:

@@ -59,7 +59,7 @@ def seeded(order: Order) -> Tally:
         "no:randomly",
         "-p",
         "no:cacheprovider",
-        "-v",
+        "-vv",  # -q stands in the project's own options, and takes one of them back: without the second nobody is named
         "--tb=line",
         "--timeout=600",
     ]

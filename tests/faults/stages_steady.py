@@ -34,6 +34,8 @@ _STARTING = 40
 """Polls of the first two seconds, in which a process has other things to do."""
 _ROOM = 48 * MIB
 """Bytes by which memory may grow while a backlog drains, however long it is."""
+PLANT = {"timeout": "5s", "keepalive": "15s", "ack_timeout": "15s", "connect_timeout": "5s"}
+"""The agent's own defaults, and a device that may take five seconds: nothing is broken here, so a machine that has no time for a second is no fault."""
 _SEQUENCE = re.compile(rb'/filler/_event".*?\\"sequence\\":\\"(\d+)\\"')
 
 
@@ -41,12 +43,13 @@ async def soak(order: Order) -> Tally:
     """Many times the rate of a line, for long: memory does not grow after warming up, files and threads not at all."""
     tally = Tally("soak", order.seed, injected=1)
     samples: list[tuple[float, int, int, int]] = []
-    async with trial(order, tally, counters=2) as made:
+    async with trial(order, tally, counters=2, **PLANT) as made:
         begin = time.monotonic()
         while (now := time.monotonic() - begin) < order.minutes * 60:
             samples.append((now, made.rss(), *held(made.agent.pid)))
             if len(samples) % 60 == 0:
                 order.say(f"RSS {samples[-1][1] / MIB:.1f} MiB, {samples[-1][2]} files, {samples[-1][3]} threads")
+            await made.seen.catch_up()
             await asyncio.sleep(5)
         await made.fresh(healed=False)
     warm = [each for each in samples if each[0] >= samples[-1][0] / 3]

@@ -4,25 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
-
-class Judged(Protocol):
-    """The part of the checker's verdict that is counted here."""
-
-    streams: list[Any]
-    sources: list[Any]
-    unreadable: list[str]
-
-    @property
-    def duplicates(self) -> int:
-        """Repetitions that a consumer removes."""
-        ...
-
-    @property
-    def problems(self) -> list[str]:
-        """One line for each kind of violation."""
-        ...
+from simulators.check import Verdict
 
 
 @dataclass
@@ -46,7 +30,7 @@ class Tally:
         """Everything that a run must not have."""
         return self.missing + self.invented + self.corrupted + len(self.failures)
 
-    def judged(self, verdict: Judged) -> None:
+    def judged(self, verdict: Verdict) -> None:
         """Add what the checker found in one run; each kind of problem is a failure too."""
         self.missing += sum(len(each.undeclared_missing) for each in verdict.streams)
         self.missing += sum(each.undeclared_missing for each in verdict.sources)
@@ -57,6 +41,12 @@ class Tally:
         self.failures += verdict.problems
         for name in ("produced", "delivered_unique", "declared_lost", "still_buffered"):
             self.figures[name] = self.figures.get(name, 0) + sum(getattr(each, name) for each in verdict.sources)
+
+    def closed(self) -> Self:
+        """End the stage; one that has tried nothing has proven nothing, and has failed."""
+        if not self.injected and not self.failures:
+            self.failures.append("nothing was tried")
+        return self
 
     def as_json(self) -> dict[str, Any]:
         """Return what can be written to a file."""
@@ -81,8 +71,10 @@ def total(tallies: Iterable[Tally]) -> Tally:
 
 
 def bound(trials: int) -> str:
-    """Return the 95 % bound of the rate of failures after so many trials without one (rule of three: 3/N)."""
-    return f"3/{trials} ({300 / trials:.2g} %)" if trials else "none (nothing was tried)"
+    """Return the 95 % bound of the rate of failures after so many trials without one (rule of three: 3/N); a few trials bound nothing."""
+    if trials <= 3:
+        return f"none (of {trials} trials)" if trials else "none (nothing was tried)"
+    return f"3/{trials} ({300 / trials:.2g} %)"
 
 
 def stage_line(each: Tally) -> str:

@@ -22,8 +22,7 @@ async def crash(made: Bench, consumer: Consumer) -> int:
     await made.broker.end(signal.SIGKILL)
     lost = max(each.seq for each in made.events() if each.stream == "filler")
     assert consumer.high() < lost
-    await made.broker.start()
-    await until(lambda: made.broker.log.read_bytes().count(b"ready") == 2, RECOVERY)
+    await made.start_broker()
     consumer.come()
     return lost
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 
 import pytest
 from tally import Tally, bound, exit_code, last_line, stage_line, total
+
+from simulators.check import judge
+from simulators.check_gaps import Cause
 
 _LAST = re.compile(
     r"^faults: \d+ injected, \d+ undeclared missing, \d+ invented, \d+ corrupted, \d+ duplicates removed, max recovery \d+\.\d s, bound .+$"
@@ -51,6 +55,15 @@ def test_a_clean_run_ends_with_zero():
     assert exit_code(total([Tally("kills", injected=1)])) == 0
 
 
+def test_a_stage_that_tried_nothing_has_failed():
+    """A stage that counts no trial is red by itself, beside others that are green; one that failed already says only why."""
+    empty = Tally("seeded").closed()
+    assert empty.failures == ["nothing was tried"]
+    assert exit_code(total([Tally("kills", injected=400), empty])) == 1
+    assert Tally("kills", injected=1).closed().failures == []
+    assert Tally("chaos", failures=["broke down"]).closed().failures == ["broke down"]
+
+
 def test_failures_name_their_stage():
     """A failure in the sum says which stage it is of."""
     assert total([Tally("chaos", injected=1, failures=["x"])]).failures == ["chaos: x"]
@@ -66,6 +79,50 @@ def test_the_bound_is_that_of_the_rule_of_three():
     """3/N, as a percentage too; nothing tried proves nothing."""
     assert bound(10_000) == "3/10000 (0.03 %)"
     assert bound(0).startswith("none")
+
+
+def gap(begin: float, end: float, reason: str = "comm_loss") -> dict[str, object]:
+    """Return the broker's line of a declared gap, in seconds of an hour."""
+    bounds = [datetime.fromtimestamp(at, UTC).isoformat() for at in (begin, end)]
+    data = {"epoch": "E", "seq": 1, "reason": reason, "interval": bounds, "seq_from": None, "seq_to": None}
+    event = {"specversion": "1.0", "id": "E-filler-1", "source": "/s/p/gw1/filler", "type": "x.collection.gap.v1"}
+    event |= {"sequence": f"{1:020d}", "data": data}
+    about = {"at": 1.0, "what": "publish", "client": "gw1", "link": 1, "code": 0, "size": 1, "user": []}
+    return about | {"topic": "edge/v1/filler/_event", "payload": json.dumps(event)}
+
+
+@pytest.mark.parametrize(
+    ("declared", "causes", "fine"),
+    [
+        (gap(99.9, 102.5), [Cause("comm_loss", 100, 102)], True),
+        (gap(95, 125), [Cause("comm_loss", 100, 102)], True),
+        (gap(100, 131), [Cause("comm_loss", 100, 102)], False),
+        (gap(0, 1000), [Cause("comm_loss", 100, 110)], False),
+        (gap(100, 140), [Cause("comm_loss", 100, 102), Cause("comm_loss", 120, 125)], True),
+        (gap(100, 140), [Cause("comm_loss", 100, 102), Cause("comm_loss", 500, 900)], False),
+        (gap(100, 140), [Cause("comm_loss", 100, 102), Cause("agent_down", 100, 140)], True),
+        (gap(100, 140, "agent_down"), [Cause("agent_down", 100, 102), Cause("comm_loss", 100, 140)], False),
+        (gap(100, 140), [], True),
+        (gap(100, 140, "agent_down"), [Cause("agent_down", 100, 100.5)], False),
+    ],
+    ids=[
+        "right",
+        "with its waits",
+        "too long",
+        "ten times",
+        "two causes",
+        "one far off",
+        "agent away too",
+        "other reason",
+        "unknown",
+        "agent",
+    ],
+)
+def test_a_gap_far_longer_than_its_fault_is_refused(declared, causes, fine):
+    """Declaring a minute lost for a fault of two seconds is a violation; waits and heartbeats of some seconds are none."""
+    verdict = judge([declared], reasons=frozenset({"comm_loss", "agent_down"}), causes=causes)
+    assert [problem for problem in verdict.problems if "far longer" in problem] == verdict.problems
+    assert (verdict.problems == []) is fine
 
 
 def test_a_verdict_is_counted():

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from edge_agent.drivers.modbus.config import ModbusConfig
+from simulators.listening import stop_listening
 
 T0 = 1_761_000_000_000_000_000
 
@@ -127,7 +128,7 @@ async def serving(plc: Plc) -> AsyncIterator[Plc]:
     try:
         yield plc
     finally:
-        server.close()
+        await stop_listening(server)
         for task in tuple(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

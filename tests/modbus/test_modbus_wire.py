@@ -8,8 +8,8 @@ import pytest
 from modbus_plc import Plc, ScaledClock, serving
 from pymodbus.client.mixin import ModbusClientMixin
 
-from edge_agent.drivers.modbus.driver import TcpWire
 from edge_agent.drivers.modbus.plan import Block
+from edge_agent.drivers.modbus.tcp import TcpWire
 
 BLOCK = Block("holding", 0, 2, 1, ())
 

@@ -19,6 +19,7 @@ from edge_agent.drivers.opcua.driver import connect
 from edge_agent.drivers.opcua.pace import Pace
 from edge_agent.model.reading import Batch, Notice
 from edge_agent.ports import DeviceWiring, Driver
+from simulators.listening import stop_listening
 
 URI = "urn:edge-agent:test-line"
 FAST = Pace(keep_alive=0.5, patience=0.5, retry_first=0.1, retry_most=0.2, teardown=0.3)
@@ -152,7 +153,7 @@ class Proxy:
         try:
             yield self
         finally:
-            server.close()
+            await stop_listening(server)
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from asyncua import ua
 from opcua_plant import URI, Plc, Proxy, free_port
-from opcua_types import add_types, motor
+from opcua_types import add_types, add_value, motor
 
 from edge_agent.cli.browse import Wish, browse
 from edge_agent.config.source import read
@@ -43,6 +43,12 @@ tags:
 """
 
 
+@pytest.fixture(autouse=True)
+def _plain_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command sets up logging for its process; here it would stay for the tests after it."""
+    monkeypatch.setattr("edge_agent.logs.configure", lambda *_: None)
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def plc() -> AsyncIterator[Plc]:
     """Line1/Motor1 with a number, an enumeration, a structure, an array, and a name that is no name of a tag."""
@@ -66,6 +72,8 @@ async def plc() -> AsyncIterator[Plc]:
     )
     await oil.add_property(ua.NodeId("Oil.Unit", plc.index), "0:EngineeringUnits", celsius)
     await one.add_variable(ua.NodeId("a ${HOME} b", plc.index), f"{plc.index}:Money", 3)
+    await add_value(plc, "Drive", ua.Variant(ua.Drive(Motors=[motor(1)]), ua.VariantType.ExtensionObject), types["Drive"])
+    await add_value(plc, "Motors", ua.Variant([motor(1)], ua.VariantType.ExtensionObject), types["Motor"])
     yield plc
     await plc.stop()
 
@@ -100,6 +108,27 @@ async def test_the_tree_is_printed_as_tags(plc: Plc, capsys: pytest.CaptureFixtu
     assert comments["Line1_Motor1_M_1_Name"] == 'say "x"?   Line1/Motor1/M 1.Name'
     assert comments["Line1_Motor1_Arr"] == "3 elements: 1, 2, 3   Line1/Motor1/Arr"
     assert "  # Line1_Motor1_Money: " in printed, "the loader would substitute ${HOME}: this one is for a person"
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_arrays_of_structures_are_no_tags_by_themselves(plc: Plc, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a structure everything is offered that is a value; of an array of structures its fields are named, for a person."""
+    await run(plc, path="Drive")
+    assert "field: Mode" in (printed := capsys.readouterr().out)
+    assert "Motors" not in printed
+    await run(plc, path="Motors")
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith("  # Motors: ")
+    assert "an array of structures with On, Speed, Name, Counts: name one with index and field" in line
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_variable_with_variables_below_gives_those(plc: Plc, capsys: pytest.CaptureFixture[str]) -> None:
+    """A structure whose fields are variables, too, is offered once: as the variables."""
+    await run(plc, path="Server/ServerStatus")
+    printed = capsys.readouterr().out
+    assert "field:" not in printed
+    assert "Server_ServerStatus_BuildInfo_ProductName: " in printed
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -208,5 +237,7 @@ def test_node_ids_as_text_and_back(node: ua.NodeId) -> None:
     assert node_of_text("nsu=a;i=5", ["", "a"]) == ua.NodeId(5, 1)
     with pytest.raises(LookupError, match="no namespace b"):
         node_of_text("nsu=b;i=5", ["", "a"])
+    with pytest.raises(LookupError, match="not UTF-8"):
+        node_of_text("ns=2;s=a\udc80", [])
     with pytest.raises(LookupError, match="another server"):
         node_of_text("svr=1;ns=2;i=5", [])

@@ -69,8 +69,6 @@ def test_a_wrong_browse_path_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"allow_insecure": False}, "add allow_insecure: true"),
-        ({"username": "u", "password": "p"}, "readable by anyone"),
         ({"url": "http://plc:4840"}, "write opc.tcp://host:4840"),
         ({"url": "opc.tcp://"}, "write opc.tcp://host:4840"),
         ({"url": "opc.tcp://u:p@plc"}, "keys of their own"),

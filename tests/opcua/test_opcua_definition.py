@@ -15,6 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge_agent.drivers.opcua.definition import Layout, enum_definition, structure_definition
+from edge_agent.drivers.opcua.references import browse_response
+from edge_agent.drivers.opcua.units import unit
 from edge_agent.drivers.opcua.variant import DecodeError, Structure
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -170,7 +172,8 @@ def test_noise_as_a_definition_is_refused(body: bytes) -> None:
     """Random bytes in place of a definition or of a value raise what the type book expects, quickly."""
     import struct
 
-    for decode in (structure_definition, enum_definition, Made(Shape((("Int32", True), ("String", False)))).layout):
+    layout = Made(Shape((("Int32", True), ("String", False)))).layout
+    for decode in (structure_definition, enum_definition, layout, lambda noise: browse_response(noise, "i=530"), unit):
         try:
             decode(body)
         except (DecodeError, struct.error, IndexError):

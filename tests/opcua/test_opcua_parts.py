@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import structlog
 from asyncua import ua
+from asyncua.common.utils import ServiceError
 from opcua_plant import Plc, config, free_port, reading
 from opcua_types import add_types, add_value, motor
 
-from edge_agent.model.reading import TagStatus
+from edge_agent.model.reading import Polled, TagStatus
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 NAMES = (f"P{number}" for number in itertools.count())
@@ -143,3 +145,47 @@ async def test_a_server_that_cuts_arrays_is_asked_for_the_part_only(plc: Plc, mo
     rows = await baseline(plc, tags)
     assert [row[1:3] for row in rows] == [(12, 0), ((11, 12), 0), (5, 0)]
     assert sorted(asked) == ["0", "1:2", "1:2", "2", "2"], "the probe asks for each, the baseline where the answer fitted"
+
+
+async def test_a_structure_that_has_no_value_yet(plc: Plc) -> None:
+    """Its type is known from the variable, so its first value is good, and the tag is never told as lost."""
+    a = await added(plc, ua.Variant(motor(1.0), ua.VariantType.ExtensionObject), "Motor")
+    await plc.write(a, None, ua.VariantType.Null, ua.StatusCodes.BadWaitingForInitialData)
+    async with reading(config(plc.port, {"v": {"node": f"s={a}", "field": "Speed"}})) as reader:
+        await reader.settled(plc)
+        await plc.write(a, motor(4.0), ua.VariantType.ExtensionObject)
+        await reader.until(lambda r: 4.0 in r.values("v"))
+        assert reader.notices(TagStatus) == []
+
+
+async def test_parts_are_polled_where_the_server_does_not_subscribe(plc: Plc, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A polled tag is taken apart once, like a subscribed one."""
+    a = await added(plc, ua.Variant([1, 2, 3], ua.VariantType.Int32))
+    s = await added(plc, ua.Variant(motor(1.0), ua.VariantType.ExtensionObject), "Motor")
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ServiceError(ua.StatusCodes.BadTooManySubscriptions)
+
+    monkeypatch.setattr(plc.server.iserver.subscription_service, "create_subscription", refuse)
+    tags = {"e": {"node": f"s={a}", "index": 1, "type": "int32"}, "v": {"node": f"s={s}", "field": "Speed", "type": "float32"}}
+    async with reading(config(plc.port, tags)) as reader:
+        await reader.until(lambda r: r.notices(Polled))
+        await plc.write(a, [1, 20, 3])
+        await plc.write(s, motor(2.0), ua.VariantType.ExtensionObject)
+        await reader.until(lambda r: 20 in r.values("e") and 2.0 in r.values("v"))
+        assert {row[2:] for row in reader.rows()} == {(0, None)}
+
+
+async def test_other_names_of_values_are_told(plc: Plc) -> None:
+    """Where the server calls a value something else than the configuration, the log says so, for variables and for fields."""
+    a = await added(plc, ua.Variant(2, ua.VariantType.Int32), "Mode")
+    s = await added(plc, ua.Variant(ua.Drive(Mode=ua.Mode.Auto), ua.VariantType.ExtensionObject), "Drive")
+    tags = {
+        "a": {"node": f"s={a}", "names": {0: "Off", 2: "Hand"}},
+        "s": {"node": f"s={s}", "field": "Mode", "names": {1: "Hand"}},
+        "same": {"node": f"s={a}", "names": {0: "Off", 2: "Auto", 9: "more"}},
+    }
+    with structlog.testing.capture_logs() as logs:
+        await baseline(plc, tags)
+    told = {line["tag"]: line["server"] for line in logs if line["event"] == "opcua.names_differ"}
+    assert told == {"a": {2: "Auto"}, "s": {1: "Manual"}}

@@ -164,6 +164,8 @@ def test_names_reach_the_model() -> None:
         OpcUaConfig.model_validate(config | {"tags": tags, "profile": "s7"})
     one = OpcUaConfig.model_validate(config | {"tags": tags, "tags_from": {"browse": "Line1/**"}})
     assert one.tags_from[0].browse == "Line1/**"
+    with pytest.raises(ValidationError, match="edge-agent browse --add FILE"):
+        OpcUaConfig.model_validate(config | {"tags_from": {"browse": "Line1/**"}})
     with pytest.raises(ValidationError, match="no pattern"):
         OpcUaConfig.model_validate(config | {"tags": tags, "tags_from": {"browse": "a//b"}})
 

@@ -9,13 +9,16 @@ import pytest
 import pytest_asyncio
 import structlog
 from asyncua import ua
+from asyncua.common.utils import Buffer
+from asyncua.ua.ua_binary import struct_from_binary, struct_to_binary
 from opcua_plant import Plc, config, free_port, reading
 
 from edge_agent.agent.journal import Journal
 from edge_agent.drivers.opcua.config import TagsFrom
 from edge_agent.drivers.opcua.expand import expand
 from edge_agent.drivers.opcua.glob import Pattern
-from edge_agent.drivers.opcua.references import HIERARCHY, references
+from edge_agent.drivers.opcua.references import HIERARCHY, Reference, browse_response, references
+from edge_agent.drivers.opcua.variant import DecodeError
 from edge_agent.drivers.opcua.walk import Limits, walk
 from edge_agent.model.reading import TagStatus, Undeclared
 
@@ -103,28 +106,34 @@ class Paging:
     """A server's browse in pages of three references, with one continuation point at a time."""
 
     def __init__(self, session: Any) -> None:
-        self._session = session
+        self._request = session.request
         self._rest: list[ua.ReferenceDescription] = []
         self.calls: list[str] = []
 
-    def _page(self, result: ua.BrowseResult, found: list[ua.ReferenceDescription]) -> ua.BrowseResult:
-        result.References, rest = found[:3], found[3:]
+    def _page(self, found: list[ua.ReferenceDescription], status: ua.StatusCode) -> ua.BrowseResult:
+        result, rest = ua.BrowseResult(), found[3:]
+        result.StatusCode = status
         if rest and self._rest:
-            refused = ua.BrowseResult()
-            refused.StatusCode = ua.StatusCode(ua.StatusCodes.BadNoContinuationPoints)
-            return refused
+            result.StatusCode = ua.StatusCode(ua.StatusCodes.BadNoContinuationPoints)
+            return result
+        result.References = found[:3]
         self._rest, result.ContinuationPoint = rest or self._rest, b"more" if rest else None
         return result
 
-    async def browse(self, params: ua.BrowseParameters) -> list[ua.BrowseResult]:
-        self.calls.append(f"browse {len(params.NodesToBrowse)}")
-        results = await type(self._session).browse(self._session, params)
-        return [self._page(result, list(result.References)) for result in results]
-
-    async def browse_next(self, params: ua.BrowseNextParameters) -> list[ua.BrowseResult]:
-        self.calls.append("next")
-        rest, self._rest = self._rest, []
-        return [self._page(ua.BrowseResult(), rest)]
+    async def request(self, request: Any, what: str, *, batch: bool = False) -> bytes:
+        """Answer browse requests page by page; anything else is the server's."""
+        if isinstance(request, ua.BrowseNextRequest):
+            self.calls.append("next")
+            rest, self._rest = self._rest, []
+            return struct_to_binary(
+                ua.BrowseNextResponse(Parameters=ua.BrowseNextResult(Results=[self._page(rest, ua.StatusCode(0))]))
+            )
+        body = await self._request(request, what, batch=batch)
+        if not isinstance(request, ua.BrowseRequest):
+            return bytes(body)
+        self.calls.append(f"browse {len(request.Parameters.NodesToBrowse)}")
+        results = struct_from_binary(ua.BrowseResponse, Buffer(body)).Results
+        return struct_to_binary(ua.BrowseResponse(Results=[self._page(list(one.References), one.StatusCode) for one in results]))
 
 
 async def test_pages_are_read_to_their_end(plc: Plc, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,12 +145,11 @@ async def test_pages_are_read_to_their_end(plc: Plc, monkeypatch: pytest.MonkeyP
         await more.add_variable(ua.NodeId(f"more{number}", plc.index), f"{plc.index}:w{number}", number)
     async with await session_of(plc) as reader:
         session = reader.driver._session
-        paging = Paging(session.client.uaclient.session)
-        monkeypatch.setattr(session.client.uaclient.session, "browse", paging.browse)
-        monkeypatch.setattr(session.client.uaclient.session, "browse_next", paging.browse_next)
+        paging = Paging(session)
+        monkeypatch.setattr(session, "request", paging.request)
         lists = await references(session, [many.nodeid, more.nodeid, ua.NodeId("None", plc.index)], HIERARCHY)
     assert [len(ways) if isinstance(ways, list) else ways for ways in lists] == [8, 8, "BadNodeIdInvalid"]
-    assert {way.BrowseName.Name for way in lists[1]} == {f"w{number}" for number in range(8)}
+    assert {way.name for way in lists[1]} == {f"w{number}" for number in range(8)}
     assert paging.calls == ["browse 3", "next", "next", "browse 1", "next", "next"]
 
 
@@ -153,3 +161,23 @@ async def test_the_profile_is_chosen_and_told(plc: Plc) -> None:
         async with reading(config(plc.port, {"a": {"node": "s=M1.Speed"}}, profile="s7-1200")) as reader:
             session = reader.driver._session
             assert (session.profile_name, session._read_size, session.profile.serial) == ("s7-1200", 100, True)
+
+
+async def test_browse_responses_decode_as_asyncua_encodes_them() -> None:
+    """Every member of a reference, bad results and continuation points; a body that ends anywhere before its end is refused."""
+    way = ua.ReferenceDescription(
+        ReferenceTypeId=ua.NodeId(47), IsForward=True, NodeId=ua.ExpandedNodeId("a;b", 3, NamespaceUri="urn:x", ServerIndex=2),
+        BrowseName=ua.QualifiedName("2:name", 4), DisplayName=ua.LocalizedText("shown", "en"),
+        TypeDefinition=ua.ExpandedNodeId(63),
+    )  # fmt: skip
+    way.NodeClass = ua.NodeClass.Variable
+    results = [ua.BrowseResult(ContinuationPoint=b"p", References=[way, way]), ua.BrowseResult()]
+    results[1].StatusCode = ua.StatusCode(ua.StatusCodes.BadNodeIdUnknown)
+    body = struct_to_binary(ua.BrowseResponse(Results=results))
+    status, decoded = browse_response(body, "i=530")
+    reference = Reference("i=47", "svr=2;nsu=urn:x;s=a;b", 4, "2:name", 2, "i=63")
+    assert (status, decoded[0]) == (0, (0, b"p", [reference, reference]))
+    assert decoded[1][0] == ua.StatusCodes.BadNodeIdUnknown
+    for end in range(len(body) - 4):  # the last four bytes are the diagnostics, which nobody reads
+        with pytest.raises(DecodeError):
+            browse_response(body[:end], "i=530")

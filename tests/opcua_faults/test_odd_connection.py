@@ -216,3 +216,18 @@ async def test_f74_a_server_whose_clock_is_wrong() -> None:
     (offset,) = plant.of(ClockOffset)
     assert abs(offset.offset - 3600 * 10**9) < 10**9
     assert plant.sessions == 1
+
+
+async def test_f65_a_link_that_flaps_does_not_use_up_the_sessions() -> None:
+    """A server with two sessions keeps those of lost connections: each new connection closes the one before, and is let in at once."""
+    plant = Plant()
+    plant.server.faults.most_sessions = 2
+    async with plant.running():
+        await plant.subscribed()
+        for _ in range(6):
+            plant.server.cut()
+            assert await plant.all_back() <= RECONNECT
+            assert len(plant.server.sessions) == 1
+    plant.judge()
+    assert not any("BadTooManySessions" in loss for loss in plant.losses)
+    assert not plant.server.sessions

@@ -16,6 +16,8 @@ from typing import Any, Self
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from simulators.listening import stop_listening
+
 
 @dataclass
 class Published:
@@ -104,7 +106,7 @@ class FakeBroker:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
+        await stop_listening(self._server)
         for writer in self._writers:
             writer.transport.abort()
         await self._server.wait_closed()

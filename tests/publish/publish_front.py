@@ -11,6 +11,8 @@ import struct
 from dataclasses import dataclass, field
 from typing import Self
 
+from simulators.listening import stop_listening
+
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -30,7 +32,7 @@ class Front:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
+        await stop_listening(self._server)
         for task in tuple(self._tasks):
             task.cancel()
         if self._tasks:

@@ -37,3 +37,10 @@ def test_a_refusal_is_a_lost_connection_for_the_link():
     assert isinstance(RefusedError("x"), DisconnectedError)
     assert RefusedError("x", code=0x86).slow
     assert not RefusedError("x", code=0x97).slow
+
+
+def test_a_refused_connection_and_a_refused_message_have_remedies_of_their_own():
+    """0x87 at CONNECT is about who we are (mosquitto says it for a wrong password), at PUBLISH about the access list."""
+    assert "check username and password_file" in remedy(0x87, connecting=True)
+    assert "access list must let this user write" in remedy(0x87)
+    assert remedy(0x8A, connecting=True) == remedy(0x8A)

@@ -94,6 +94,34 @@ async def test_a_takeover_that_the_broker_names_counts_at_once(open_sink):
     assert 60 <= pauses[1] <= 90
 
 
+def test_a_connect_of_our_own_that_comes_late_excuses_one_takeover():
+    """Each CONNECT that nobody answered may end one later connection, for a minute; a second client is found behind them all the same."""
+    takeovers = Takeovers(Random(1))
+    takeovers.unanswered(100.0)
+    takeovers.unanswered(101.0)
+    takeovers.unanswered(102.0)
+    assert [takeovers.own(now) for now in (103.0, 104.0, 162.5, 163.0)] == [True, True, False, False]
+
+
+async def test_a_broker_that_hung_and_answers_late_is_no_second_client(open_sink):
+    """A CONNECT is not answered in time; the takeover right after it is our own, the next one is somebody else's."""
+    memory = Memory(PLAIN)
+    async with FakeBroker(on_subscribe=b"\xe0\x02\x8e\x00") as broker:
+        broker.silent = True
+        with pytest.raises(DisconnectedError, match="does not answer MQTT's CONNECT"):
+            async with open_sink(broker.port, memory=memory, connect_timeout="200ms"):
+                pass
+        broker.silent = False
+        pauses = []
+        for _ in range(2):
+            with pytest.raises(RefusedError, match="session taken over") as caught:
+                async with open_sink(broker.port, memory=memory) as sink:
+                    await sink.request()
+            pauses.append((caught.value.retry_after, caught.value.slow))
+    assert pauses[0] == (None, False)
+    assert pauses[1][0] >= 30
+
+
 def test_a_message_has_its_tries_and_a_hopeless_topic_has_one():
     """The n-th refusal is the last; on the same topic the next message is set aside at once, until something is accepted there."""
     tries = Tries(3)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,17 +19,22 @@ async def _settle():
         await asyncio.sleep(0)
 
 
-@pytest.mark.parametrize("widen", [True, False], ids=["a wider window", "two acknowledgements at once"])
-async def test_nobody_passes_those_who_were_just_let_in(widen):
-    """Who asks after others were given their places, and before they have run, comes behind them, although there is a place."""
-    window = Window(2, asyncio.get_running_loop())
-    order = []
+def _users(size: int) -> tuple[Window, list[int], Callable[[int], Coroutine[Any, Any, None]]]:
+    """Return a window, who has come in so far, and how somebody does."""
+    window, order = Window(size, asyncio.get_running_loop()), []
 
-    async def use(n):
+    async def use(n: int) -> None:
         await window.take()
         order.append(n)
         window.sent(n)
 
+    return window, order, use
+
+
+@pytest.mark.parametrize("widen", [True, False], ids=["a wider window", "two acknowledgements at once"])
+async def test_nobody_passes_those_who_were_just_let_in(widen):
+    """Who asks after others were given their places, and before they have run, comes behind them, although there is a place."""
+    window, order, use = _users(2)
     tasks = [asyncio.create_task(use(n)) for n in range(3)]
     await _settle()
     tasks.append(asyncio.create_task(use(3)))  # ready to run before the third hears of its place
@@ -44,14 +51,7 @@ async def test_nobody_passes_those_who_were_just_let_in(widen):
 
 async def test_places_are_given_in_the_order_of_asking():
     """First come, first served, also when a place comes back while others wait."""
-    window = Window(1, asyncio.get_running_loop())
-    order = []
-
-    async def use(n):
-        await window.take()
-        order.append(n)
-        window.sent(n)
-
+    window, order, use = _users(1)
     tasks = [asyncio.create_task(use(n)) for n in range(4)]
     for n in range(4):
         await _settle()

@@ -59,8 +59,8 @@ BUGS = (
     Bug(
         "a reset is tried before a rollover",
         "edge_agent/events/advance.py",
-        "    rolled = _rollover(last, value, elapsed, register)\n    if rolled is not None and",
-        "    rolled = None\n    if rolled is not None and",
+        "    rolled = _rollover(last, value, moved, register)\n    if rolled is not None:",
+        "    rolled = None\n    if rolled is not None:",
         (_COUNTER,),
     ),
     Bug(

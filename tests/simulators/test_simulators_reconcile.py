@@ -6,10 +6,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from simulators_true_books import declare
 
 from simulators.books import Books, Spanned, Stop
+from simulators.compare_figures import of_order
 from simulators.inbox import Inbox
-from simulators.reconcile import Reconciliation, _of_order
+from simulators.reconcile import Reconciliation
 from simulators.scenario import load_scenario
 from simulators.truth import truth
 from simulators.unseen import erasures, parts
@@ -82,8 +84,9 @@ def test_parts_across_a_change_that_nobody_saw_stand_beside_the_orders():
     """The order may lack what is booked across its end in a declared gap, and not one part more."""
     lost = Spanned(144.0, 172.0, "total", 60, None, ("order",))
     check = judged("sameserial", faults=True, spanned=(lost,))
-    held = check.short("total", "order", partial(_of_order, "SO-78"))
-    assert held == sum(part.order == "SO-78" and 143.9 < part.t <= 172.1 for part in parts(check.scenario))
+    declare(check, 144.0, 172.0, "agent_down", None, "*")
+    held = check.short("total", "order", partial(of_order, "SO-78"))
+    assert held == sum(part.order == "SO-78" and 144.0 < part.t <= 172.0 for part in parts(check.scenario))
     assert rows(check)["counts booked to several contexts"]
 
 
@@ -120,21 +123,22 @@ def test_a_sample_lost_with_the_power_is_known_from_the_plc_alone():
 def test_a_stop_may_be_unknown_only_where_nobody_looked():
     """The stop of 170 to 174 s, all of it before the agent was back; the others have to be there."""
     check = judged("offexec")
-    check.books.agent.append((174.05, "device.connected", {"device": "plc1"}))
+    assert not rows(check)["downtime 4 at 170 s"]
+    declare(check, 150.0, 174.05, "comm_loss", "plc1", "plc1.*")
     found = rows(check)
     assert found["downtime 4 at 170 s"]
     assert not found["downtime 1 at 42 s"]
-    check.books.stops["one"] = Stop(42.0, "SO-77", 56.0, 14.0, "held", 3105, micro=False, ended_events=1)
+    check.books.stops["one"] = Stop(42.0, "SO-77", 56.0, 14.0, "held", 3105, micro=False, ended_events=1, began=True)
     assert rows(check)["downtime 1 at 42 s"]
     check.books.stops["one"].category = "stopped"
     assert not rows(check)["downtime 1 at 42 s"]
 
 
 def test_a_counter_goes_to_zero_with_what_was_not_read():
-    """From the last read to the zero; a cut around it makes it longer."""
+    """From the last read to the zero; from its beginning where a declared gap lies around it."""
     scenario = load_scenario(SCENARIOS / "offexec.yaml")
     assert [zeroed for _, zeroed in erasures(scenario, [], 0.2)] == [150.13, 121.0]
-    assert erasures(scenario, [(140.0, 160.0)], 0.2)[0][0] == pytest.approx(139.8)
+    assert [read for read, _ in erasures(scenario, [(140.0, 160.0)], 0.2)] == [140.0, pytest.approx(120.8)]
 
 
 def test_parts_know_what_they_belong_to():
@@ -145,7 +149,7 @@ def test_parts_know_what_they_belong_to():
 
 
 def test_of_several_restarts_that_nobody_saw_one_stands_for_all():
-    """Two power-offs inside one window of blindness are one restart for whoever comes back; outside it each is told."""
+    """Two power-offs inside one declared gap are one restart for whoever comes back; outside it each is told."""
     check = judged("hostile-a")
     check.books.steps = [
         (150.0, {"counter": "total", "kind": "device_restart"}),
@@ -153,8 +157,12 @@ def test_of_several_restarts_that_nobody_saw_one_stands_for_all():
     ]
     assert check._same_times([150.0, 360.0], [150.0, 360.0])
     assert not check._same_times([150.0, 360.0], [360.0])
-    check.windows = lambda: [(100.0, 365.0)]
+    declare(check, 100.0, 155.0, "agent_down", None, "*")
+    assert not check._same_times([150.0, 360.0], [360.0])  # the gap holds one of them alone
+    check.books.gaps.clear()
+    declare(check, 100.0, 365.0, "agent_down", None, "*")
     assert check._same_times([150.0, 360.0], [360.0])
+    assert not check._same_times([150.0, 360.0], [370.0])  # nor may the one that stands for all be told long after it
 
 
 def test_what_stood_before_anybody_looked_is_known_from_the_first_snapshot():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import os
 import socket
 import stat
@@ -199,6 +201,8 @@ async def test_a_bug_is_in_the_log_with_its_traceback(place, desk):
         ("POST /api/buffer/resend", b'{"stream":"f","from_seq":1,"extra":1}', 400),
         ("POST /api/buffer/resend", b'{"stream":"f","from_seq":"1"}', 400),
         ("POST /api/buffer/retry", b"not json", 400),
+        ("POST /api/buffer/resend", b'{"stream":"\xff","from_seq":1}', 400),
+        ("POST /api/buffer/resend", b'{"\xff":1}', 400),
         ("POST /api/buffer/retry", b"[" + b"1," * 40_000 + b"1]", 413),
         ("GET /api/buffer/export?first=x", b"", 400),
     ],
@@ -288,6 +292,51 @@ async def test_a_place_that_cannot_be_used_is_logged_and_nothing_more(tmp_path, 
     assert [(line["event"], line["log_level"]) for line in logs] == [("status.not_served", "error")]
 
 
+@pytest.mark.parametrize("what", ["the socket", "its folder"])
+async def test_a_socket_that_is_deleted_is_made_again(tmp_path, desk, monkeypatch, what):
+    """Whoever tidies up does not lock people out until the next restart; who was connected stays so, and nothing is left at the end."""
+    monkeypatch.setattr("edge_agent.status.server._LOOK", 0.01)
+    path = tmp_path / "run" / "gw1.sock"
+    path.parent.mkdir()
+    async with serving(application(desk.status, desk, verbs=True), path):
+        reader, writer = await asyncio.open_unix_connection(str(path))
+        await call(path, lambda remote: remote.buffer())  # behind the other one: both have been accepted
+        path.unlink()
+        if what == "its folder":
+            path.parent.rmdir()
+            with capture_logs() as logs:
+                async with asyncio.timeout(5):
+                    while not logs:  # noqa: ASYNC110 - ends with the first try
+                        await asyncio.sleep(0.01)
+                await asyncio.sleep(0.05)
+            assert [(line["event"], line["log_level"]) for line in logs] == [("status.not_served", "error")]
+            path.parent.mkdir()
+        async with asyncio.timeout(5):
+            while not path.exists():  # noqa: ASYNC110 - a file system rings no bell
+                await asyncio.sleep(0.01)
+        assert await call(path, lambda remote: remote.buffer()) == BUFFER
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+        writer.write(b"GET /api/buffer HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 200")
+        writer.close()
+        assert len(listening()) == 1
+    assert not path.exists()
+    assert listening() == []
+
+
+async def test_what_somebody_else_put_in_its_place_is_left_alone(tmp_path, desk, monkeypatch):
+    """The socket of another agent stays, while this one runs and when it ends."""
+    monkeypatch.setattr("edge_agent.status.server._LOOK", 0.01)
+    path = tmp_path / "gw1.sock"
+    async with serving(application(desk.status, desk, verbs=True), path):
+        path.rename(tmp_path / "moved")  # its inode stays taken
+        with bind(path):
+            taken = path.stat().st_ino
+            await asyncio.sleep(0.05)
+            assert path.stat().st_ino == taken
+    assert path.stat().st_ino == taken
+
+
 async def test_a_very_long_path_works(tmp_path, desk):
     """A path longer than a socket address is reached all the same, by both ends."""
     folder = tmp_path / ("x" * 100) / ("y" * 100)
@@ -346,3 +395,18 @@ async def test_nobody_there_and_not_for_us_are_told_apart(tmp_path, monkeypatch)
     with pytest.raises(EdgeAgentError, match="is not for this user: run the command with sudo") as told:
         RemoteDesk(tmp_path / "gw1.sock").probe()
     assert not isinstance(told.value, NoAgentError)
+
+
+@pytest.mark.parametrize("turns", range(10))
+async def test_whoever_is_accepted_while_the_socket_closes_is_hung_up(tmp_path, turns):
+    """A caller who arrives in the very moment of the stop finds a closed connection, never one that nobody holds any more."""
+    path = tmp_path / "a.sock"
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.settimeout(5)
+        async with serving(application(lambda: STATUS, None, verbs=False), path):
+            caller.connect(str(path))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        gc.collect()
+        with contextlib.suppress(ConnectionResetError):  # it was not accepted at all
+            assert caller.recv(1) == b""

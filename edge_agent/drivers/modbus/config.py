@@ -67,7 +67,7 @@ class ModbusTag(BaseModel):
     bit: Annotated[Whole, Field(ge=0, le=15)] | None = Field(None, description="one bit of a register, 0 = least significant")
     word_order: WordOrder | None = Field(None, description="ABCD, CDAB, BADC, DCBA, big (= ABCD), little (= CDAB)")
     scale: Finite = Field(1.0, description="value = raw * scale + offset")
-    offset: Finite = 0.0
+    offset: Finite = Field(0.0, description="added after scaling")
     uom: str | None = Field(None, description="unit of measure (UN/CEFACT code or symbol)")
     deadband: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         None, description="smallest change reported, in scaled units"

@@ -19,7 +19,7 @@ from edge_agent.drivers.opcua.item import Item
 from edge_agent.drivers.opcua.opening import session_with
 from edge_agent.drivers.opcua.session import MANUFACTURER, PRODUCT, SOFTWARE, Session
 from edge_agent.drivers.opcua.typebook import text_of
-from edge_agent.ports import PlantClock
+from edge_agent.ports import Identity, PlantClock
 
 Progress = Callable[[str], None]
 
@@ -51,26 +51,37 @@ class Survey(NamedTuple):
 
 
 async def survey(
-    config: OpcUaConfig, rules: Sequence[TagsFrom], clock: PlantClock, progress: Progress, *, declared: bool = True
+    config: OpcUaConfig,
+    rules: Sequence[TagsFrom],
+    clock: PlantClock,
+    progress: Progress,
+    *,
+    declared: bool = True,
+    identity: Identity | None = None,
 ) -> Survey:
     """Return the values that the rules name. ``declared``: the tags of ``config`` are real ones, and are looked up.
+
+    ``identity`` is who asks, where the connection is to be secured.
 
     Raises DisconnectedError, ConfigError.
     """
     progress(f"connecting to {config.url}")
-    async with session_with([config], clock) as session:
+    async with session_with([config], clock, identity=identity) as session:
         known = await _known(session, config) if declared else {}
         found: dict[str, Wanted] = {}
         cut, seen = [], 0
         for rule in rules:
             wanted, tree = await expand(
-                session, rule, lambda nodes, variables: progress(f"{nodes:,} nodes looked at, {variables:,} variables")
+                session,
+                rule,
+                lambda looked, nodes, found: progress(f"{looked:,} of {nodes:,} nodes looked into, {found:,} variables"),
             )
             found.update({text_of(one.found.node): one for one in wanted if text_of(one.found.node) not in found})
             seen += tree.seen
             cut += [f"{rule.browse}: {tree.cut}"] if tree.cut else []
-        progress(f"{len(found):,} variables, reading their types and values")
-        one = list(found.values())
+        inner = {each.found.path[:-1] for each in found.values()}
+        one = [each for each in found.values() if each.found.path not in inner]  # its parts are its values
+        progress(f"{len(one):,} variables, reading their types and values")
         described = await describe(session, [each.found.node for each in one], [each.found.definition for each in one])
         taken = set(config.tags) if declared else set()
         candidates = [_candidate(session, one[each.place], each, known, taken) for each in described]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from math import isfinite
+from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints,
 from edge_agent.drivers.opcua.address import parse_node, parse_path
 from edge_agent.drivers.opcua.glob import Naming, Pattern
 from edge_agent.drivers.opcua.pick import Pick, parse_fields, parse_spans
+from edge_agent.drivers.opcua.policy import SecurityConfig, complaint
 from edge_agent.drivers.opcua.profile import profiles
 from edge_agent.model.quantity import Duration
 from edge_agent.model.reading import Tag, Value
@@ -41,7 +43,7 @@ class OpcUaTag(BaseModel):
     field: str | None = Field(None, description="a field of a structure: Speed, Motor.Speed or Motors[2].Speed")
     type: ValueType | None = Field(None, description="the type the value must have; left out, the server tells")
     scale: Annotated[float, Field(allow_inf_nan=False)] = Field(1.0, description="value = raw * scale + offset")
-    offset: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    offset: Annotated[float, Field(allow_inf_nan=False, description="added after scaling")] = 0.0
     uom: str | None = Field(None, description="unit of measure (UN/CEFACT code or symbol)")
     deadband: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         None, description="smallest change reported, in scaled units"
@@ -148,12 +150,26 @@ class OpcUaConfig(BaseModel):
     publishing: Duration = Field(100 * _MS, description="how often the server sends what it sampled")
     boot: str | None = Field(None, description="the tag that changes when the PLC restarts")
     allow_insecure: bool = Field(False, description="connect without encryption (security policy None)")
-    username: str | None = None
-    password: SecretStr | None = None
     profile: str | None = Field(None, description="how to treat this kind of server; left out, its BuildInfo tells")
+    security: SecurityConfig = SecurityConfig()  # type: ignore[call-arg]  # every field has a default
+    username: str | None = Field(None, min_length=1, description="user of the server; left out = anonymous")
+    password: SecretStr | None = Field(
+        None, description="as ${file:/run/credentials/edge-agent.service/NAME} or ${NAME}; only with SignAndEncrypt"
+    )
+    user_certificate: Path | None = Field(None, description="PEM or DER file of a user certificate, instead of a user name")
+    user_key: Path | None = Field(None, description="PEM or DER file of its key; readable by the agent alone")
     timeout: Duration = Field(10_000 * _MS, description="how long one request may take (machine time)")
     tags_from: tuple[TagsFrom, ...] = Field((), description="parts of the server's tree whose variables are meant to be under tags")
     tags: dict[Name, OpcUaTag] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tags_are_declared(cls, data: object) -> object:
+        if isinstance(data, dict) and data.get("tags_from") and not data.get("tags"):
+            raise ValueError(
+                "tags_from says what is meant, and tags are what is read; `edge-agent browse --add FILE` writes them into this file"
+            )
+        return data
 
     @field_validator("tags_from", mode="before")
     @classmethod
@@ -190,13 +206,8 @@ class OpcUaConfig(BaseModel):
 
     @model_validator(mode="after")
     def _is_safe(self) -> Self:
-        if self.username is not None or self.password is not None:
-            raise ValueError("a password over an unencrypted connection is readable by anyone; leave out username and password")
-        if not self.allow_insecure:
-            raise ValueError(
-                "this version speaks OPC UA without encryption only (security policy None); "
-                "add allow_insecure: true if the network between gateway and PLC is trusted"
-            )
+        if (unsafe := complaint(self)) is not None:
+            raise ValueError(unsafe)
         return self
 
     @model_validator(mode="after")
@@ -224,6 +235,13 @@ def tags_of(config: OpcUaConfig) -> tuple[Tag, ...]:
         )
         for name, tag in config.tags.items()
     )  # fmt: skip
+
+
+def link(config: OpcUaConfig) -> Hashable:
+    """Return what devices must have in common to share a connection: never one that is secured otherwise, or of another user."""
+    password = config.password.get_secret_value() if config.password is not None else None
+    security = config.security.model_dump_json()
+    return endpoint(config), config.allow_insecure, security, password, config.user_certificate, config.user_key
 
 
 def endpoint(config: OpcUaConfig) -> str:

@@ -118,6 +118,7 @@ class Layout:
         self.parts: tuple[tuple[str, int, int | Layout], ...] = ()
         self.types: dict[str, str] = {}
         self._decode: Decode = self._unknown
+        self._last: tuple[bytes, Decoded] = b"", {}
 
     def _unknown(self, body: bytes, pos: int, depth: int) -> tuple[Any, int]:
         del body, pos, depth
@@ -160,13 +161,19 @@ class Layout:
         return decoded, end
 
     def __call__(self, body: bytes) -> Decoded:
-        """Return the fields of a whole body; raises DecodeError unless the definition fits it to the last byte."""
+        """Return the fields of a whole body; raises DecodeError unless the definition fits it to the last byte.
+
+        Several tags of one structure come with the same body, one after another: it is decoded once.
+        """
+        if body and body == self._last[0]:
+            return self._last[1]
         try:
             decoded, end = self.decode(body, 0, 0)
         except (struct.error, IndexError) as error:
             raise DecodeError(f"{self.name} ends too early: {error}") from None
         if end != len(body):
             raise DecodeError(f"{self.name} has {len(body) - end} bytes more than its definition")
+        self._last = body, decoded
         return decoded
 
 

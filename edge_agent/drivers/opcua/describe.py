@@ -16,9 +16,10 @@ from edge_agent.drivers.opcua.session import Session, status_text
 from edge_agent.drivers.opcua.shape import Columns
 from edge_agent.drivers.opcua.typebook import TypeBook
 from edge_agent.drivers.opcua.units import ANALOG, units_of
+from edge_agent.drivers.opcua.variant import LOCALIZED_TEXT
 from edge_agent.model.reading import Quality, Value
 
-_TYPES: Final = {number: name for name, number in TYPE_IDS.items()}
+_TYPES: Final = {number: name for name, number in TYPE_IDS.items()} | {LOCALIZED_TEXT: "string"}
 _MULTI_STATE: Final = frozenset({"i=2373", "i=2376", "i=11238", "i=19077"})
 """TwoStateDiscreteType, MultiStateDiscreteType, MultiStateValueDiscreteType, MultiStateDictionaryEntryDiscreteType (OPC 10000-8, 5.3.3)."""
 _DEEPEST: Final = 8

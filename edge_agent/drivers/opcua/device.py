@@ -187,7 +187,8 @@ class Device:
     def notified(self, rows: Columns, receipt: Receipt | None) -> None:
         """Take the rows of one notification message."""
         rows = self._own(rows)
-        take_parts(rows, self._parts)
+        if receipt is not None:  # what was polled has been taken apart already
+            take_parts(rows, self._parts)
         for handle, names in self._triggers.items():
             if handle in rows.handles:
                 self._look_at_trigger(rows, handle, names)

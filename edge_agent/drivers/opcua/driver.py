@@ -12,17 +12,19 @@ from typing import Final
 import structlog
 from asyncua import ua
 
+from edge_agent.drivers.opcua import expiry
+from edge_agent.drivers.opcua.channel import Secured
 from edge_agent.drivers.opcua.config import OpcUaConfig
 from edge_agent.drivers.opcua.convert import TYPE_IDS
 from edge_agent.drivers.opcua.device import Device, Endpoint
 from edge_agent.drivers.opcua.inbox import Inbox
-from edge_agent.drivers.opcua.opening import session_with
+from edge_agent.drivers.opcua.opening import opened
 from edge_agent.drivers.opcua.pace import PACE, Pace
 from edge_agent.drivers.opcua.session import Session, status_text
 from edge_agent.drivers.opcua.subscribe import PublishLoop
 from edge_agent.model.errors import DisconnectedError
 from edge_agent.model.reading import Batch, Tag, Value
-from edge_agent.ports import DeviceWiring, Driver, PlantClock
+from edge_agent.ports import DeviceWiring, Driver, Identity, PlantClock
 
 _NO_WIRING: Final = DeviceWiring()
 
@@ -35,6 +37,7 @@ class OpcUaDriver:
     ) -> None:
         self._session = session
         self._loop = PublishLoop(session, pace)
+        self._clock = clock
         self._inbox = Inbox(pace.rows, self._loop.accept, lambda name: self._devices[name].resync())
         endpoint = Endpoint(session, self._loop, self._inbox, clock, pace)
         wired = {config.device: wiring.get(config.device, _NO_WIRING) for config in configs}
@@ -83,13 +86,15 @@ class OpcUaDriver:
         items = [self._devices[device].by_name[tag] for device, tag in self._writable]
         return frozenset(item.node for item in items if item.node is not None)
 
-    async def acquire(self) -> None:
+    async def acquire(self, link: Secured) -> None:
         """Keep everything going until the connection is lost; `read` tells the caller, this never raises for it."""
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._loop.run())
                 for device in self._devices.values():
                     group.create_task(self._run(device))
+                if link.server is not None:
+                    group.create_task(expiry.watch(link, list(self._devices), self._clock, self._inbox.put))
         except* DisconnectedError as errors:
             self._inbox.fail(_first(errors))
         except* Exception as errors:  # noqa: BLE001 - the log gets the traceback, the reader a lost connection: it opens a new one
@@ -115,15 +120,20 @@ def _first(errors: BaseExceptionGroup[DisconnectedError]) -> DisconnectedError:
 
 @contextlib.asynccontextmanager
 async def connect(
-    configs: Sequence[OpcUaConfig], clock: PlantClock, wiring: Mapping[str, DeviceWiring], pace: Pace = PACE
+    configs: Sequence[OpcUaConfig],
+    clock: PlantClock,
+    wiring: Mapping[str, DeviceWiring],
+    pace: Pace = PACE,
+    *,
+    identity: Identity | None = None,
 ) -> AsyncIterator[Driver]:
-    """Open one session for devices with the same endpoint and yield the driver; closes within 3 s.
+    """Open one session for devices with the same link and yield the driver; closes within 3 s.
 
-    Raises DisconnectedError when the server is not there, ConfigError when it may not be used unsecured.
+    Raises DisconnectedError when the server is not there, UntrustedError (one of those) when a person must act first.
     """
-    async with session_with(configs, clock, pace) as session:
+    async with opened(configs, clock, pace, identity) as (session, link):
         driver = OpcUaDriver(configs, wiring, session, clock, pace)
-        task = asyncio.create_task(driver.acquire())
+        task = asyncio.create_task(driver.acquire(link))
         try:
             yield driver
         finally:

@@ -9,7 +9,7 @@ from edge_agent.drivers.opcua.config import TagsFrom
 from edge_agent.drivers.opcua.glob import Pattern, tag_names
 from edge_agent.drivers.opcua.session import Session
 from edge_agent.drivers.opcua.typebook import text_of
-from edge_agent.drivers.opcua.walk import Found, Limits, Tree, walk
+from edge_agent.drivers.opcua.walk import Found, Limits, Progress, Tree, walk
 from edge_agent.model.reading import Undeclared
 
 _NAMED: Final = 20
@@ -22,7 +22,7 @@ class Wanted(NamedTuple):
     found: Found
 
 
-async def expand(session: Session, rule: TagsFrom, progress: Callable[[int, int], None] | None = None) -> tuple[list[Wanted], Tree]:
+async def expand(session: Session, rule: TagsFrom, progress: Progress | None = None) -> tuple[list[Wanted], Tree]:
     """Return the variables that the rule names, and the walk. Raises DisconnectedError.
 
     A variable that has variables below itself is left out: its parts are its values.
@@ -51,9 +51,10 @@ async def undeclared(session: Session, device: str, rules: Sequence[TagsFrom], n
         if tree.cut:
             cuts.append(f"{rule.browse}: {tree.cut}")
     paths = tuple(sorted(missing.values()))
-    told = [
-        f"{len(paths)} variables that tags_from names are no tags: {', '.join(paths[:_NAMED])}"
-        if paths
-        else "every variable is a tag"
-    ]
+    what = (
+        "1 variable that tags_from names is no tag"
+        if len(paths) == 1
+        else f"{len(paths)} variables that tags_from names are no tags"
+    )
+    told = [f"{what}: {', '.join(paths[:_NAMED])}" if paths else "every variable that tags_from names is a tag"]
     return Undeclared(device, time, paths[:_NAMED], len(paths), "; ".join([*told, *cuts]))

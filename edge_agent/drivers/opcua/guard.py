@@ -11,6 +11,7 @@ Incoming messages are bounded here too, before they are buffered.
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from asyncua import ua
@@ -27,9 +28,15 @@ READING: Final[frozenset[type]] = frozenset({
 })  # fmt: skip
 """The services that change nothing in a plant."""
 
+DISCOVERY: Final[frozenset[type]] = frozenset({ua.OpenSecureChannelRequest, ua.CloseSecureChannelRequest, ua.GetEndpointsRequest})
+"""All that ever leaves without protection, unless the configuration says ``allow_insecure``."""
+
 MAX_CHUNK: Final = 65_535
 MAX_MESSAGE: Final = 16 * 1024 * 1024
+PROTECTED: Final = frozenset({ua.MessageSecurityMode.Sign, ua.MessageSecurityMode.SignAndEncrypt})
 _HEADER: Final = 8
+_SHORTEST_LIFETIME: Final = 1000
+"""Milliseconds: a server that revises a channel's life to less would have us renew it without a pause."""
 
 CONNECT: Final = 5.0
 """Machine seconds for the TCP connection, and again for its first answer: a server that is there has a stack that answers at once,
@@ -37,10 +44,19 @@ however slow its services are; one that is not there must not keep the next try 
 
 
 class Guard:
-    """Decides about every request. ``acknowledgements`` are the node ids that may be written, set anew on each connect."""
+    """Decides about every request. ``acknowledgements`` are the node ids that may be written, set anew on each connect.
 
-    def __init__(self) -> None:
+    Without ``insecure`` nothing but discovery passes a channel that neither signs nor encrypts.
+    """
+
+    def __init__(self, *, insecure: bool = False) -> None:
         self.acknowledgements: frozenset[ua.NodeId] = frozenset()
+        self.insecure = insecure
+
+    def check_channel(self, request: Any, mode: ua.MessageSecurityMode) -> None:
+        """Raise PermissionError unless the request may leave over a channel of this mode."""
+        if mode not in PROTECTED and not self.insecure and type(request) not in DISCOVERY:
+            raise PermissionError(f"{type(request).__name__} is not sent: the channel is not secured, and nobody allowed that")
 
     def check(self, request: Any) -> None:
         """Raise PermissionError unless the request only reads, or writes acknowledgement tags and nothing else."""
@@ -72,6 +88,7 @@ class GuardedProtocol(UASocketProtocol):
         self, request: Any, timeout: float = 1, message_type: ua.MessageType = ua.MessageType.SecureMessage
     ) -> asyncio.Future[Any]:
         self._guard.check(request)
+        self._guard.check_channel(request, self._connection.security_policy.Mode)
         return super()._send_request(request, timeout, message_type)
 
     def data_received(self, data: bytes) -> None:
@@ -116,6 +133,14 @@ class GuardedUaClient(UaClient):
         """Exchange the limits of messages within `CONNECT`. Raises TimeoutError."""
         async with asyncio.timeout(min(self._timeout, CONNECT)):
             return await super().send_hello(url, max_messagesize, max_chunkcount)
+
+    async def open_secure_channel(self, params: ua.OpenSecureChannelParameters) -> ua.OpenSecureChannelResult:
+        """Open or renew the channel. Its age counts by our clock: the server's may be years away (asyncua compares them)."""
+        result = await super().open_secure_channel(params)
+        token = result.SecurityToken
+        token.CreatedAt = datetime.now(UTC)
+        token.RevisedLifetime = max(token.RevisedLifetime, _SHORTEST_LIFETIME)
+        return result
 
     def _make_protocol(self) -> UASocketProtocol:
         self.protocol = GuardedProtocol(self._guard, self._timeout, self.security_policy)

@@ -26,6 +26,7 @@ from edge_agent.drivers.opcua.resolve import node_of, translate
 from edge_agent.drivers.opcua.session import Session, status_text
 from edge_agent.drivers.opcua.shape import Columns
 from edge_agent.drivers.opcua.typebook import TypeBook
+from edge_agent.drivers.opcua.wire import Created
 from edge_agent.model.reading import Tag
 
 NODE_GONE: Final = frozenset({
@@ -132,25 +133,24 @@ async def monitor(session: Session, subscription: int, items: Sequence[Item], pu
 async def _create(session: Session, subscription: int, items: Sequence[Item], publishing: float, speed: float) -> list[int]:
     results = await session.monitor(subscription, [item.request(publishing, speed) for item in items]) if items else []
     for item, result in zip(items, results, strict=True):
-        if not result.StatusCode.value >> 31:
-            item.works(result.MonitoredItemId)
+        if not result.status >> 31:
+            item.works(result.number)
     _compare([sampling(item.tag.period, publishing, speed) for item in items], results, items)
-    return [result.StatusCode.value for result in results]
+    return [result.status for result in results]
 
 
-def _compare(asked: Sequence[Asked], given: Sequence[ua.MonitoredItemCreateResult], items: Sequence[Item]) -> None:
+def _compare(asked: Sequence[Asked], given: Sequence[Created], items: Sequence[Item]) -> None:
     """Say once for all items when the server gives clearly less than was asked for: slower samples, or a shorter queue."""
     less = [
         (item.tag.name, wish, result)
         for item, wish, result in zip(items, asked, given, strict=True)
-        if not result.StatusCode.value >> 31
-        and (result.RevisedSamplingInterval > 1.5 * wish.sampling_ms or result.RevisedQueueSize < wish.queue)
+        if not result.status >> 31 and (result.sampling > 1.5 * wish.sampling_ms or result.queue < wish.queue)
     ]
     if less:
-        name, wish, result = max(less, key=lambda one: one[2].RevisedSamplingInterval / one[1].sampling_ms)
+        name, wish, result = max(less, key=lambda one: one[2].sampling / one[1].sampling_ms)
         _log.info(
-            "opcua.revised", tags=len(less), worst=name, sampling_ms=wish.sampling_ms, revised_ms=result.RevisedSamplingInterval,
-            queue=wish.queue, revised_queue=result.RevisedQueueSize,
+            "opcua.revised", tags=len(less), worst=name, sampling_ms=wish.sampling_ms, revised_ms=result.sampling,
+            queue=wish.queue, revised_queue=result.queue,
         )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 import structlog
 from asyncua import ua
 
+from edge_agent.drivers.opcua.definition import Layout
 from edge_agent.drivers.opcua.pick import Misfit, Pick, Span, pick, span_text
 from edge_agent.drivers.opcua.session import Session
 from edge_agent.drivers.opcua.shape import Columns
@@ -62,8 +63,12 @@ async def _look(session: Session, parts: Sequence[Part], types: TypeBook) -> Non
         assert item.pick is not None  # noqa: S101 - a part has one
         if not status >> 31 and is_cut(item.pick.spans, whole.values[place], value):
             item.index_range = _range(item)
-    opened = [value for item, value in zip(parts, whole.values, strict=True) if item.pick and item.pick.fields]
-    await types.learn_encodings({one.encoding for value in opened for one in _structures(value)})
+    opened = [(item, value) for item, value in zip(parts, whole.values, strict=True) if item.pick and item.pick.fields]
+    await types.learn_encodings({one.encoding for _, value in opened for one in _structures(value)})
+    silent = [ua.ReadValueId(item.node, ua.AttributeIds.DataType) for item, value in opened if not _structures(value)]
+    if silent:  # no value yet: the declared type is the best guess
+        declared = await session.read_ids(silent)
+        await types.learn([value for value in declared.values if isinstance(value, str)])
     for place, item in enumerate(parts):
         _, value = taken(item, whole.types[place], whole.values[place], cut=False)
         if isinstance(value, Misfit):
@@ -123,6 +128,10 @@ async def _compare_names(session: Session, items: Sequence[Part], types: TypeBoo
     """Say in the log where the server calls a value of an enumeration something else than the configuration."""
     rows = await session.read_ids([ua.ReadValueId(item.node, ua.AttributeIds.DataType) for item in items])
     data_types = [value if isinstance(value, str) else "" for value in rows.values]
+    await types.learn([name for name in data_types if name])
+    for place, item in enumerate(items):
+        if item.pick is not None and item.pick.fields and isinstance(layout := types.kind(data_types[place]), Layout):
+            data_types[place] = layout.data_type([step.name for step in item.pick.fields])
     known = await types.enumerations([name for name in data_types if name])
     for item, data_type in zip(items, data_types, strict=True):
         said = known.get(data_type, {})

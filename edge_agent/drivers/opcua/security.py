@@ -1,4 +1,4 @@
-"""How a connection is secured. For now there is one way, none, which a user must ask for by name (``allow_insecure``)."""
+"""asyncua's client as this driver uses it: guarded, bounded, and dead at once when its channel cannot be renewed."""
 
 # asyncua re-exports without saying so and takes plain ints for its own number types.
 # mypy: disable-error-code="attr-defined,arg-type,assignment"
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Final
 
+import structlog
 from asyncua import Client
 from asyncua.common.shortcuts import Shortcuts
 
-from edge_agent.drivers.opcua.config import OpcUaConfig
 from edge_agent.drivers.opcua.guard import MAX_CHUNK, MAX_MESSAGE, Guard, GuardedUaClient
-from edge_agent.model.errors import ConfigError
+from edge_agent.drivers.opcua.orphan import bury
 
 _SHORTEST_WATCHDOG: Final = 10.0
 _SESSION_TIMEOUT: Final = 60_000
@@ -34,9 +34,19 @@ class GuardedClient(Client):
         self.name = self.description = "edge-agent"
         self.application_uri = self.product_uri = "urn:edge-agent"
 
+    async def _try_resume_persisted_session(self) -> bool:
+        """Close what the connection before left behind (the channel is open, no session yet); nothing is resumed."""
+        await bury(self)
+        return False
 
-def client_for(config: OpcUaConfig, guard: Guard) -> GuardedClient:
-    """Return an unconnected client for the endpoint. Raises ConfigError where it would not be secured and nobody allowed that."""
-    if not config.allow_insecure:
-        raise ConfigError(f"{config.device}: security policy None needs allow_insecure: true")
-    return GuardedClient(config.url, config.timeout / 1e9, guard)
+    async def _renew_channel_loop(self) -> None:
+        """Renew the channel before its time is over; where that fails the connection ends, so that a new one is made (asyncua only logs it)."""
+        try:
+            await super()._renew_channel_loop()
+        except Exception as error:  # noqa: BLE001 - the log gets it, and whoever waits for the server a lost connection
+            structlog.get_logger().info(
+                "opcua.channel_not_renewed", server=self.server_url.netloc, error=str(error) or type(error).__name__
+            )
+            protocol = self.uaclient.protocol
+            if protocol is not None and protocol.transport is not None:
+                protocol.transport.abort()

@@ -17,11 +17,12 @@ from asyncua.ua.ua_binary import struct_from_binary
 from asyncua.ua.uaerrors import UaError, UaStatusCodeError
 
 from edge_agent.drivers.opcua.guard import CONNECT, Guard
+from edge_agent.drivers.opcua.orphan import leave
 from edge_agent.drivers.opcua.profile import GENERIC, profile_for, profiles
 from edge_agent.drivers.opcua.security import GuardedClient
 from edge_agent.drivers.opcua.shape import Columns
 from edge_agent.drivers.opcua.variant import DecodeError
-from edge_agent.drivers.opcua.wire import Message, read_response, republish_response
+from edge_agent.drivers.opcua.wire import Created, Message, create_items_response, read_response, republish_response
 from edge_agent.model.errors import DisconnectedError
 from edge_agent.ports import PlantClock
 
@@ -29,6 +30,10 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _AT_MOST: Final = 1000
+_SMALL: Final = 50
+_ABREAST: Final = 4
+"""Reads of less than `_SMALL` nodes that are on their way at once: the way costs more than the values."""
+
 _TOO_MUCH: Final = frozenset({
     ua.StatusCodes.BadTooManyOperations, ua.StatusCodes.BadRequestTooLarge, ua.StatusCodes.BadResponseTooLarge,
     ua.StatusCodes.BadEncodingLimitsExceeded,
@@ -148,7 +153,10 @@ class Session:
             if protocol is not None and not protocol.is_closed:
                 async with asyncio.timeout(within):
                     await client.disconnect()
+            else:
+                leave(client)
         except (TimeoutError, OSError, UaError) as error:
+            leave(client)
             self._log.debug("opcua.teardown", error=str(error))
         finally:
             tasks = [client._renew_channel_task, client._supervisor_task, client._stale_watchdog_task]  # noqa: SLF001
@@ -186,7 +194,7 @@ class Session:
         numbers = list(handles if handles is not None else range(len(wanted)))
         out = Columns()
 
-        async def one(chunk: Sequence[tuple[ua.ReadValueId, int]]) -> Sequence[None]:
+        async def rows_of(chunk: Sequence[tuple[ua.ReadValueId, int]]) -> Columns:
             request = ua.ReadRequest()
             request.Parameters.TimestampsToReturn = ua.TimestampsToReturn.Both
             request.Parameters.NodesToRead = [item for item, _ in chunk]
@@ -198,23 +206,44 @@ class Session:
             except UaStatusCodeError as error:
                 if len(chunk) > 1:
                     raise
-                rows = _unreadable(chunk[0][1], error.code)
+                return _unreadable(chunk[0][1], error.code)
             except DisconnectedError as error:
                 if not isinstance(error.__cause__, DecodeError):
                     raise
+                if len(chunk) == 1:
+                    return _unreadable(chunk[0][1], ua.StatusCodes.BadDecodingError)
                 # One value that nobody can decode must not take the others with it: halves, down to the culprit.
                 middle = len(chunk) // 2
-                if middle:
-                    await one(chunk[:middle])
-                    return [*await one(chunk[middle:]), *[None] * middle]
-                rows = _unreadable(chunk[0][1], ua.StatusCodes.BadDecodingError)
-            out.extend(rows)
+                rows = await rows_of(chunk[:middle])
+                rows.extend(await rows_of(chunk[middle:]))
+            return rows
+
+        async def one(chunk: Sequence[tuple[ua.ReadValueId, int]]) -> Sequence[None]:
+            out.extend(await rows_of(chunk))
             return [None] * len(chunk)
 
-        size = len(wanted) if whole else self._read_size
-        smaller = await self.in_batches(one, list(zip(wanted, numbers, strict=True)), size)
+        pairs = list(zip(wanted, numbers, strict=True))
+        done = 0 if whole else await self._side_by_side(rows_of, pairs, out)
+        smaller = await self.in_batches(one, pairs[done:], len(wanted) if whole else self._read_size)
         self._read_size = min(self._read_size, smaller)
         return out
+
+    async def _side_by_side(self, call: Callable[[Sequence[T]], Awaitable[Columns]], items: Sequence[T], out: Columns) -> int:
+        """Keep some small requests on their way at once, for as long as the server takes them; returns how many items are done."""
+        size, at = self._read_size, 0
+        if size >= _SMALL or self.profile.serial:
+            return 0
+        while at < len(items):
+            chunks = [items[start : start + size] for start in range(at, min(at + _ABREAST * size, len(items)), size)]
+            answers = await asyncio.gather(*(call(chunk) for chunk in chunks), return_exceptions=True)
+            for chunk, answer in zip(chunks, answers, strict=True):
+                if isinstance(answer, UaStatusCodeError):
+                    return at
+                if isinstance(answer, BaseException):
+                    raise answer
+                out.extend(answer)
+                at += len(chunk)
+        return at
 
     async def in_batches(self, call: Callable[[Sequence[T]], Awaitable[Sequence[R]]], items: Sequence[T], size: int) -> int:
         """Call with at most ``size`` items at a time, halving it when the server says that it is too much.
@@ -238,25 +267,26 @@ class Session:
             at += len(chunk)
         return allowed
 
-    async def monitor(
-        self, subscription: int, wanted: Sequence[ua.MonitoredItemCreateRequest]
-    ) -> list[ua.MonitoredItemCreateResult]:
+    async def monitor(self, subscription: int, wanted: Sequence[ua.MonitoredItemCreateRequest]) -> list[Created]:
         """Create monitored items, one request after another (some servers count what is outstanding); one result for each."""
-        out: list[ua.MonitoredItemCreateResult] = []
+        out: list[Created] = []
 
-        async def one(chunk: Sequence[ua.MonitoredItemCreateRequest]) -> Sequence[ua.MonitoredItemCreateResult]:
+        async def one(chunk: Sequence[ua.MonitoredItemCreateRequest]) -> Sequence[Created]:
             params = ua.CreateMonitoredItemsParameters(subscription, ua.TimestampsToReturn.Both, list(chunk))
+            request = ua.CreateMonitoredItemsRequest(Parameters=params)
             try:
+                body = await self.request(request, "create monitored items", batch=True)
                 async with self.bounded("create monitored items", batch=True):
-                    results = await self.client.uaclient.session.create_monitored_items(params)
+                    status, results = create_items_response(body)
+                    ua.StatusCode(status).check()
             except UaStatusCodeError as error:
                 if len(chunk) > 1:
                     raise
-                results = [ua.MonitoredItemCreateResult(StatusCode=ua.StatusCode(error.code))]
+                results = [Created(error.code, 0, 0.0, 0)]
             except DisconnectedError as error:
                 if (code := refusal(error)) is None:
                     raise
-                results = [ua.MonitoredItemCreateResult(StatusCode=ua.StatusCode(code)) for _ in chunk]
+                results = [Created(code, 0, 0.0, 0)] * len(chunk)
             out.extend(results)
             return results
 

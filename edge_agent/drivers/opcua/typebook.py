@@ -60,6 +60,8 @@ def node_of_text(text: str, namespaces: Sequence[str]) -> ua.NodeId:
     if match["uri"] is not None and match["uri"] not in namespaces:
         raise LookupError(f"the server has no namespace {match['uri']}")
     space = namespaces.index(match["uri"]) if match["uri"] is not None else int(match["space"] or 0)
+    if not match["id"].isascii() and any("\ud800" <= char <= "\udfff" for char in match["id"]):
+        raise LookupError(f"{match['id']!a} is not UTF-8: no request can name it")
     made: dict[str, Any] = {"i": int, "s": str, "g": uuid.UUID, "b": bytes.fromhex}
     return ua.NodeId(made[match["kind"]](match["id"]), space)
 
@@ -101,7 +103,7 @@ class TypeBook:
         found = await references(self._session, [node for _, node in unknown], TYPE_OF_ENCODING) if unknown else []
         for (encoding, _), ways in zip(unknown, found, strict=True):
             if isinstance(ways, list) and ways:
-                types[encoding] = text_of(ways[0].NodeId)
+                types[encoding] = ways[0].node
         await self.learn(types.values())
         for encoding, data_type in types.items():
             if isinstance(layout := self._kinds.get(data_type), Layout):
@@ -121,7 +123,7 @@ class TypeBook:
         mentioned: set[str] = set()
         for name, value, ways in zip(nodes, rows.values if rows is not None else (), supers, strict=True):
             if isinstance(ways, list) and ways:
-                self._parents[name] = text_of(ways[0].NodeId)
+                self._parents[name] = ways[0].node
                 mentioned.add(self._parents[name])
             mentioned |= self._define(name, value)
         return mentioned
@@ -180,11 +182,11 @@ class TypeBook:
         """Return the names of values that nodes carry as properties (EnumStrings, EnumValues, TrueState; OPC 10000-8, 5.3.3), {} = none."""
         found = await references(self._session, nodes, PROPERTIES) if nodes else []
         wanted = [
-            (place, way.BrowseName.Name, ua.NodeId(way.NodeId.Identifier, way.NodeId.NamespaceIndex))
+            (place, way.name, node_of_text(way.node, self._session.namespaces))
             for place, ways in enumerate(found)
             if isinstance(ways, list)
             for way in ways
-            if way.BrowseName.Name in {"EnumStrings", "EnumValues", "TrueState", "FalseState"}
+            if way.name in {"EnumStrings", "EnumValues", "TrueState", "FalseState"}
         ]
         out: list[dict[int, str]] = [{} for _ in nodes]
         rows = await self._session.read([node for _, _, node in wanted]) if wanted else None

@@ -12,6 +12,7 @@ from asyncua import ua
 
 from edge_agent.drivers.opcua.references import PROPERTIES, references
 from edge_agent.drivers.opcua.session import Session
+from edge_agent.drivers.opcua.typebook import node_of_text
 from edge_agent.drivers.opcua.variant import I32, LOCALIZED_TEXT, DecodeError, Structure, scalar, text
 
 ANALOG: Final = frozenset({"i=2368", "i=15318", "i=17497", "i=17570"})
@@ -29,11 +30,11 @@ async def units_of(session: Session, nodes: Sequence[ua.NodeId]) -> list[str]:
         return out
     found = await references(session, nodes, PROPERTIES)
     wanted = [
-        (place, ua.NodeId(way.NodeId.Identifier, way.NodeId.NamespaceIndex))
+        (place, node_of_text(way.node, session.namespaces))
         for place, ways in enumerate(found)
         if isinstance(ways, list)
         for way in ways
-        if way.BrowseName.Name == "EngineeringUnits"
+        if way.name == "EngineeringUnits"
     ]
     rows = await session.read([node for _, node in wanted])
     for (place, _), value in zip(wanted, rows.values, strict=True):

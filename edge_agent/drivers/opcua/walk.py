@@ -10,13 +10,13 @@ from typing import Final, NamedTuple
 from asyncua import ua
 
 from edge_agent.drivers.opcua.glob import Pattern, States
-from edge_agent.drivers.opcua.references import HIERARCHY, references
+from edge_agent.drivers.opcua.references import HIERARCHY, Reference, references
 from edge_agent.drivers.opcua.session import Session
-from edge_agent.drivers.opcua.typebook import text_of
+from edge_agent.drivers.opcua.typebook import node_of_text, text_of
 
 _OBJECTS: Final = ua.NodeId(ua.ObjectIds.ObjectsFolder)
 _SERVER: Final = "i=2253"
-_PROPERTY: Final = ua.ObjectIds.HasProperty
+_PROPERTY: Final = "i=46"
 _MOST_NODES: Final = 500_000
 """Nodes looked at before a walk gives up: a server whose tree has no end must not take the memory of the gateway."""
 
@@ -49,6 +49,9 @@ class _Place(NamedTuple):
     states: States
 
 
+Progress = Callable[[int, int, int], None]
+
+
 class Limits(NamedTuple):
     """How far a walk goes: levels below Objects, variables, and which paths count at all."""
 
@@ -57,8 +60,8 @@ class Limits(NamedTuple):
     wants: Callable[[tuple[str, ...]], bool] = lambda _: True
 
 
-async def walk(session: Session, pattern: Pattern, limits: Limits, progress: Callable[[int, int], None] | None = None) -> Tree:
-    """Return the variables that match within the limits; ``progress`` gets the nodes seen and found so far.
+async def walk(session: Session, pattern: Pattern, limits: Limits, progress: Progress | None = None) -> Tree:
+    """Return the variables that match within the limits; ``progress`` gets the nodes looked into, seen, and found so far.
 
     A node that is reached on two ways is found once, on the shorter one. The Server object is entered only when the pattern names it.
     Raises DisconnectedError.
@@ -67,7 +70,7 @@ async def walk(session: Session, pattern: Pattern, limits: Limits, progress: Cal
     entered: set[tuple[str, States]] = set()
     found: dict[str, Found] = {}
     parents: set[str] = set()
-    cut, seen = "", 1
+    cut, seen, looked = "", 1, 0
     for deep in range(limits.depth + 1):
         if not level or cut:
             break
@@ -78,10 +81,19 @@ async def walk(session: Session, pattern: Pattern, limits: Limits, progress: Cal
             answers = await references(session, [place.node for place in chunk], HIERARCHY)
             for place, ways in zip(chunk, answers, strict=True):
                 seen += _children(
-                    place, ways if isinstance(ways, list) else [], pattern, limits, found, parents, entered, following
+                    place,
+                    ways if isinstance(ways, list) else [],
+                    session.namespaces,
+                    pattern,
+                    limits,
+                    found,
+                    parents,
+                    entered,
+                    following,
                 )
+            looked += len(chunk)
             if progress is not None:
-                progress(seen, len(found))
+                progress(looked, seen, len(found))
             if len(found) > limits.most or seen > _MOST_NODES:
                 cut = f"more than {limits.most} variables" if len(found) > limits.most else f"more than {_MOST_NODES} nodes"
                 break
@@ -94,7 +106,8 @@ async def walk(session: Session, pattern: Pattern, limits: Limits, progress: Cal
 
 def _children(
     place: _Place,
-    ways: Sequence[ua.ReferenceDescription],
+    ways: Sequence[Reference],
+    namespaces: Sequence[str],
     pattern: Pattern,
     limits: Limits,
     found: dict[str, Found],
@@ -104,19 +117,19 @@ def _children(
 ) -> int:
     """Sort the children of one node into what matches and what is walked next; returns how many there are."""
     for way in ways:
-        if getattr(way.NodeId, "ServerIndex", 0) or way.ReferenceTypeId == ua.NodeId(_PROPERTY):
+        states = pattern.below(place.states, way.name)
+        entry = way.node == _SERVER and not pattern.text.strip("/").removeprefix("Objects/").startswith("Server")
+        if not states or way.kind == _PROPERTY or entry:
             continue
-        name = way.BrowseName.Name or ""
-        states = pattern.below(place.states, name)
-        node = ua.NodeId(way.NodeId.Identifier, way.NodeId.NamespaceIndex)
+        try:
+            node = node_of_text(way.node, namespaces)
+        except LookupError:
+            continue  # on another server, or in a namespace that is not there
         key = text_of(node)
-        if not states or (key == _SERVER and not pattern.text.strip("/").removeprefix("Objects/").startswith("Server")):
-            continue
-        path, spaces = (*place.path, name), (*place.spaces, way.BrowseName.NamespaceIndex)
-        if way.NodeClass == ua.NodeClass.Variable:
+        path, spaces = (*place.path, way.name), (*place.spaces, way.space)
+        if way.node_class == ua.NodeClass.Variable:
             if pattern.done(states) and key not in found and limits.wants(path):
-                definition = text_of(ua.NodeId(way.TypeDefinition.Identifier, way.TypeDefinition.NamespaceIndex))
-                found[key] = Found(path, spaces, node, definition)
+                found[key] = Found(path, spaces, node, way.definition)
             if place.path:
                 parents.add(text_of(place.node))
         if (key, states) not in entered:

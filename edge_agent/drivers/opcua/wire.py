@@ -31,9 +31,11 @@ STATUS_CHANGE: Final = "i=820"
 READ_RESPONSE: Final = "i=634"
 PUBLISH_RESPONSE: Final = "i=829"
 REPUBLISH_RESPONSE: Final = "i=835"
+CREATE_ITEMS_RESPONSE: Final = "i=754"
 SERVICE_FAULT: Final = "i=397"
 
 _I64: Final = struct.Struct("<q")
+_CREATED: Final = struct.Struct("<IIdI")
 
 
 class Message(NamedTuple):
@@ -83,7 +85,7 @@ def _numbers(body: bytes, pos: int) -> tuple[tuple[int, ...], int]:
     return layout.unpack_from(body, pos), pos + layout.size
 
 
-def _header(body: bytes, expected: str) -> tuple[int, int]:
+def response_header(body: bytes, expected: str) -> tuple[int, int]:
     """Return the service result and the position after the ResponseHeader; raises DecodeError for another response."""
     kind, pos = node_id(body, 0)
     if kind not in {expected, SERVICE_FAULT}:
@@ -113,7 +115,7 @@ def read_response(body: bytes, handles: Sequence[int]) -> tuple[int, Columns]:
 
     Raises DecodeError, also when the server answers more or fewer values than were asked for: they would stand at the wrong tags.
     """
-    result, pos = _header(body, READ_RESPONSE)
+    result, pos = response_header(body, READ_RESPONSE)
     out = Columns()
     if result >> 31:
         return result, out
@@ -123,6 +125,29 @@ def read_response(body: bytes, handles: Sequence[int]) -> tuple[int, Columns]:
     pos = records(body, pos, count, "", out)
     _diagnostics(body, pos)
     out.handles.extend(handles)
+    return result, out
+
+
+class Created(NamedTuple):
+    """What a server gives for one monitored item: StatusCode, its id there, sampling interval (ms) and queue size."""
+
+    status: int
+    number: int
+    sampling: float
+    queue: int
+
+
+@_decoding
+def create_items_response(body: bytes) -> tuple[int, list[Created]]:
+    """Return the service result and one result for each item (OPC 10000-4, 5.13.2). Raises DecodeError."""
+    result, pos = response_header(body, CREATE_ITEMS_RESPONSE)
+    out: list[Created] = []
+    if result >> 31:
+        return result, out
+    count, pos = count_of(body, pos)
+    for _ in range(count):
+        out.append(Created(*_CREATED.unpack_from(body, pos)))
+        _, pos = structure(body, pos + _CREATED.size)
     return result, out
 
 
@@ -143,7 +168,7 @@ def _message(body: bytes, pos: int) -> tuple[Message, int]:
 @_decoding
 def publish_response(body: bytes) -> Published:
     """Return a PublishResponse or the ServiceFault in its place (OPC 10000-4, 5.14.5). Raises DecodeError."""
-    result, pos = _header(body, PUBLISH_RESPONSE)
+    result, pos = response_header(body, PUBLISH_RESPONSE)
     if result >> 31:
         return Published(result, 0, (), False, None, ())
     (subscription,) = U32.unpack_from(body, pos)
@@ -158,5 +183,5 @@ def publish_response(body: bytes) -> Published:
 @_decoding
 def republish_response(body: bytes) -> tuple[int, Message | None]:
     """Return the service result and the message of a RepublishResponse (OPC 10000-4, 5.14.6). Raises DecodeError."""
-    result, pos = _header(body, REPUBLISH_RESPONSE)
+    result, pos = response_header(body, REPUBLISH_RESPONSE)
     return (result, None) if result >> 31 else (result, _message(body, pos)[0])
