@@ -26,7 +26,7 @@ from edge_agent.events.derive import SETTLE
 from edge_agent.events.shift import Calendar
 from edge_agent.events.snapshot import meta_document
 from edge_agent.model.equipment import EquipmentPath
-from edge_agent.model.reading import Tag
+from edge_agent.model.reading import Mark, Tag
 from edge_agent.ports import Buffer, DeviceWiring, Driver, Identity, PlantClock
 from edge_agent.publish.topics import StreamInfo, Topics
 
@@ -168,9 +168,19 @@ def _opener(
 
 def _from_here(wired: DeviceWiring, device: str, units: Sequence[Unit]) -> DeviceWiring:
     """Return ``wired`` with how far each unit has the device; one that is set aside or does not know takes everything anew."""
-    marks = [unit.reached(device) for unit in units if unit.quarantined is None]
+    folding = [unit for unit in units if unit.quarantined is None]
+
+    def stored() -> tuple[Mark, ...]:
+        return _all_of([unit.stored(device) for unit in folding if unit.quarantined is None])
+
+    marks = _all_of([unit.reached(device) for unit in folding])
+    return msgspec.structs.replace(wired, marks=marks, returns=bool(folding), stored=stored)
+
+
+def _all_of(marks: Sequence[Mark | None]) -> tuple[Mark, ...]:
+    """Return the marks where everybody has one, else none."""
     known = tuple(mark for mark in marks if mark is not None)
-    return msgspec.structs.replace(wired, marks=known if len(known) == len(marks) else (), returns=bool(marks))
+    return known if len(known) == len(marks) else ()
 
 
 def _route_effects(units: Sequence[Unit], collectors: Sequence[Collector]) -> None:

@@ -37,6 +37,9 @@ _WAITING = "_telemetry"
 _MARKS = "_marks"
 """The stored state that says how far each device's data are folded: the latest `Mark` of each, by device."""
 
+_MARKING = 1.0
+"""Machine seconds after which new marks are stored although nothing else changed: the device may forget what is behind them."""
+
 _LOOK_AGAIN = 2.0
 """Machine seconds after which the clock is asked again, however far away the next tick is: it may have been set back."""
 
@@ -55,7 +58,7 @@ class Unit:
         self._inbox: list[tuple[Batch, asyncio.Future[None] | None]] = []
         self._held: deque[tuple[asyncio.Future[None] | None, Batch]] = deque()
         self._marks: dict[str, Mark] = {}
-        self._stored_marks = b""
+        self._kept: dict[str, Mark] = {}
         self._released = 0
         self._wake = asyncio.Event()
         self._stored = 0.0
@@ -91,7 +94,7 @@ class Unit:
             self._log.warning(
                 "rule.state_dropped", rule=rule, reason="its meaning changed in the configuration; a new baseline is taken"
             )
-        self._marks = _unpacked(stored)
+        self._marks = self._kept = _unpacked(stored)
         self._inbox.clear()  # what a try before this one may have left
         self._next_tick = since // NS * NS + NS
         if last_seen is not None:
@@ -108,6 +111,10 @@ class Unit:
     def reached(self, device: str) -> Mark | None:
         """Return how far the data of ``device`` are folded and committed, None where that is not known."""
         return self._marks.get(device)
+
+    def stored(self, device: str) -> Mark | None:
+        """Return how far the data of ``device`` are on disk, None where that is not known: not more than `reached`."""
+        return self._kept.get(device)
 
     async def run(self) -> None:
         """Turn until `stop`."""
@@ -185,25 +192,31 @@ class Unit:
     def _marked(self, settled: int) -> dict[str, Mark]:
         """Return the marks after the first ``settled`` batches of all; what still waits inside the fold is not in the stored state."""
         done = islice(self._held, max(0, settled - self._released))
-        return self._marks | {batch.device: batch.mark for _, batch in done if batch.mark is not None}
+        marks = dict(self._marks)
+        for _, batch in done:
+            if batch.mark is not None:
+                marks[batch.device] = _further(marks.get(batch.device), batch.mark, historical=batch.historical)
+        return marks
 
     async def _commit(self, turn: Turn, *, final: bool) -> None:
         """Append what the turn made. Unless it is the last one, readings of the newest moment may still be under way: it is not seen yet."""
         now = self._clock.now()
         seen = now if final else now - self._fold.settle
         entries = [self.encode(event, now) for event in turn.events] + list(turn.telemetry)
-        beat = time.monotonic() - self._stored > _HEARTBEAT
+        beat = time.monotonic() - self._stored > (_HEARTBEAT if self._marks == self._kept else _MARKING)
         custody = Custody.DURABLE
         if entries or turn.changed or beat or final:
             columns, states = turn.state.telemetry, dict(turn.changed)
             waiting = str(columns.since).encode() if columns.rows else b""
             if waiting != self._waiting:
                 states[_WAITING] = waiting
-            marks = msgspec.msgpack.encode(self._marks) if self._marks else b""
-            if marks != self._stored_marks:
-                states[_MARKS] = marks
+            marks = self._marks
+            if marks != self._kept:
+                states[_MARKS] = msgspec.msgpack.encode(marks)
             custody = await self._append(entries, Checkpoint(self.name, states, seen))
-            self._stored, self._waiting, self._stored_marks = time.monotonic(), waiting, marks
+            self._stored, self._waiting = time.monotonic(), waiting
+            if custody is Custody.DURABLE:
+                self._kept = marks
         self._state = turn.state
         if turn.events:
             self.changed.set()
@@ -274,11 +287,22 @@ def _news(batch: Batch, mine: Mark | None) -> Batch:
     """Return ``batch`` without the historical rows that are folded already: a reader that is behind has made the device tell them again."""
     if not batch.historical or mine is None or batch.mark is None:
         return batch
-    if batch.mark.line == mine.line:
-        return batch if batch.mark.number > mine.number else _of_rows(batch, ())
     times = [own or theirs for own, theirs in zip(batch.source, batch.server, strict=True)]
-    news = [row for row, tag in enumerate(batch.tags) if times[row] > mine.seen.get(tag, 0)]
+    if batch.mark.line == mine.line:  # what was read beside the line has overtaken older samples in it
+        ahead = range(len(batch)) if batch.mark.place > mine.place else ()
+        news = [row for row in ahead if not times[row] or times[row] >= mine.seen.get(batch.tags[row], 0)]
+    else:
+        news = [row for row, tag in enumerate(batch.tags) if times[row] > mine.seen.get(tag, 0)]
     return batch if len(news) == len(batch) else _of_rows(batch, news)
+
+
+def _further(mine: Mark | None, new: Mark, *, historical: bool) -> Mark:
+    """Return the mark after a batch: a device that tells again what this reader has already does not set it back."""
+    if mine is None or not historical:
+        return new
+    seen = {tag: max(mine.seen.get(tag, 0), new.seen.get(tag, 0)) for tag in mine.seen | new.seen}
+    place = mine if mine.line == new.line and mine.place > new.place else new
+    return msgspec.structs.replace(place, seen=seen)
 
 
 def _of_rows(batch: Batch, rows: Sequence[int]) -> Batch:

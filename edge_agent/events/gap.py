@@ -125,7 +125,8 @@ class GapRule:
         refs = [f"{notice.device}.{name}" for name in notice.tags]
         if refs and not any(ref in self.tags for ref in refs):
             return outages  # nothing that events of this unit are made from
-        if any(one.device == notice.device for one in outages):
+        lacking = refs or [ref for ref in (*self.tags, *self.sampled) if device_of(ref) == notice.device]
+        if any(one.device == notice.device and not one.has(lacking) for one in outages):
             return tuple(one.covering(notice) if one.device == notice.device else one for one in outages)
         lost: Loss = "unknown" if notice.count is None else {"min": 0, "max": notice.count}
         interval = (min(notice.since, notice.until), notice.until)

@@ -63,6 +63,10 @@ class Outage(msgspec.Struct, frozen=True):
         until = self.until if self.up is None else max(self.until, gap.until)
         return msgspec.structs.replace(self, since=min(self.since, gap.since), until=until)
 
+    def has(self, refs: Collection[str]) -> bool:
+        """Whether the device delivered later what the tags ``refs`` sampled: what is missing of them is a loss of its own."""
+        return bool(self.filled) and set(refs) <= set(self.filled)
+
     def back(self, time: int, counters: Collection[str]) -> Outage:
         """Return the outage after the device (or the agent) came back at ``time``; from now on its ``counters`` are waited for."""
         waiting = tuple(sorted(ref for ref in counters if self.concerns(ref))) or (EVERYTHING,)

@@ -244,12 +244,19 @@ class Mark(msgspec.Struct, frozen=True):
 
     ``line`` names one unbroken row of messages, ``number`` the last of them that is in; ``seen`` is the newest time (UTC ns, the
     device's clock) of tags by their index, where a later connection must not bring anything older. ``facts`` are the driver's own.
+    ``left`` is how many more batches message ``number`` has.
     """
 
     line: str
     number: int
     seen: dict[int, int] = msgspec.field(default_factory=dict)
     facts: bytes = b""
+    left: int = 0
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where in its line it stands."""
+        return self.number, -self.left
 
 
 class Batch(msgspec.Struct):

@@ -106,10 +106,11 @@ class OddServer:
         for connection in list(self.connections):
             connection.abort()
 
-    def end_session(self, session: Session) -> None:
-        """Forget a session with its subscriptions."""
+    def end_session(self, session: Session, *, everything: bool = True) -> None:
+        """Forget a session, and with ``everything`` its subscriptions."""
         self.sessions.pop(session.token, None)
-        for subscription in [one for one in self.subscriptions.values() if one.session is session]:
+        session.waiting.clear()
+        for subscription in [one for one in self.subscriptions.values() if one.session is session and everything]:
             subscription.delete()
 
     def fail_publish(self, code: int) -> None:

@@ -120,9 +120,9 @@ def activate_session(_: OddServer, connection: Connection, session: Session | No
     return octets(bytes(32)) + u32(0) + NO_DIAGNOSTICS
 
 
-def close_session(server: OddServer, _: Connection, session: Session | None, __: Cursor, ___: Publish) -> bytes:
-    """End a session with all it has."""
-    server.end_session(_session_of(session))
+def close_session(server: OddServer, _: Connection, session: Session | None, cursor: Cursor, ___: Publish) -> bytes:
+    """End a session, with its subscriptions or without."""
+    server.end_session(_session_of(session), everything=bool(cursor.u8()))
     return b""
 
 
@@ -241,6 +241,20 @@ def delete_subscriptions(server: OddServer, _: Connection, __: Session | None, c
     return array(out) + NO_DIAGNOSTICS
 
 
+def transfer(server: OddServer, _: Connection, session: Session | None, cursor: Cursor, ___: Publish) -> bytes:
+    """Give subscriptions to another session, with the numbers of what is kept of them."""
+    out = []
+    for _number in range(cursor.u32()):
+        subscription = server.subscriptions.get(cursor.u32())
+        if subscription is None:
+            out.append(u32(BAD_SUBSCRIPTION_ID_INVALID, 0))
+            continue
+        subscription.session = _session_of(session)
+        subscription.heard()
+        out.append(u32(0, len(subscription.kept), *subscription.kept))
+    return array(out) + NO_DIAGNOSTICS
+
+
 def publish(server: OddServer, _: Connection, session: Session | None, cursor: Cursor, request: Publish) -> None:
     """Take acknowledgements and let the request wait."""
     waiting = _session_of(session).waiting
@@ -284,6 +298,7 @@ SERVICES = {
     781: Service("DeleteMonitoredItems", 784, delete_items),
     787: Service("CreateSubscription", 790, create_subscription),
     826: Service("Publish", 829, publish),
+    841: Service("TransferSubscriptions", 844, transfer),
     832: Service("Republish", 835, republish),
     847: Service("DeleteSubscriptions", 850, delete_subscriptions),
 }  # fmt: skip

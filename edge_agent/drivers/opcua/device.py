@@ -9,13 +9,16 @@ from __future__ import annotations
 # asyncua re-exports without saying so and takes plain ints for its own number types.
 # mypy: disable-error-code="attr-defined,arg-type"
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
+from uuid import uuid4
 
 import structlog
 from asyncua import ua
 
+from edge_agent.drivers.opcua import history, resume
 from edge_agent.drivers.opcua import item as items_of
+from edge_agent.drivers.opcua.comeback import Comeback
 from edge_agent.drivers.opcua.config import OpcUaConfig, tags_of
 from edge_agent.drivers.opcua.convert import quality_of
 from edge_agent.drivers.opcua.expand import undeclared
@@ -28,10 +31,10 @@ from edge_agent.drivers.opcua.prepare import misfits, take_parts
 from edge_agent.drivers.opcua.report import Reporter
 from edge_agent.drivers.opcua.session import CURRENT, NOT_SUBSCRIBED, STARTED, STATE, Session, refusal, status_text
 from edge_agent.drivers.opcua.shape import Columns
-from edge_agent.drivers.opcua.subscribe import PublishLoop
+from edge_agent.drivers.opcua.subscribe import PublishLoop, following
 from edge_agent.drivers.opcua.typebook import text_of
 from edge_agent.model.errors import ConfigError, DisconnectedError
-from edge_agent.model.reading import ClockOffset, DeviceUp, Notice, Polled, Quality, TagStatus
+from edge_agent.model.reading import ClockOffset, DeviceUp, Mark, Notice, Polled, Quality, Recovered, TagStatus
 from edge_agent.ports import DeviceWiring, PlantClock
 
 _UNSEEN: Final = 1.0
@@ -88,8 +91,21 @@ class Device:
         self._fired: dict[str, None] = {}
         self._fire, self._wake = asyncio.Event(), asyncio.Event()
         self._resync = False
+        self._keep = config.keep / 1e6 if wiring.returns else 0.0
+        for item in self.items:
+            item.keep = self._keep
+        self._wiring = wiring
+        self._signed = resume.signature(config, self.items)
+        self._histories = [item for item in self.items if config.tags[item.tag.name].history]
+        watched = frozenset(item.handle for item in self._histories)
+        self._track = resume.Track(self._signed, wiring.returns and bool(self._keep or watched), watched)
+        self._described: object = None
+        self._comeback: Comeback | None = None
+        self._held: list[Callable[[], None]] | None = None
+        self._held_rows = 0
+        self._enough = asyncio.Event()
         self._publishing = publishing_ms(config.publishing, self._clock.speed)
-        self._subscription = 0
+        self._subscription, self._keep_alive = 0, 0.0
         self._log = structlog.get_logger().bind(device=self.name)
 
     def _check_names(self, wiring: DeviceWiring) -> None:
@@ -103,29 +119,172 @@ class Device:
     # -- connecting ----------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Deliver the baseline and the trigger groups, then subscribe. Raises DisconnectedError."""
+        """Go on with what the server kept, or deliver the baseline and the trigger groups, then subscribe. Raises DisconnectedError."""
         asked, asked_at_plant = asyncio.get_running_loop().time(), self._clock.now()
-        notices: list[Notice] = [DeviceUp(self.name, asked_at_plant)]
         await items_of.resolve(self._session, self.items, self._config)
+        if await self._resume():
+            return
+        self._track.connected(self._session.facts.get(STARTED))
         rows = await items_of.read(self._session, self.items)
         self._floors.baseline(rows)
         self._unreadable = _unreadable(rows)
         self._seen = {handle: rows.values[handle] for handle in self._triggers}
-        facts, asked_at = self._session.facts, self._session.asked_at
-        if isinstance(current := facts.get(CURRENT), int) and current > 0:
-            notices.append(ClockOffset(self.name, asked_at, current - asked_at))
-        notices.append(self._reporter.first_boot(rows, facts.get(STARTED)))
-        self._reporter.server_state(facts.get(STATE))
-        self._reporter.put(rows, before=notices, details={item.handle: item.detail for item in self.items if item.detail})
-        self._fired.update(dict.fromkeys(self._groups))
-        await self._read_groups()
+        notices = [*self._back(asked_at_plant), self._reporter.first_boot(rows, self._session.facts.get(STARTED))]
+        wants = await self._wanted_history(rows)
+        if wants:
+            self._reporter.put(Columns(), before=notices)
+            notices = []
+            self._held = []  # whatever the subscription brings waits for what was before it
+        else:
+            await self._put_baseline(rows, notices)
         await self._subscribe()
         if asyncio.get_running_loop().time() - asked > _UNSEEN:
             # Nobody sampled between the first Read and the item: a big or slow server makes that long enough to matter.
             self._reporter.unseen(asked_at_plant)
+        if wants:
+            await self._tell_history(wants)
+            await self._put_baseline(rows, notices)
+        self._describe()
+        held, self._held = self._held or [], None
+        for deliver in held:
+            deliver()
+
+    def _back(self, time: int) -> list[Notice]:
+        """Return the notices of a device that answers."""
+        facts, asked_at = self._session.facts, self._session.asked_at
+        self._reporter.server_state(facts.get(STATE))
+        up: list[Notice] = [DeviceUp(self.name, time)]
+        if isinstance(current := facts.get(CURRENT), int) and current > 0:
+            up.append(ClockOffset(self.name, asked_at, current - asked_at))
+        return up
+
+    async def _put_baseline(self, rows: Columns, notices: Sequence[Notice]) -> None:
+        details = {item.handle: item.detail for item in self.items if item.detail}
+        self._reporter.put(rows, before=notices, details=details, mark=self._track.mark(rows))
+        self._fired.update(dict.fromkeys(self._groups))
+        await self._read_groups()
+
+    def _describe(self) -> None:
+        """Keep with the marks what a later connection must know to take the subscription over."""
+        if not self._subscription or not self._keep:
+            return
+        self._described = self._reporter.boot_id
+        monitored = [item for item in self.items if item.monitored is not None]
+        nodes, runs = resume.found(monitored), resume.runs_of(monitored)
+        self._track.describe(resume.Facts(nodes, runs, self._publishing, self._keep_alive, self._reporter.boot_id))
+        self._reporter.put(Columns(), mark=self._track.mark())
+
+    # -- going on ------------------------------------------------------------------------------------------------
+
+    async def _resume(self) -> bool:
+        """Take over the subscription that the server has kept and deliver what is in it; False where that cannot be. Raises DisconnectedError."""
+        started, asked_at_plant = self._session.facts.get(STARTED), self._clock.now()
+        kept = resume.kept_of(self._wiring.marks, self._signed, started) if self._keep else None
+        if kept is None or kept.facts.nodes != resume.found(self._of(kept)):
+            await self._give_up(started)
+            return False
+        available = await resume.transfer(self._session, kept.subscription)
+        if available is None:
+            return False
+        self._log.info("opcua.resumed", subscription=kept.subscription, last=kept.number, available=len(available))
+        missed = await resume.missed(self._session, kept, available)
+        monitored = kept.facts.monitored()
+        for item in self.items:
+            if item.handle in monitored:
+                item.works(monitored[item.handle])
+        self._track.go_on(kept)
+        self._subscription, self._publishing, self._keep_alive = kept.subscription, kept.facts.publishing, kept.facts.keep_alive
+        without = tuple(item.tag.name for item in self.items if item.handle not in monitored)
+        boot = self._reporter.same_boot(kept.facts.boot, started)
+        recovered = Recovered(self.name, asked_at_plant, without=without)
+        self._reporter.put(Columns(), before=[*self._back(asked_at_plant), boot, recovered])
+        for number in available:
+            if number <= kept.number:
+                self._loop.accept(Receipt(kept.subscription, number))
+        last = max((number for number in available if number > kept.number), default=kept.number)
+        await self._catch_up(missed, last)
+        return True
+
+    def _of(self, kept: resume.Kept) -> list[Item]:
+        monitored = kept.facts.monitored()
+        return [item for item in self.items if item.handle in monitored]
+
+    async def _give_up(self, started: object) -> None:
+        """Delete what this run of the server has kept for us and we cannot go on with."""
+        for line in {mark.line for mark in self._wiring.marks if self._keep}:
+            signed, _, rest = line.partition(":")
+            subscription, _, run = rest.partition("@")
+            if signed and subscription.isdigit() and run == str(started):
+                await resume.discard(self._session, int(subscription))
+
+    async def _catch_up(self, missed: Sequence[resume.Missed], last: int) -> None:
+        """Deliver what was asked for again and what comes first, then what stands now. Raises DisconnectedError."""
+        boot = self.by_name[self._config.boot].handle if self._config.boot else -1
+        comeback = self._comeback = Comeback(self._reporter, self._track, boot)
+        comeback.again(missed, self._subscription, self._taken)
+        rows = await items_of.read(self._session, self.items)
+        self._unreadable = _unreadable(rows)
+        self._loop.acks.ask(self._subscription, resume.stored(self._wiring.stored, self._track.line))
+        self._loop.add(self._subscription, self, self._keep_alive, following(last))
+        await comeback.wait(self._publishing)
+        self._comeback = None
+        self._seen = {handle: rows.values[handle] for handle in self._triggers}
+        groups = {handle: [self._groups[name] for name in names] for handle, names in self._triggers.items()}
+        present = comeback.not_told(rows)
+        self._floors.raise_to(present, self._until())
+        self._track.read(present, self._until())
+        after = [self._tag_lost(item, why) for item, why in self._vanished(present)]
+        self._reporter.put(
+            present, before=comeback.overwritten(self.name, groups), after=[notice for notice in after if notice is not None],
+            mark=self._track.mark(),
+        )  # fmt: skip
+        await self._monitor([item for item in self.items if item.monitored is None])
+        self._describe()
+        self._fired.update(dict.fromkeys(self._groups))
+        await self._read_groups()
+
+    def caught_up(self) -> None:
+        """Take note that the server has told everything that it kept."""
+        if self._comeback is not None:
+            self._comeback.caught_up()
+
+    # -- history -------------------------------------------------------------------------------------------------
+
+    async def _wanted_history(self, rows: Columns) -> list[history.Want]:
+        """Return the tags whose historian may know what was missed; none after a restart of the device, for it ends every count."""
+        marks = self._wiring.marks
+        if not self._histories or not marks:
+            return []
+        here = {handle: row for row, handle in enumerate(rows.handles)}
+        seen = {item.handle: min(mark.seen.get(item.handle, 0) for mark in marks) for item in self._histories}
+        self._track.remember({handle: time for handle, time in seen.items() if time})
+        if not all(self._same_run(mark) for mark in marks):
+            self._log.info("opcua.no_history", reason="the device restarted meanwhile, or it is not known whether it did")
+            return []
+        items = [item for item in self._histories if seen[item.handle] and rows.source[here[item.handle]] >= seen[item.handle]]
+        items = await history.offered(self._session, items)
+        return [history.Want(item, seen[item.handle], rows.source[here[item.handle]]) for item in items]
+
+    def _same_run(self, mark: Mark) -> bool:
+        """Whether the device has run on since ``mark``: its own boot tag says so, where there is none the server's start time."""
+        if self._config.boot is not None:
+            facts = resume.facts_of(mark)
+            return facts is not None and facts.boot is not None and facts.boot == self._reporter.boot_id
+        return resume.started_of(mark) == str(self._session.facts.get(STARTED))
+
+    async def _tell_history(self, wants: Sequence[history.Want]) -> None:
+        """Deliver what the historian has of the gap, once and whole; a tag of which it has less stays lost. Raises DisconnectedError."""
+        bounds = history.Bounds(self._config.history_within / 1e9, self._config.history_rows)
+        told = await history.fill(self._session, wants, bounds, self._enough)
+        self._log.info("opcua.history", tags=len(told.complete), of=len(wants), rows=len(told.rows))
+        if not told.complete:
+            return
+        await self._inbox.room(len(told.rows))
+        recovered = Recovered(self.name, self._clock.now(), told.complete)
+        self._reporter.put(told.rows, before=[recovered], mark=self._track.past(told.rows, f"history:{uuid4()}"), historical=True)
 
     async def _subscribe(self) -> None:
-        keep_alive, lifetime = counts(self._publishing, self._pace)
+        keep_alive, lifetime = counts(self._publishing, self._pace, self._keep)
         params = ua.CreateSubscriptionParameters(self._publishing, lifetime, keep_alive, 0, True, 0)
         try:
             result = await self._session.create_subscription(ua.CreateSubscriptionRequest(Parameters=params))
@@ -139,7 +298,12 @@ class Device:
             self._log.info("opcua.revised", publishing_ms=self._publishing, revised_ms=result.RevisedPublishingInterval)
         self._publishing = max(result.RevisedPublishingInterval, self._publishing)
         self._subscription = result.SubscriptionId
-        self._loop.add(self._subscription, self, result.RevisedPublishingInterval * result.RevisedMaxKeepAliveCount / 1000)
+        self._keep_alive = result.RevisedPublishingInterval * result.RevisedMaxKeepAliveCount / 1000
+        if self._keep:
+            self._track.begin(self._subscription, self._session.facts.get(STARTED))
+        if self._track.resumable:
+            self._loop.acks.ask(self._subscription, resume.stored(self._wiring.stored, self._track.line))
+        self._loop.add(self._subscription, self, self._keep_alive)
         await self._watch_state()
         await self._monitor(self.items)
 
@@ -186,9 +350,14 @@ class Device:
 
     def notified(self, rows: Columns, receipt: Receipt | None) -> None:
         """Take the rows of one notification message."""
-        rows = self._own(rows)
+        if self._held is not None:
+            self._hold(rows, receipt)
+            return
         if receipt is not None:  # what was polled has been taken apart already
-            take_parts(rows, self._parts)
+            rows = self._taken(rows)
+            if self._comeback is not None and self._comeback.active and len(rows):
+                self._comeback.message(rows, receipt)
+                return
         for handle, names in self._triggers.items():
             if handle in rows.handles:
                 self._look_at_trigger(rows, handle, names)
@@ -198,10 +367,30 @@ class Device:
                 self._loop.accept(receipt)
             return
         after = [self._tag_lost(item, why) for item, why in self._vanished(rows)]
-        self._reporter.put(rows, receipt, after=[notice for notice in after if notice is not None])
+        mark = self._track.mark(rows, receipt.sequence if receipt is not None else None)
+        self._reporter.put(rows, receipt, after=[notice for notice in after if notice is not None], mark=mark)
+        if self._reporter.boot_id != self._described:
+            self._describe()
+
+    def _taken(self, rows: Columns) -> Columns:
+        """Return the rows that are tags, parts taken out of their values."""
+        rows = self._own(rows)
+        take_parts(rows, self._parts)
+        return rows
+
+    def _hold(self, rows: Columns, receipt: Receipt | None) -> None:
+        """Keep live rows until what was before them is told; when they are too many the history is not waited for any more."""
+        assert self._held is not None  # noqa: S101 - asked just before
+        self._held.append(lambda: self.notified(rows, receipt))
+        self._held_rows += len(rows)
+        if self._held_rows > self._config.history_rows:
+            self._enough.set()
 
     def hole(self, missing: int) -> None:
         """Declare messages that are lost for good, and read everything anew."""
+        if self._held is not None:
+            self._held.append(lambda: self.hole(missing))
+            return
         self._reporter.hole(missing)
         self.resync()
 
@@ -299,8 +488,9 @@ class Device:
     async def _read_again(self) -> None:
         rows = await items_of.read(self._session, [item for item in self.items if item.state == "active"])
         self._floors.raise_to(rows, self._until())
+        self._track.read(rows, self._until())
         after = [self._tag_lost(item, why) for item, why in self._vanished(rows)]
-        self._reporter.put(rows, after=[notice for notice in after if notice is not None])
+        self._reporter.put(rows, after=[notice for notice in after if notice is not None], mark=self._track.mark())
 
     def _until(self) -> float:
         """Return the machine time by which every sample older than a Read of now has arrived."""
@@ -324,6 +514,7 @@ class Device:
         rows = rows.select([row for row, handle in enumerate(rows.handles) if handle in handles])
         self._log.info("opcua.tags_found", tags=[item.tag.name for item in working])
         self._reporter.put(rows, before=[TagStatus(self.name, self._clock.now(), item.tag.name, True) for item in working])
+        self._describe()
 
     # -- trigger groups ------------------------------------------------------------------------------------------
 
@@ -341,4 +532,5 @@ class Device:
             wanted = [self.by_name[tag] for tag in self._groups[name].tags]
             rows = await items_of.read(self._session, wanted, whole=True)
             self._floors.raise_to(rows, self._until())
-            self._reporter.put(rows, group=name)
+            self._track.read(rows, self._until())
+            self._reporter.put(rows, group=name, mark=self._track.mark())

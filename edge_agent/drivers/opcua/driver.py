@@ -131,7 +131,8 @@ async def connect(
 
     Raises DisconnectedError when the server is not there, UntrustedError (one of those) when a person must act first.
     """
-    async with opened(configs, clock, pace, identity) as (session, link):
+    keeps = any(config.keep and wiring.get(config.device, _NO_WIRING).returns for config in configs)
+    async with opened(configs, clock, pace, identity, keeps) as (session, link):
         driver = OpcUaDriver(configs, wiring, session, clock, pace)
         task = asyncio.create_task(driver.acquire(link))
         try:

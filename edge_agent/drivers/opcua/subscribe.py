@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol
 import structlog
 from asyncua import ua
 
+from edge_agent.drivers.opcua.acks import Acknowledgements
 from edge_agent.drivers.opcua.inbox import Receipt
 from edge_agent.drivers.opcua.pace import Pace
 from edge_agent.drivers.opcua.session import Session, status_text
@@ -66,15 +67,19 @@ class Subscriber(Protocol):
     def status(self, code: int) -> None:
         """Take note of a status change that does not end the subscription."""
 
+    def caught_up(self) -> None:
+        """Take note that everything has been delivered which the server had before the subscription was taken over."""
+
 
 class _Line:
     """One subscription as the loop sees it."""
 
-    def __init__(self, subscriber: Subscriber, limit: float, now: float) -> None:
+    def __init__(self, subscriber: Subscriber, limit: float, now: float, expected: int, catching_up: bool) -> None:
         self.subscriber = subscriber
         self.limit = limit
         self.heard = now
-        self.expected = 1
+        self.expected = expected
+        self.catching_up = catching_up
 
 
 class PublishLoop:
@@ -84,7 +89,7 @@ class PublishLoop:
         self._session = session
         self._pace = pace
         self._lines: dict[int, _Line] = {}
-        self._acks: deque[Receipt] = deque()
+        self.acks = Acknowledgements()
         self._arrived: deque[asyncio.Future[Any]] = deque()
         self._something = asyncio.Event()
         self._outstanding = 0
@@ -92,21 +97,24 @@ class PublishLoop:
         self._in_vain = 0
         self._log = structlog.get_logger().bind(server=session.client.server_url.netloc)
 
-    def add(self, subscription: int, subscriber: Subscriber, keep_alive: float) -> None:
-        """Publish for a subscription from now on; ``keep_alive`` is its revised keep-alive time in seconds."""
+    def add(self, subscription: int, subscriber: Subscriber, keep_alive: float, expected: int | None = None) -> None:
+        """Publish for a subscription from now on; ``keep_alive`` is its revised keep-alive time in seconds.
+
+        With the ``expected`` number of its next message it is one that was taken over, and first catches up.
+        """
         now = asyncio.get_running_loop().time()
-        self._lines[subscription] = _Line(subscriber, keep_alive + self._pace.patience, now)
+        self._lines[subscription] = _Line(subscriber, keep_alive + self._pace.patience, now, expected or 1, expected is not None)
         self._wanted = max(self._pace.requests, len(self._lines) + 2)
         self._top_up()
         self._something.set()
 
     def accept(self, receipt: Receipt) -> None:
         """Acknowledge a message with one of the next PublishRequests."""
-        self._acks.append(receipt)
+        self.acks.accept(receipt)
 
     def _top_up(self) -> None:
         while self._lines and self._outstanding < self._wanted and len(self._arrived) < _MOST_BACKLOG:
-            acks = [self._acks.popleft() for _ in range(min(len(self._acks), _MOST_ACKS))]
+            acks = self.acks.take(_MOST_ACKS)
             request = ua.PublishRequest()
             request.Parameters.SubscriptionAcknowledgements = [ua.SubscriptionAcknowledgement(*ack) for ack in acks]
             future = self._session.publish(request)
@@ -171,6 +179,9 @@ class PublishLoop:
         line.heard = asyncio.get_running_loop().time()
         self._in_vain = 0
         await self._in_sequence(published.subscription, line, published.message)
+        if line.catching_up and not published.more:
+            line.catching_up = False
+            line.subscriber.caught_up()
 
     def _refused(self, code: int) -> None:
         """Answer a publish fault: fewer requests where they were too many, else the subscription is gone."""
