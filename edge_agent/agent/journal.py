@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -32,6 +32,11 @@ from edge_agent.model.reading import (
 )
 from edge_agent.model.stream import Checkpoint
 from edge_agent.ports import Buffer, PlantClock
+
+_TAG_REMEDIES: Final = {
+    "tag_lost": "compare the tag's address with the device's program",
+    "type_changed": "declare the type that the device sends now, or mend the device's program",
+}
 
 
 class Journal:
@@ -129,13 +134,13 @@ class Journal:
             case TagStatus():
                 name = "device.fault"
                 data = {
-                    "code": "tag_lost",
+                    "code": notice.code,
                     "device": notice.device,
                     "tag": notice.name,
                     "action": "cleared" if notice.ok else "raised",
                     "text": notice.detail,
                     "severity": 500,
-                    "remedy": "compare the tag's address with the device's program",
+                    "remedy": _TAG_REMEDIES[notice.code],
                 }
                 return ProductionEvent(type=name, time=notice.time, data=data)
             case Undeclared():

@@ -152,13 +152,17 @@ class ClockOffset(msgspec.Struct, frozen=True, tag="offset"):
 
 
 class TagStatus(msgspec.Struct, frozen=True, tag="tag"):
-    """A tag was lost or found as a whole (node unknown, address refused): a matter of configuration, not of one sample."""
+    """A tag was lost or found as a whole: a matter of configuration, not of one sample.
+
+    ``code`` says how: ``tag_lost`` (node unknown, address refused), ``type_changed`` (the device sends another type than declared).
+    """
 
     device: str
     time: int
     name: str
     ok: bool
     detail: str = ""
+    code: str = "tag_lost"
 
 
 class Undeclared(msgspec.Struct, frozen=True, tag="undeclared"):

@@ -11,6 +11,7 @@ import logging
 import socket
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
@@ -24,7 +25,7 @@ from edge_agent.drivers.modbus.config import ModbusConfig
 from edge_agent.drivers.opcua.config import OpcUaConfig
 from edge_agent.model.errors import DisconnectedError
 from edge_agent.model.reading import Batch, DeviceUp, Quality
-from edge_agent.ports import DeviceWiring, Driver, Trigger
+from edge_agent.ports import DeviceWiring, Driver, Identity, Trigger
 
 PATIENCE = 5.0
 
@@ -133,7 +134,7 @@ async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
 
 def connect(rig: Rig, **wiring: DeviceWiring) -> contextlib.AbstractAsyncContextManager[Driver]:
     """Open the rig's device."""
-    return catalog.connect([rig.config], WallClock(), wiring)
+    return catalog.connect([rig.config], WallClock(), wiring, Identity("contract", Path()))
 
 
 async def until(driver: Driver, tag: int, value: int) -> list[Batch]:
@@ -302,7 +303,7 @@ async def test_connecting_to_a_silent_server_can_be_cancelled() -> None:
     config = rig.config.model_copy(update={"port": server.sockets[0].getsockname()[1], "timeout": 30 * 10**9})
 
     async def stay() -> None:
-        async with catalog.connect([config], WallClock(), {}):
+        async with catalog.connect([config], WallClock(), {}, Identity("contract", Path())):
             raise AssertionError("nobody answered")
 
     task = asyncio.create_task(stay())

@@ -44,6 +44,8 @@ class Faults:
     takes: dict[str, int] = field(default_factory=dict)
     refuse: dict[str, int] = field(default_factory=dict)
     delay: float = 0.0
+    alone: str = ""
+    """What comes of a request with operations while another one waits for its answer: it is ``refused``, or the connection is ``cut``."""
     late: bool = False
     most_sessions: int = 100
     most_subscriptions: int = 100

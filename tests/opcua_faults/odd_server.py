@@ -15,6 +15,8 @@ from odd_faults import (
     BAD_SECURE_CHANNEL_ID_INVALID,
     BAD_SERVICE_UNSUPPORTED,
     BAD_SESSION_ID_INVALID,
+    BAD_TOO_MANY_OPERATIONS,
+    LIMITS,
     Faults,
 )
 from odd_services import SERVICES, WRITING, RefusedError, Service, standard_nodes
@@ -150,9 +152,16 @@ class OddServer:
         service = SERVICES.get(int(cursor.node()[1]))
         token, _, handle = cursor.node(), cursor.i64(), cursor.u32()
         cursor.u32(), cursor.text(), cursor.u32(), cursor.extension()
-        answer = connection.answerer(number)
         name = service.name if service is not None else "unknown"
         self.requests[name] += 1
+        crowded = connection.busy > 0 and name in LIMITS.values()
+        if crowded and self.faults.alone == "cut":
+            connection.abort()
+            return
+        answer = connection.in_turn(number) if name in LIMITS.values() else connection.answerer(number)
+        if crowded and self.faults.alone:
+            answer(response(397, handle, BAD_TOO_MANY_OPERATIONS))
+            return
         try:
             body_of = self._serve(service, connection, int(token[1]), cursor, Publish(handle, (), answer))
         except RefusedError as refused:

@@ -48,6 +48,7 @@ class Connection(asyncio.Protocol):
         self.channel = 0
         self.token = 1
         self.session: Session | None = None
+        self.busy = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # a TCP transport
@@ -102,6 +103,16 @@ class Connection(asyncio.Protocol):
     def answerer(self, request: int) -> Callable[[bytes], None]:
         """Return what sends the response of a request."""
         return lambda body: self._later(lambda: self.send(request, body))
+
+    def in_turn(self, request: int) -> Callable[[bytes], None]:
+        """Return what sends the response of a request with operations, of which some servers take one at a time."""
+        self.busy += 1
+
+        def send(body: bytes) -> None:
+            self.busy -= 1
+            self.send(request, body)
+
+        return lambda body: self._later(lambda: send(body))
 
     @property
     def fits(self) -> int:

@@ -43,6 +43,21 @@ async def test_f65_operation_limits_are_honoured(named: int | None, takes: int) 
         assert max(plant.server.largest["Read"], plant.server.largest["CreateMonitoredItems"]) <= takes or takes < 30
 
 
+@pytest.mark.parametrize("alone", ["refused", "cut"])
+async def test_f65_a_server_that_takes_one_request_at_a_time(alone: str) -> None:
+    """Where small requests side by side are refused, or end the connection, they come one after another; no item is created twice."""
+    plant = Plant(60)
+    plant.server.faults.limits = dict.fromkeys(LIMITS, 7)
+    plant.server.faults.alone, plant.server.faults.delay = alone, 0.01
+    async with plant.running():
+        await plant.all_back()
+        await plant.subscribed()
+        (subscription,) = plant.server.subscriptions.values()
+        assert len(subscription.items) == 60 + 1
+    plant.judge()
+    assert plant.sessions == (1 if alone == "refused" else 2), plant.losses
+
+
 async def test_f65_what_the_server_does_not_monitor_is_polled() -> None:
     """A server that takes 30 items has the rest polled: all values are of now, and one notice names the polled tags."""
     plant = Plant(50)

@@ -12,7 +12,7 @@ import pytest
 from odd_plant import Plant, Row
 from odd_wire import EPOCH, Sample, node, now, octets, sample, text, u32, variant
 
-from edge_agent.model.reading import Gap
+from edge_agent.model.reading import Gap, TagStatus
 
 BOOL, INT32, UINT64, FLOAT64, STRING, DATETIME, STRUCTURE = 1, 6, 9, 11, 12, 13, 22
 GOOD, UNCERTAIN, BAD = 0, 1, 2
@@ -136,6 +136,8 @@ async def test_f68_another_type_is_bad_and_says_so(raw: bytes, says: str) -> Non
         row = await shown(plant, Sample(raw, 0, now(), now()))
         assert row.quality == BAD
         assert re.search(says, row.detail or ""), row.detail
+        told = [(one.name, one.ok, one.code) for one in plant.of(TagStatus)]
+        assert told == ([] if says == "no value" else [("odd", False, "type_changed")])
         assert (await shown(plant, sample(INT32, 8)))[1:4] == (8, GOOD, None)
         await plant.all_back()
     plant.judge()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from math import isfinite
 from typing import Final
 
-from edge_agent.drivers.opcua.pick import Complaint
+from edge_agent.drivers.opcua.pick import Complaint, Misfit
 from edge_agent.drivers.opcua.shape import Columns
 from edge_agent.drivers.opcua.variant import DATETIME, LOCALIZED_TEXT, NULL, STRING, STRUCTURE, TooLong
 from edge_agent.model.instant import iso
@@ -63,6 +63,8 @@ class Converter:
         self._expected = [TYPE_IDS.get(tag.type or "", NULL) for tag in tags]
         self._scaled = {i: (tag.scale, tag.offset) for i, tag in enumerate(tags) if tag.scale != 1.0 or tag.offset != 0.0}
         self._status_text = status_text
+        self.other: dict[int, str] = {}
+        """Rows of the last batch whose type is another one than declared, and what the device sends."""
 
     def batch(self, rows: Columns, received: int, slack: int, floor: tuple[Quality, str] | None = None) -> Batch:
         """Return the rows as a batch received at plant time ``received``.
@@ -70,6 +72,7 @@ class Converter:
         Times more than ``slack`` ns in the future or before 2000 are taken for unknown and make the row uncertain (a missing or
         extreme time is merely unknown). ``floor`` is the best quality that the server's own state allows, and why.
         """
+        self.other = {}
         out = Batch(self._device, received, rows.handles, rows.values, [0] * len(rows), rows.source, rows.server)  # type: ignore[arg-type]  # values are judged below
         for row in self._remarkable(rows, received + slack):
             self._judge(out, row, rows, received + slack)
@@ -103,6 +106,8 @@ class Converter:
         value, complaint = plain_value(kind, rows.values[row])
         out.values[row] = value
         expected = self._expected[rows.handles[row]]
+        if kind not in {NULL, expected} and quality is not Quality.BAD and not isinstance(rows.values[row], Misfit):
+            self._compare(row, expected, kind)
         if complaint is not None:
             self._lower(out, row, Quality.BAD, complaint)
         elif value is None:
@@ -110,8 +115,13 @@ class Converter:
         elif expected == NULL:
             if quality is Quality.GOOD:
                 self._expected[rows.handles[row]] = kind
-        elif kind != expected and not (expected == STRING and kind == LOCALIZED_TEXT):
-            self._lower(out, row, Quality.BAD, f"type changed: {type_name(expected)} expected, the device sends {type_name(kind)}")
+        elif row in self.other:
+            self._lower(out, row, Quality.BAD, self.other[row])
+
+    def _compare(self, row: int, expected: int, kind: int) -> None:
+        """Take note of a row whose type is not the expected one, if one is expected."""
+        if expected != NULL and not (expected == STRING and kind == LOCALIZED_TEXT):
+            self.other[row] = f"type changed: {type_name(expected)} expected, the device sends {type_name(kind)}"
 
     def _judge_times(self, out: Batch, row: int, latest: int) -> None:
         known = 0

@@ -24,7 +24,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     translate: int
     serial: bool
     index_range: bool
-    queue: int = 0
+    abreast: int = 1
     product: str = ""
     manufacturer: str = ""
     notes: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ import structlog
 
 from edge_agent.drivers.opcua.convert import Converter, overflowed, quality_of
 from edge_agent.drivers.opcua.inbox import Inbox, Receipt
+from edge_agent.drivers.opcua.retyped import Retyped
 from edge_agent.drivers.opcua.shape import Columns
 from edge_agent.model.reading import Boot, Gap, Mark, Notice, Quality, Snapshot, Tag, Value
 from edge_agent.ports import PlantClock
@@ -42,6 +43,7 @@ class Reporter:
         self._clock = clock
         self._inbox = inbox
         self._converter = Converter(self._device, tags, status_text)
+        self._retyped = Retyped(self._device, tags)
         self._slack = round(_FUTURE * max(1.0, clock.speed))
         self._last: dict[int, int] = {}
         self._floor: tuple[Quality, str] | None = None
@@ -67,9 +69,10 @@ class Reporter:
         notices = (*before, *self._boot_changes(rows, now), *self._overflows(rows, now))
         self._last.update((handle, time) for handle, time in zip(rows.handles, rows.source, strict=True) if time)
         batch = self._converter.batch(rows, now, self._slack, self._floor)
+        retyped = self._retyped.look(batch, self._converter.other)
         if details:
             batch.details.update((row, details[handle]) for row, handle in enumerate(rows.handles) if handle in details)
-        batch.before, batch.after = notices, tuple(after)
+        batch.before, batch.after = notices, (*after, *retyped)
         batch.mark, batch.historical = mark, historical
         batch.snapshots = (Snapshot(group, 0, len(batch)),) if group is not None else ()
         self._inbox.put(batch, receipt)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -16,7 +17,9 @@ from asyncua.ua.status_codes import get_name_and_doc
 from asyncua.ua.ua_binary import struct_from_binary
 from asyncua.ua.uaerrors import UaError, UaStatusCodeError
 
-from edge_agent.drivers.opcua.guard import CONNECT, Guard
+from edge_agent.drivers.opcua.abreast import SMALL, abreast
+from edge_agent.drivers.opcua.encode import Ready, create_items_request, read_request
+from edge_agent.drivers.opcua.guard import CONNECT, Guard, GuardedProtocol
 from edge_agent.drivers.opcua.orphan import leave
 from edge_agent.drivers.opcua.profile import GENERIC, profile_for, profiles
 from edge_agent.drivers.opcua.security import GuardedClient
@@ -30,9 +33,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _AT_MOST: Final = 1000
-_SMALL: Final = 50
-_ABREAST: Final = 4
-"""Reads of less than `_SMALL` nodes that are on their way at once: the way costs more than the values."""
 
 _TOO_MUCH: Final = frozenset({
     ua.StatusCodes.BadTooManyOperations, ua.StatusCodes.BadRequestTooLarge, ua.StatusCodes.BadResponseTooLarge,
@@ -56,6 +56,10 @@ def status_text(code: int) -> str:
 
 _STEPS: Final = 3
 """Requests of a connection that opens, one after another: channel, session, activation. Each may take the timeout."""
+
+
+def _read(pairs: Sequence[tuple[ua.ReadValueId, int]]) -> Ready:
+    return read_request([wanted for wanted, _ in pairs])
 
 
 def _unreadable(handle: int, status: int) -> Columns:
@@ -99,7 +103,8 @@ class Session:
         self._wanted = profile
         self.profile_name, self.profile = GENERIC, profiles()[GENERIC]
         self._turn = asyncio.Lock()
-        self._log = structlog.get_logger().bind(server=client.server_url.netloc)
+        self.server = client.server_url.netloc
+        self._log = structlog.get_logger().bind(server=self.server)
 
     @contextlib.asynccontextmanager
     async def bounded(self, what: str, *, batch: bool = False, within: float | None = None) -> AsyncIterator[None]:
@@ -178,6 +183,30 @@ class Session:
         except OSError as error:
             raise DisconnectedError(f"waiting for notifications: {error}") from error
 
+    def send_ready(self, requests: Sequence[Ready]) -> Sequence[asyncio.Future[Any]]:
+        """Send encoded requests in one go; the futures of their responses. Raises DisconnectedError when the socket is gone."""
+        protocol = self.client.uaclient.protocol
+        try:
+            if not isinstance(protocol, GuardedProtocol):
+                raise ConnectionError("the connection is closed")
+            return protocol.send_ready(requests, self.timeout)
+        except PermissionError:
+            raise  # the guard's word, though it is an OSError to Python
+        except OSError as error:
+            raise DisconnectedError(f"sending: {error}") from error
+
+    async def answer(self, future: asyncio.Future[Any], what: str) -> bytes:
+        """Wait for the undecoded body of a response to an encoded request. Raises DisconnectedError."""
+        if not future.done():
+            await asyncio.wait([future], timeout=self.timeout)
+            if not future.done():
+                future.cancel()
+                raise DisconnectedError(f"{what}: no answer within {self.timeout:g} s")
+        if future.cancelled() or (error := future.exception()) is not None:
+            error = None if future.cancelled() else error
+            raise DisconnectedError(f"{what}: {error or 'the connection is lost'}") from error
+        return bytes(future.result())
+
     async def request(self, request: Any, what: str, *, batch: bool = False) -> bytes:
         """Send one request and return the undecoded body of its response."""
         async with self.bounded(what, batch=batch):
@@ -223,27 +252,32 @@ class Session:
             return [None] * len(chunk)
 
         pairs = list(zip(wanted, numbers, strict=True))
-        done = 0 if whole else await self._side_by_side(rows_of, pairs, out)
+        done = 0 if whole else await self._side_by_side(pairs, out)
         smaller = await self.in_batches(one, pairs[done:], len(wanted) if whole else self._read_size)
         self._read_size = min(self._read_size, smaller)
         return out
 
-    async def _side_by_side(self, call: Callable[[Sequence[T]], Awaitable[Columns]], items: Sequence[T], out: Columns) -> int:
-        """Keep some small requests on their way at once, for as long as the server takes them; returns how many items are done."""
-        size, at = self._read_size, 0
-        if size >= _SMALL or self.profile.serial:
+    async def _side_by_side(self, pairs: Sequence[tuple[ua.ReadValueId, int]], out: Columns) -> int:
+        """Keep some small requests on their way at once, for as long as the server takes them; returns how many values are there."""
+        size = self._read_size
+        if size >= SMALL or self.profile.abreast < 2 or len(pairs) <= size:
             return 0
-        while at < len(items):
-            chunks = [items[start : start + size] for start in range(at, min(at + _ABREAST * size, len(items)), size)]
-            answers = await asyncio.gather(*(call(chunk) for chunk in chunks), return_exceptions=True)
-            for chunk, answer in zip(chunks, answers, strict=True):
-                if isinstance(answer, UaStatusCodeError):
-                    return at
-                if isinstance(answer, BaseException):
-                    raise answer
-                out.extend(answer)
-                at += len(chunk)
-        return at
+        chunks = [pairs[at : at + size] for at in range(0, len(pairs), size)]
+        before = len(out)
+
+        def take(number: int, body: bytes) -> bool:
+            if len(out) - before != number * size:
+                return False  # one before it is missing, and the rows have to stand in order
+            try:
+                status, rows = read_response(body, [handle for _, handle in chunks[number]])
+            except DecodeError:
+                return False
+            out.extend(rows)
+            return not status >> 31
+
+        encode = [partial(_read, chunk) for chunk in chunks]
+        await abreast(self, "read", self.profile.abreast, encode, take)
+        return len(out) - before
 
     async def in_batches(self, call: Callable[[Sequence[T]], Awaitable[Sequence[R]]], items: Sequence[T], size: int) -> int:
         """Call with at most ``size`` items at a time, halving it when the server says that it is too much.
@@ -268,7 +302,38 @@ class Session:
         return allowed
 
     async def monitor(self, subscription: int, wanted: Sequence[ua.MonitoredItemCreateRequest]) -> list[Created]:
-        """Create monitored items, one request after another (some servers count what is outstanding); one result for each."""
+        """Create monitored items; one result for each."""
+        done = await self._monitor_abreast(subscription, wanted)
+        left = [place for place in range(len(wanted)) if place not in done]
+        done.update(zip(left, await self._monitor_one_by_one(subscription, [wanted[place] for place in left]), strict=True))
+        return [done[place] for place in range(len(wanted))]
+
+    async def _monitor_abreast(self, subscription: int, wanted: Sequence[ua.MonitoredItemCreateRequest]) -> dict[int, Created]:
+        """Create items by small requests side by side; returns by place what the server answered well."""
+        size, done = self._monitor_size, dict[int, Created]()
+        if size >= SMALL or self.profile.abreast < 2 or len(wanted) <= size:
+            return done
+        places = range(0, len(wanted), size)
+
+        def take(number: int, body: bytes) -> bool:
+            try:
+                status, results = create_items_response(body)
+            except DecodeError as error:
+                # Whether these items are there now, nobody knows: only a new session begins without them.
+                raise DisconnectedError(f"create monitored items: {error}") from error
+            if status >> 31:
+                return False
+            if len(results) != len(wanted[places[number] : places[number] + size]):
+                raise DisconnectedError(f"create monitored items: {len(results)} results")
+            done.update(enumerate(results, places[number]))
+            return True
+
+        encode = [partial(create_items_request, subscription, wanted[at : at + size]) for at in places]
+        await abreast(self, "create monitored items", self.profile.abreast, encode, take)
+        return done
+
+    async def _monitor_one_by_one(self, subscription: int, wanted: Sequence[ua.MonitoredItemCreateRequest]) -> list[Created]:
+        """Create items by one request after another (some servers count what is outstanding)."""
         out: list[Created] = []
 
         async def one(chunk: Sequence[ua.MonitoredItemCreateRequest]) -> Sequence[Created]:
