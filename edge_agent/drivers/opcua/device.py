@@ -353,11 +353,10 @@ class Device:
         if self._held is not None:
             self._hold(rows, receipt)
             return
-        if receipt is not None:  # what was polled has been taken apart already
-            rows = self._taken(rows)
-            if self._comeback is not None and self._comeback.active and len(rows):
-                self._comeback.message(rows, receipt)
-                return
+        rows = self._taken(rows) if receipt is not None else self._own(rows)  # what was polled has been taken apart already
+        if receipt is not None and self._comeback is not None and self._comeback.active and len(rows):
+            self._comeback.message(rows, receipt)
+            return
         for handle, names in self._triggers.items():
             if handle in rows.handles:
                 self._look_at_trigger(rows, handle, names)
