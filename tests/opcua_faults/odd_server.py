@@ -43,6 +43,8 @@ class OddServer:
         self.watching: dict[Key, list[tuple[Subscription, Item]]] = defaultdict(list)
         self.registered: dict[Key, Key] = {}
         self.unreadable: set[Key] = set()
+        self.history: dict[Key, list[Sample]] = defaultdict(list)
+        self.points: set[bytes] = set()
         self.started = now()
         self.numbers = iter(range(1, 1 << 31))
         self._server: asyncio.Server | None = None
@@ -63,6 +65,7 @@ class OddServer:
         """Change a variable: every item that watches it samples the change."""
         key = (self.index, name)
         self.variables[key] = new
+        self.history[key].append(new)
         for subscription, item in self.watching.get(key, ()):
             subscription.push(item, new)
 

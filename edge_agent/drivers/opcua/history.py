@@ -78,13 +78,15 @@ async def offered(session: Session, items: Sequence[Item]) -> list[Item]:
 async def fill(session: Session, wants: Sequence[Want], bounds: Bounds, stop: asyncio.Event) -> Told:
     """Read what is between the two samples of each tag, until it is complete, ``bounds`` are reached or ``stop`` is set.
 
-    Raises DisconnectedError when the connection is lost.
+    Pages on their way get a second more. Raises DisconnectedError when the connection is lost.
     """
     book = _Book(session, bounds.rows)
     reading = asyncio.create_task(book.read(wants))
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait((reading, stopping), timeout=bounds.within, return_when=asyncio.FIRST_COMPLETED)
+        book.over = True
+        await asyncio.wait((reading,), timeout=_RELEASE)  # a page on its way may come with something to give back
         if reading.done():
             reading.result()
     finally:
@@ -103,6 +105,7 @@ class _Book:
         self._most = most
         self._room = asyncio.Semaphore(_ABREAST)
         self._rows = 0
+        self.over = False
         self._complete: dict[int, Columns] = {}
         self._points: dict[int, tuple[Item, bytes]] = {}
 
@@ -133,6 +136,8 @@ class _Book:
             if last > want.until - _SAME:
                 self._complete[want.item.handle] = _between(rows, want)
                 return
+            if self.over:
+                return
             await asyncio.sleep(_AGAIN)
 
     async def _pages(self, item: Item, since: int, until: int) -> Columns | None:
@@ -153,6 +158,8 @@ class _Book:
                 return None
             if not following:
                 return out
+            if self.over:
+                return None
             point = following
 
     async def release(self) -> None:
