@@ -174,13 +174,13 @@ class Journal:
     def _polled(self, notice: Polled) -> ProductionEvent | None:
         """Tell once, and again when it has changed, which tags of a device are polled."""
         said = (notice.count, notice.names)
-        if self._polls.get(notice.device) == said:
+        if self._polls.get(notice.device, (0, ())) == said:
             return None
         self._polls[notice.device] = said
         data = {
             "code": "tags_polled",
             "device": notice.device,
-            "action": "raised",
+            "action": "raised" if notice.count else "cleared",
             "text": notice.detail,
             "tags": list(notice.names),
             "count": notice.count,

@@ -20,7 +20,7 @@ from edge_agent.cli.options import DEFAULT_CONFIG
 from edge_agent.cli.owner import as_owner
 from edge_agent.cli.progress import Progress
 from edge_agent.config.load import identity_of
-from edge_agent.config.source import Source, read
+from edge_agent.config.source import MAX_BYTES, Source, read
 from edge_agent.config.tagfile import printable, scalar, tag_line, with_tags
 from edge_agent.config.words import words
 from edge_agent.drivers.opcua.config import OpcUaConfig, TagsFrom
@@ -180,6 +180,11 @@ def _add(file: Path, device: _Device, lines: Sequence[str], names: set[str]) -> 
         head = ["version: 1", f"device: {scalar(config.device)}", "driver: opcua", f"url: {scalar(config.url)}"]
         head += ["allow_insecure: true   # security policy None"] if config.allow_insecure else []
         text = "\n".join([*head, "tags:", *lines, ""])
+    if (size := len(text.encode())) > MAX_BYTES:
+        raise ConfigError(
+            f"{file}: with the new tags the file would have {size:,} bytes; the limit is {MAX_BYTES:,}. Nothing is added: narrow the path, "
+            "or lower --limit and spread the tags over several devices (they share the connection)"
+        )
     _checked(file, text, device, names)
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=file.parent, prefix=f".{file.name}.", delete=False) as new:

@@ -179,9 +179,9 @@ class Undeclared(msgspec.Struct, frozen=True, tag="undeclared"):
 
 
 class Polled(msgspec.Struct, frozen=True, tag="polled"):
-    """The device's server does not sample ``count`` tags, which are polled instead; ``names`` are the first of them.
+    """The device's server does not sample ``count`` tags, which are polled instead; ``names`` are the first of them. 0: it samples them all.
 
-    Sent on a connection as soon as that is known, with all tags found so until then.
+    Sent on a connection as soon as that is known, with all tags found so until then, and again when it has changed.
     """
 
     device: str

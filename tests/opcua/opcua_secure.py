@@ -199,6 +199,8 @@ class ScriptedServer:
         self.endpoints = list(endpoints)
         self.received: list[bytearray] = []
         self.port = 0
+        self.refusal = 0
+        """StatusCode with which it refuses to open a channel; 0: it opens one."""
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         log = bytearray()
@@ -224,8 +226,11 @@ class ScriptedServer:
         body = message.body()
         kind = nodeid_from_binary(body).Identifier
         header = struct_from_binary(ua.RequestHeader, body)
-        if chunk[:3] == b"OPN":
-            response: Any = ua.OpenSecureChannelResponse()
+        if chunk[:3] == b"OPN" and self.refusal:
+            response: Any = ua.ServiceFault()
+            response.ResponseHeader.ServiceResult = ua.StatusCode(self.refusal)
+        elif chunk[:3] == b"OPN":
+            response = ua.OpenSecureChannelResponse()
             response.Parameters = channel.open(struct_from_binary(ua.OpenSecureChannelParameters, body), self)
         elif kind == ua.ObjectIds.GetEndpointsRequest_Encoding_DefaultBinary:
             response = ua.GetEndpointsResponse(Endpoints=self.endpoints)

@@ -16,7 +16,7 @@ from opcua_plant import URI, Plc, Proxy, free_port
 from opcua_types import add_types, add_value, motor
 
 from edge_agent.cli.browse import Wish, browse
-from edge_agent.config.source import read
+from edge_agent.config.source import MAX_BYTES, read
 from edge_agent.config.tagfile import scalar, tag_line, with_tags
 from edge_agent.drivers.opcua.config import OpcUaConfig
 from edge_agent.drivers.opcua.typebook import node_of_text, text_of
@@ -151,6 +151,26 @@ async def test_adding_keeps_what_stands_in_the_file(plc: Plc, tmp_path: Path) ->
     await run(plc, target=None, add=file)
     assert len(OpcUaConfig.model_validate(read(file).data).tags) == 7
     assert os.listdir(tmp_path) == ["plc1.yaml"]  # noqa: PTH208 - no temporary file is left
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_file_that_would_be_too_large_stays_as_it_is(plc: Plc, tmp_path: Path) -> None:
+    """Where the tags do not fit into what a device file may have, nothing is added, and the words say how much it was and what helps."""
+    file = tmp_path / "plc1.yaml"
+    text = DEVICE.format(port=plc.port)
+    room = MAX_BYTES - len(text.encode()) - 100
+    file.write_text(text + f"# {'x' * room}\n", encoding="utf-8")
+    before = file.read_bytes()
+    assert not read(file).problems
+    with pytest.raises(
+        ConfigError, match=r"with the new tags the file would have 4,19\d,\d{3} bytes; the limit is 4,194,304.* narrow the path"
+    ):
+        await run(plc, target=None, add=file)
+    assert file.read_bytes() == before
+    assert os.listdir(tmp_path) == ["plc1.yaml"]  # noqa: PTH208 - no temporary file is left
+    file.write_text(text + f"# {'x' * (room - 2000)}\n", encoding="utf-8")
+    await run(plc, target=None, add=file)
+    assert len(OpcUaConfig.model_validate(read(file).data).tags) == 7
 
 
 @pytest.mark.asyncio(loop_scope="module")

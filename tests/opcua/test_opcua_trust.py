@@ -557,3 +557,13 @@ def test_the_configuration_is_a_model_of_its_own() -> None:
     config = OpcUaConfig.model_validate(fit.secure_config(1).model_dump(mode="json"))
     assert (config.security.policy, config.security.mode, config.security.trust) == ("Basic256Sha256", "SignAndEncrypt", "pinned")
     assert config.allow_insecure is False
+
+
+async def test_a_refusal_to_open_a_channel_is_understood() -> None:
+    """A server may refuse a channel by a fault in the channel's own kind of message: its words are told, and the connection ends."""
+    server = fit.ScriptedServer([])
+    server.refusal = ua.StatusCodes.BadSecurityChecksFailed
+    async with server.running():
+        with pytest.raises(DisconnectedError, match="the server answers BadSecurityChecksFailed"):
+            async with connect([fit.secure_config(server.port, allow_insecure=True)], WallClock(), {}, FAST):
+                pass

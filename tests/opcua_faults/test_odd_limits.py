@@ -14,6 +14,7 @@ from odd_faults import (
 )
 from odd_plant import Plant
 
+from edge_agent.drivers.opcua.pace import Pace
 from edge_agent.model.reading import Gap, Polled, TagStatus
 from edge_agent.ports import DeviceWiring, Trigger
 
@@ -69,7 +70,7 @@ async def test_f65_what_the_server_does_not_monitor_is_polled() -> None:
         await plant.until(lambda: all(plant.values(name)[-1] % 100_000 == plant.count for name in plant.counters))
     alien = [row for row in plant.rows if row.value not in plant.produced[row.tag]]
     assert not alien
-    (polled,) = plant.of(Polled)
+    polled = next(notice for notice in plant.of(Polled) if notice.count)
     assert polled.count == 20
     assert polled.names == tuple(f"c{number}" for number in range(30, 50))
     assert "BadTooManyMonitoredItems" in polled.detail
@@ -104,9 +105,59 @@ async def test_f65_a_server_that_cannot_subscribe_is_polled(service: str, code: 
         await plant.until(lambda: 6 in plant.values("late"))
         plant.ticking = False
         await plant.until(lambda: all(plant.values(name)[-1] % 100_000 == plant.count for name in plant.counters))
-    assert plant.of(Polled)[0].count == 30
+    assert [notice.count for notice in plant.of(Polled)] == [30, 31]
     assert plant.sessions == 1, plant.losses
     assert plant.server.writes == 0
+
+
+AGAIN = Pace(retry_first=0.1, retry_most=0.2, teardown=0.3, resubscribe=0.3)
+
+
+@pytest.mark.parametrize("service", ["CreateSubscription", "CreateMonitoredItems", "items"])
+async def test_f65_what_is_polled_is_subscribed_when_the_server_has_room_again(service: str) -> None:
+    """A refusal of the set-up is not for ever: asked again now and then, the server samples all tags, in order, and that is told."""
+    plant = Plant(50, pace=AGAIN)
+    if service == "items":
+        plant.server.faults.most_items = 31
+    else:
+        plant.server.faults.refuse = {service: BAD_TOO_MANY_SUBSCRIPTIONS}
+    async with plant.running():
+        await plant.until(lambda: plant.of(Polled) and plant.of(Polled)[-1].count == (20 if service == "items" else 50))
+        await plant.all_back()
+        asked = plant.server.requests["CreateMonitoredItems"] + plant.server.requests["CreateSubscription"]
+        await plant.until(
+            lambda: plant.server.requests["CreateMonitoredItems"] + plant.server.requests["CreateSubscription"] > asked + 1
+        )
+        assert plant.of(Polled)[-1].count
+        plant.server.faults.refuse, plant.server.faults.most_items = {}, 45
+        await plant.until(lambda: 0 < plant.of(Polled)[-1].count < 20)
+        plant.server.faults.most_items = 1000
+        await plant.until(lambda: plant.of(Polled)[-1].count == 0)
+        reads = plant.server.requests["Read"]
+        await plant.all_back()
+        (subscription,) = plant.server.subscriptions.values()
+        assert len(subscription.items) == 50 + 1
+        assert plant.server.requests["Read"] <= reads + 1
+    for name in plant.counters:
+        values = plant.values(name)
+        assert values == sorted(values, key=plant.produced[name].index)
+    assert plant.sessions == 1, plant.losses
+
+
+async def test_f65_the_deadband_of_a_polled_tag_holds() -> None:
+    """What a server without subscriptions does not filter is filtered here: a polled tag tells moves beyond its deadband only."""
+    plant = Plant(5, extra={"level": {"node": "s=level", "scale": 0.1, "deadband": 1.0}})
+    plant.server.faults.refuse = {"CreateSubscription": BAD_TOO_MANY_SUBSCRIPTIONS}
+    async with plant.running():
+        plant.server.value("level", 8, 100)
+        await plant.settled()
+        await plant.settled()
+        told = len(plant.values("level"))
+        for raw in (105, 110, 111, 120, 122, 110, 111):
+            plant.server.value("level", 8, raw)
+            await plant.settled()
+            await plant.settled()
+    assert plant.values("level")[told - 1 :] == pytest.approx([10.0, 11.1, 12.2, 11.0])
 
 
 async def test_f65_polled_tags_come_back_after_a_restart() -> None:

@@ -10,32 +10,30 @@ from __future__ import annotations
 # mypy: disable-error-code="attr-defined,arg-type"
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
-from uuid import uuid4
+from typing import Final
 
 import structlog
 from asyncua import ua
 
-from edge_agent.drivers.opcua import history, resume
 from edge_agent.drivers.opcua import item as items_of
-from edge_agent.drivers.opcua.comeback import Comeback
+from edge_agent.drivers.opcua import resume
 from edge_agent.drivers.opcua.config import OpcUaConfig, tags_of
 from edge_agent.drivers.opcua.convert import quality_of
 from edge_agent.drivers.opcua.expand import undeclared
 from edge_agent.drivers.opcua.floors import Floors
-from edge_agent.drivers.opcua.inbox import Inbox, Receipt
+from edge_agent.drivers.opcua.inbox import Receipt
 from edge_agent.drivers.opcua.item import NODE_GONE, Item
-from edge_agent.drivers.opcua.pace import Pace, counts, publishing_ms
+from edge_agent.drivers.opcua.pace import counts, publishing_ms
 from edge_agent.drivers.opcua.poll import Poller
-from edge_agent.drivers.opcua.prepare import misfits, take_parts
+from edge_agent.drivers.opcua.prepare import misfits
 from edge_agent.drivers.opcua.report import Reporter
-from edge_agent.drivers.opcua.session import CURRENT, NOT_SUBSCRIBED, STARTED, STATE, Session, refusal, status_text
+from edge_agent.drivers.opcua.returning import Endpoint, Returning, unreadable
+from edge_agent.drivers.opcua.session import NOT_SUBSCRIBED, STARTED, STATE, refusal, status_text
 from edge_agent.drivers.opcua.shape import Columns
-from edge_agent.drivers.opcua.subscribe import PublishLoop, following
 from edge_agent.drivers.opcua.typebook import text_of
 from edge_agent.model.errors import ConfigError, DisconnectedError
-from edge_agent.model.reading import ClockOffset, DeviceUp, Mark, Notice, Polled, Quality, Recovered, TagStatus
-from edge_agent.ports import DeviceWiring, PlantClock
+from edge_agent.model.reading import Notice, Polled, Quality, TagStatus
+from edge_agent.ports import DeviceWiring
 
 _UNSEEN: Final = 1.0
 """Machine seconds between the first Read and the last monitored item from which on what happened in between is declared as unseen."""
@@ -47,26 +45,7 @@ _NAMED: Final = 20
 NOT_SUBSCRIBED_NAMES: Final = frozenset(status_text(code) for code in NOT_SUBSCRIBED)
 
 
-def _unreadable(rows: Columns) -> dict[int, str]:
-    """Return the handles whose Read says that there is no such node or that its value cannot be had, and what it said."""
-    return {
-        handle: status_text(status)
-        for handle, status in zip(rows.handles, rows.status, strict=True)
-        if status and status & 0xFFFF_0000 in NODE_GONE
-    }
-
-
-class Endpoint(NamedTuple):
-    """What the devices of one connection share."""
-
-    session: Session
-    loop: PublishLoop
-    inbox: Inbox
-    clock: PlantClock
-    pace: Pace
-
-
-class Device:
+class Device(Returning):
     """The items of one configuration. `start` once, then `keep` and `watch_groups` until cancelled."""
 
     def __init__(self, config: OpcUaConfig, wiring: DeviceWiring, endpoint: Endpoint) -> None:
@@ -95,12 +74,12 @@ class Device:
         for item in self.items:
             item.keep = self._keep
         self._wiring = wiring
-        self._signed = resume.signature(config, self.items)
         self._histories = [item for item in self.items if config.tags[item.tag.name].history]
         watched = frozenset(item.handle for item in self._histories)
+        self._signed = resume.signature(config, self.items)
         self._track = resume.Track(self._signed, wiring.returns and bool(self._keep or watched), watched)
         self._described: object = None
-        self._comeback: Comeback | None = None
+        self._comeback = None
         self._held: list[Callable[[], None]] | None = None
         self._held_rows = 0
         self._enough = asyncio.Event()
@@ -127,7 +106,7 @@ class Device:
         self._track.connected(self._session.facts.get(STARTED))
         rows = await items_of.read(self._session, self.items)
         self._floors.baseline(rows)
-        self._unreadable = _unreadable(rows)
+        self._unreadable = unreadable(rows)
         self._seen = {handle: rows.values[handle] for handle in self._triggers}
         notices = [*self._back(asked_at_plant), self._reporter.first_boot(rows, self._session.facts.get(STARTED))]
         wants = await self._wanted_history(rows)
@@ -149,141 +128,21 @@ class Device:
         for deliver in held:
             deliver()
 
-    def _back(self, time: int) -> list[Notice]:
-        """Return the notices of a device that answers."""
-        facts, asked_at = self._session.facts, self._session.asked_at
-        self._reporter.server_state(facts.get(STATE))
-        up: list[Notice] = [DeviceUp(self.name, time)]
-        if isinstance(current := facts.get(CURRENT), int) and current > 0:
-            up.append(ClockOffset(self.name, asked_at, current - asked_at))
-        return up
-
     async def _put_baseline(self, rows: Columns, notices: Sequence[Notice]) -> None:
         details = {item.handle: item.detail for item in self.items if item.detail}
         self._reporter.put(rows, before=notices, details=details, mark=self._track.mark(rows))
         self._fired.update(dict.fromkeys(self._groups))
         await self._read_groups()
 
-    def _describe(self) -> None:
-        """Keep with the marks what a later connection must know to take the subscription over."""
-        if not self._subscription or not self._keep:
-            return
-        self._described = self._reporter.boot_id
-        monitored = [item for item in self.items if item.monitored is not None]
-        nodes, runs = resume.found(monitored), resume.runs_of(monitored)
-        self._track.describe(resume.Facts(nodes, runs, self._publishing, self._keep_alive, self._reporter.boot_id))
-        self._reporter.put(Columns(), mark=self._track.mark())
-
-    # -- going on ------------------------------------------------------------------------------------------------
-
-    async def _resume(self) -> bool:
-        """Take over the subscription that the server has kept and deliver what is in it; False where that cannot be. Raises DisconnectedError."""
-        started, asked_at_plant = self._session.facts.get(STARTED), self._clock.now()
-        kept = resume.kept_of(self._wiring.marks, self._signed, started) if self._keep else None
-        if kept is None or kept.facts.nodes != resume.found(self._of(kept)):
-            await self._give_up(started)
-            return False
-        available = await resume.transfer(self._session, kept.subscription)
-        if available is None:
-            return False
-        self._log.info("opcua.resumed", subscription=kept.subscription, last=kept.number, available=len(available))
-        missed = await resume.missed(self._session, kept, available)
-        monitored = kept.facts.monitored()
-        for item in self.items:
-            if item.handle in monitored:
-                item.works(monitored[item.handle])
-        self._track.go_on(kept)
-        self._subscription, self._publishing, self._keep_alive = kept.subscription, kept.facts.publishing, kept.facts.keep_alive
-        without = tuple(item.tag.name for item in self.items if item.handle not in monitored)
-        boot = self._reporter.same_boot(kept.facts.boot, started)
-        recovered = Recovered(self.name, asked_at_plant, without=without)
-        self._reporter.put(Columns(), before=[*self._back(asked_at_plant), boot, recovered])
-        for number in available:
-            if number <= kept.number:
-                self._loop.accept(Receipt(kept.subscription, number))
-        last = max((number for number in available if number > kept.number), default=kept.number)
-        await self._catch_up(missed, last)
-        return True
-
-    def _of(self, kept: resume.Kept) -> list[Item]:
-        monitored = kept.facts.monitored()
-        return [item for item in self.items if item.handle in monitored]
-
-    async def _give_up(self, started: object) -> None:
-        """Delete what this run of the server has kept for us and we cannot go on with."""
-        for line in {mark.line for mark in self._wiring.marks if self._keep}:
-            signed, _, rest = line.partition(":")
-            subscription, _, run = rest.partition("@")
-            if signed and subscription.isdigit() and run == str(started):
-                await resume.discard(self._session, int(subscription))
-
-    async def _catch_up(self, missed: Sequence[resume.Missed], last: int) -> None:
-        """Deliver what was asked for again and what comes first, then what stands now. Raises DisconnectedError."""
-        boot = self.by_name[self._config.boot].handle if self._config.boot else -1
-        comeback = self._comeback = Comeback(self._reporter, self._track, boot)
-        comeback.again(missed, self._subscription, self._taken)
-        rows = await items_of.read(self._session, self.items)
-        self._unreadable = _unreadable(rows)
-        self._loop.acks.ask(self._subscription, resume.stored(self._wiring.stored, self._track.line))
-        self._loop.add(self._subscription, self, self._keep_alive, following(last))
-        await comeback.wait(self._publishing)
-        self._comeback = None
-        self._seen = {handle: rows.values[handle] for handle in self._triggers}
-        groups = {handle: [self._groups[name] for name in names] for handle, names in self._triggers.items()}
-        present = comeback.not_told(rows)
-        self._floors.raise_to(present, self._until())
-        self._track.read(present, self._until())
-        after = [self._tag_lost(item, why) for item, why in self._vanished(present)]
-        self._reporter.put(
-            present, before=comeback.overwritten(self.name, groups), after=[notice for notice in after if notice is not None],
-            mark=self._track.mark(),
-        )  # fmt: skip
-        await self._monitor([item for item in self.items if item.monitored is None])
-        self._describe()
-        self._fired.update(dict.fromkeys(self._groups))
-        await self._read_groups()
-
-    def caught_up(self) -> None:
-        """Take note that the server has told everything that it kept."""
-        if self._comeback is not None:
-            self._comeback.caught_up()
-
-    # -- history -------------------------------------------------------------------------------------------------
-
-    async def _wanted_history(self, rows: Columns) -> list[history.Want]:
-        """Return the tags whose historian may know what was missed; none after a restart of the device, for it ends every count."""
-        marks = self._wiring.marks
-        if not self._histories or not marks:
-            return []
-        here = {handle: row for row, handle in enumerate(rows.handles)}
-        seen = {item.handle: min(mark.seen.get(item.handle, 0) for mark in marks) for item in self._histories}
-        self._track.remember({handle: time for handle, time in seen.items() if time})
-        if not all(self._same_run(mark) for mark in marks):
-            self._log.info("opcua.no_history", reason="the device restarted meanwhile, or it is not known whether it did")
-            return []
-        items = [item for item in self._histories if seen[item.handle] and rows.source[here[item.handle]] >= seen[item.handle]]
-        items = await history.offered(self._session, items)
-        return [history.Want(item, seen[item.handle], rows.source[here[item.handle]]) for item in items]
-
-    def _same_run(self, mark: Mark) -> bool:
-        """Whether the device has run on since ``mark``: its own boot tag says so, where there is none the server's start time."""
-        if self._config.boot is not None:
-            facts = resume.facts_of(mark)
-            return facts is not None and facts.boot is not None and facts.boot == self._reporter.boot_id
-        return resume.started_of(mark) == str(self._session.facts.get(STARTED))
-
-    async def _tell_history(self, wants: Sequence[history.Want]) -> None:
-        """Deliver what the historian has of the gap, once and whole; a tag of which it has less stays lost. Raises DisconnectedError."""
-        bounds = history.Bounds(self._config.history_within / 1e9, self._config.history_rows)
-        told = await history.fill(self._session, wants, bounds, self._enough)
-        self._log.info("opcua.history", tags=len(told.complete), of=len(wants), rows=len(told.rows))
-        if not told.complete:
-            return
-        await self._inbox.room(len(told.rows))
-        recovered = Recovered(self.name, self._clock.now(), told.complete)
-        self._reporter.put(told.rows, before=[recovered], mark=self._track.past(told.rows, f"history:{uuid4()}"), historical=True)
-
     async def _subscribe(self) -> None:
+        self._poller.instead = await self._open_subscription() or ""
+        self._poller.watches = bool(self._poller.instead) or not await self._watch_state()
+        await self._monitor(self.items)
+        if not self._poller.items:
+            self._tell_polled("")
+
+    async def _open_subscription(self) -> str | None:
+        """Create the subscription; returns what a server says that refuses one."""
         keep_alive, lifetime = counts(self._publishing, self._pace, self._keep)
         params = ua.CreateSubscriptionParameters(self._publishing, lifetime, keep_alive, 0, True, 0)
         try:
@@ -291,9 +150,7 @@ class Device:
         except DisconnectedError as error:
             if (code := refusal(error)) is None:
                 raise
-            self._poller.instead = status_text(code)
-            await self._monitor(self.items)
-            return
+            return status_text(code)
         if result.RevisedPublishingInterval > 1.5 * self._publishing:
             self._log.info("opcua.revised", publishing_ms=self._publishing, revised_ms=result.RevisedPublishingInterval)
         self._publishing = max(result.RevisedPublishingInterval, self._publishing)
@@ -304,14 +161,15 @@ class Device:
         if self._track.resumable:
             self._loop.acks.ask(self._subscription, resume.stored(self._wiring.stored, self._track.line))
         self._loop.add(self._subscription, self, self._keep_alive)
-        await self._watch_state()
-        await self._monitor(self.items)
+        return None
 
-    async def _watch_state(self) -> None:
-        """Subscribe to the server's own state; a server without it is taken to run."""
+    async def _watch_state(self) -> bool:
+        """Subscribe to the server's own state; returns whether the server takes that. A server without it is taken to run."""
         params = ua.MonitoringParameters(len(self.items), 1000.0, QueueSize=1, DiscardOldest=True)
         node = ua.ReadValueId(ua.NodeId(STATE), ua.AttributeIds.Value)
-        await self._session.monitor(self._subscription, [ua.MonitoredItemCreateRequest(node, ua.MonitoringMode.Reporting, params)])
+        wanted = [ua.MonitoredItemCreateRequest(node, ua.MonitoringMode.Reporting, params)]
+        (created,) = await self._session.monitor(self._subscription, wanted)
+        return created.status not in NOT_SUBSCRIBED
 
     async def _monitor(self, items: Sequence[Item]) -> list[Item]:
         """Create the monitored items; declares the failures and returns those that now work."""
@@ -333,14 +191,46 @@ class Device:
     async def _poll(self, items: Sequence[Item], why: str) -> None:
         """Read items again and again that the server does not subscribe, and say which."""
         await self._poller.add(items)
-        names = self._poller.names
-        self._log.warning("opcua.polled", tags=len(names), first=names[:_NAMED], reason=why)
-        detail = f"the server does not sample them: {why}"
+        self._tell_polled(f"the server does not sample them: {why}")
+
+    def _tell_polled(self, detail: str) -> None:
+        """Say which tags are polled now."""
+        names = [item.tag.name for item in self._poller.items]
+        if names:
+            self._log.warning("opcua.polled", tags=len(names), first=names[:_NAMED], reason=detail)
         self._reporter.put(Columns(), after=[Polled(self.name, self._clock.now(), tuple(names[:_NAMED]), len(names), detail)])
 
     async def poll(self) -> None:
         """Poll what the server does not subscribe, until cancelled. Raises DisconnectedError."""
         await self._poller.run()
+
+    async def resubscribe(self) -> None:
+        """Ask now and then for what the server refused to sample: it may have room again. Until cancelled; raises DisconnectedError."""
+        while True:
+            await asyncio.sleep(self._pace.resubscribe)
+            polled = self._poller.items
+            if not polled or (self._poller.instead and await self._open_subscription() is not None):
+                continue
+            self._poller.instead = ""
+            self._poller.watches = self._poller.watches and not await self._watch_state()
+            why = await self._monitor_polled(polled)
+            left = len(self._poller.items)
+            if left != len(polled):
+                self._log.info("opcua.subscribed", tags=len(polled) - left)
+                self._tell_polled(f"the server does not sample them: {why}" if why else "")
+                self._describe()
+
+    async def _monitor_polled(self, polled: Sequence[Item]) -> str:
+        """Subscribe what is polled, one item first and then more at a time; returns why the server takes no more of them."""
+        at, size = 0, 1
+        while at < len(polled):
+            async with self._poller.turn:  # a Read on its way beside the first sample could tell the older value last
+                chunk = [item for item in polled[at : at + size] if item.polled and item.state == "active"]
+                said = await items_of.monitor(self._session, self._subscription, chunk, self._publishing, self._clock.speed)
+            if refused := [why for why in said if why in NOT_SUBSCRIBED_NAMES]:
+                return refused[0] or ""
+            at, size = at + size, 2 * size
+        return ""
 
     # -- what arrives --------------------------------------------------------------------------------------------
 
@@ -370,20 +260,6 @@ class Device:
         self._reporter.put(rows, receipt, after=[notice for notice in after if notice is not None], mark=mark)
         if self._reporter.boot_id != self._described:
             self._describe()
-
-    def _taken(self, rows: Columns) -> Columns:
-        """Return the rows that are tags, parts taken out of their values."""
-        rows = self._own(rows)
-        take_parts(rows, self._parts)
-        return rows
-
-    def _hold(self, rows: Columns, receipt: Receipt | None) -> None:
-        """Keep live rows until what was before them is told; when they are too many the history is not waited for any more."""
-        assert self._held is not None  # noqa: S101 - asked just before
-        self._held.append(lambda: self.notified(rows, receipt))
-        self._held_rows += len(rows)
-        if self._held_rows > self._config.history_rows:
-            self._enough.set()
 
     def hole(self, missing: int) -> None:
         """Declare messages that are lost for good, and read everything anew."""
@@ -505,7 +381,7 @@ class Device:
         await items_of.resolve(self._session, due, self._config)
         rows = await items_of.read(self._session, due)
         self._floors.baseline(rows)
-        self._unreadable = _unreadable(rows)
+        self._unreadable = unreadable(rows)
         working = await self._monitor(due)
         if not working:
             return

@@ -108,6 +108,7 @@ class OpcUaDriver:
             group.create_task(device.keep())
             group.create_task(device.watch_groups())
             group.create_task(device.poll())
+            group.create_task(device.resubscribe())
             group.create_task(device.compare())
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from asyncua import ua
 from asyncua.client.ua_client import UaClient, UASocketProtocol
-from asyncua.ua.ua_binary import nodeid_to_binary
+from asyncua.ua.ua_binary import nodeid_from_binary, nodeid_to_binary, struct_from_binary
 
 from edge_agent.drivers.opcua.encode import CREATE_ITEMS, READ, Ready
 
@@ -137,6 +137,14 @@ class GuardedProtocol(UASocketProtocol):
             chunks = bytes(self._pending[:whole])
             del self._pending[:whole]
             super().data_received(chunks)
+
+    def _process_received_message(self, msg: ua.Message | ua.Acknowledge | ua.ErrorMessage | None) -> None:
+        """Let a refusal to open the channel fail the request (asyncua takes any answer for a channel, and then breaks down over it)."""
+        if isinstance(msg, ua.Message) and msg._chunks[0].MessageHeader.MessageType == ua.MessageType.SecureOpen:  # noqa: SLF001
+            body = msg.body()  # type: ignore[no-untyped-call]
+            nodeid_from_binary(body)
+            struct_from_binary(ua.ResponseHeader, body).ServiceResult.check()
+        super()._process_received_message(msg)
 
     def _refuse(self, why: str) -> None:
         self._pending.clear()

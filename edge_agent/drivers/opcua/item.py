@@ -53,6 +53,8 @@ class Item:
         self.tag = tag
         self.address: NodeAddress | tuple[Step, ...] = parse_node(config.node) if config.node else parse_path(config.path or "")
         self.deadband = config.deadband
+        self.band = None if config.deadband is None else config.deadband / abs(tag.scale)
+        """The deadband in the server's own values, whether or not the server takes it."""
         self.pick = config.pick
         self.index_range: str | None = None
         self.types: TypeBook | None = None
@@ -87,8 +89,7 @@ class Item:
         params = ua.MonitoringParameters(self.handle, asked.sampling_ms, QueueSize=asked.queue, DiscardOldest=True)
         if self.deadband is not None:
             # The server compares raw values, the user writes scaled ones.
-            raw = self.deadband / abs(self.tag.scale)
-            params.Filter = ua.DataChangeFilter(ua.DataChangeTrigger.StatusValue, ua.DeadbandType.Absolute, raw)
+            params.Filter = ua.DataChangeFilter(ua.DataChangeTrigger.StatusValue, ua.DeadbandType.Absolute, self.band)
         return ua.MonitoredItemCreateRequest(self.value_id, ua.MonitoringMode.Reporting, params)
 
     @property

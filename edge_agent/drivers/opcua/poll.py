@@ -1,6 +1,7 @@
 """Polling, where a server cannot subscribe at all or takes no more items: Read with registered nodes, in batches, on a grid.
 
-What did not change since the last poll is not told again, as a subscription would have it. A poll that takes longer than its
+What did not change since the last poll, or by less than the tag's deadband since it was last told, is not told again, as a
+subscription would have it. A poll that takes longer than its
 period is followed by the next one of the grid: a slow server sets the pace itself.
 """
 
@@ -24,15 +25,20 @@ _FASTEST: Final = 0.1
 """Shortest machine seconds between two polls of a tag: a Read costs the server more than a sample of its own."""
 
 _STATE_EVERY: Final = 1.0
+_NUMBERS: Final = frozenset({int, float})
 
 
 class Poller:
     """The polled items of one device. ``deliver`` gets what changed.
 
-    ``instead`` is why the whole device is polled, empty where it is not; then the server's own state is polled too, under handle ``state``.
+    ``instead`` is why the whole device is polled, empty where it is not. Where nobody subscribes to the server's own state (``watches``)
+    it is polled too, under handle ``state``.
     """
 
     instead = ""
+    watches = False
+    turn: asyncio.Lock
+    """Held while a poll is on its way; whoever holds it knows that no Read of a polled value is."""
 
     def __init__(self, session: Session, state: int, speed: float, deliver: Callable[[Columns], None]) -> None:
         self._session = session
@@ -43,18 +49,20 @@ class Poller:
         self._last: dict[int, tuple[object, ...]] = {}
         self._due: dict[float, float] = {}
         self._news = asyncio.Event()
+        self.turn = asyncio.Lock()
         self._log = structlog.get_logger().bind(server=session.client.server_url.netloc)
 
     @property
-    def names(self) -> list[str]:
-        """The tags that are polled."""
-        return [item.tag.name for item in self._items.values()]
+    def items(self) -> list[Item]:
+        """What is polled now."""
+        return [item for item in self._items.values() if item.polled and item.state == "active"]
 
     async def add(self, items: Sequence[Item]) -> None:
         """Poll items from now on; they count as working. Raises DisconnectedError."""
         await self._register(items)
         for item in items:
             item.polls()
+            self._last.pop(item.handle, None)
             self._items[item.handle] = item
             self._due.setdefault(self._period(item), 0.0)
         self._news.set()
@@ -97,9 +105,10 @@ class Poller:
             now = clock()
             for period, due in list(self._due.items()):
                 if due <= now:
-                    await self._poll([item for item in self._items.values() if self._period(item) == period])
+                    async with self.turn:
+                        await self._poll([item for item in self._items.values() if self._period(item) == period])
                     self._due[period] = max(due + period, clock()) if due else now + period
-            if self.instead and look <= now:
+            if self.watches and look <= now:
                 look = now + _STATE_EVERY
                 self._changed(await self._session.read([ua.NodeId(STATE)], [self._state]))
 
@@ -133,8 +142,26 @@ class Poller:
         keep = []
         for row, handle in enumerate(rows.handles):
             sample = (rows.types[row], rows.values[row], rows.status[row], rows.source[row])
-            if self._last.get(handle) != sample or rows.status[row] & 0xFFFF_0000 in NODE_GONE:
+            item = self._items.get(handle)
+            band = None if item is None else item.band
+            if differs(self._last.get(handle), sample, band) or rows.status[row] & 0xFFFF_0000 in NODE_GONE:
                 self._last[handle] = sample
                 keep.append(row)
         if keep:
             self._deliver(rows.select(keep))
+
+
+def differs(told: tuple[object, ...] | None, now: tuple[object, ...], band: float | None) -> bool:
+    """Whether a sample (type, value, status, source time) is news after the one told last; with a deadband as OPC 10000-4, 7.22.2 has it."""
+    if told is None or band is None:
+        return told != now
+    return told[0] != now[0] or told[2] != now[2] or _beyond(told[1], now[1], band)
+
+
+def _beyond(told: object, now: object, band: float) -> bool:
+    """Whether a number, or one of an array, moved by more than ``band``; what is no number has moved when it is another."""
+    if isinstance(told, tuple) and isinstance(now, tuple):
+        return len(told) != len(now) or any(_beyond(one, other, band) for one, other in zip(told, now, strict=True))
+    if type(told) in _NUMBERS and type(now) in _NUMBERS:
+        return not (abs(now - told) <= band or (now != now and told != told))  # type: ignore[operator]  # noqa: PLR0124 - NaN is beyond all but itself
+    return told != now

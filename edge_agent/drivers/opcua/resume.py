@@ -42,7 +42,7 @@ class Facts(msgspec.Struct, frozen=True, array_like=True):
     """What of a subscription a later connection cannot ask the server.
 
     Where its tags were found, its items as runs of (first handle, first item, how many), its revised publishing interval (ms) and
-    keep-alive time (s), and the boot tag's value.
+    keep-alive time (s), the boot tag's value, and whether the server's state is polled.
     """
 
     nodes: str
@@ -50,6 +50,7 @@ class Facts(msgspec.Struct, frozen=True, array_like=True):
     publishing: float
     keep_alive: float
     boot: int | str | None = None
+    watches: bool = False
 
     def monitored(self) -> dict[int, int]:
         """Return the monitored item of each handle."""
