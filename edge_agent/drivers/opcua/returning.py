@@ -118,7 +118,7 @@ class Returning:
 
     def _describe(self) -> None:
         """Keep with the marks what a later connection must know to take the subscription over."""
-        if not self._subscription or not self._keep:
+        if not self._keep and not self._histories:
             return
         self._described = self._reporter.boot_id
         monitored = [item for item in self.items if item.monitored is not None]
