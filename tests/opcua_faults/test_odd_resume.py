@@ -7,11 +7,14 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
+import pytest
 from odd_faults import BAD_SERVICE_UNSUPPORTED
 from odd_plant import FAST, INT64, WallClock, config
 from odd_server import OddServer
 
+from edge_agent.drivers.opcua import resume
 from edge_agent.drivers.opcua.driver import connect
+from edge_agent.model.errors import DisconnectedError
 from edge_agent.model.reading import Batch, Boot, DeviceUp, Gap, Mark, Notice, Recovered
 from edge_agent.ports import DeviceWiring, Trigger
 
@@ -328,3 +331,144 @@ async def test_samples_that_a_read_overtook_do_not_come_after_it() -> None:
             snapshot = next(batch for batch in reader.batches[2:] if batch.snapshots and batch.mark and batch.mark.seen)
         assert snapshot.mark is not None
         assert snapshot.mark.seen[0] == snapshot.source[0]
+
+
+async def test_a_server_that_refuses_is_asked_to_keep_nothing() -> None:
+    """After the first refusal the subscription ends with its session: nobody could take it over."""
+    async with serving() as server:
+        reader = Reader(server)
+        server.faults.refuse["TransferSubscriptions"] = BAD_SERVICE_UNSUPPORTED
+        for value in range(1, 4):
+            async with reader.reading():
+                await settled(reader, 10 * value)
+        assert len(server.subscriptions) == 1  # of the first time, until its lifetime is over
+
+
+async def test_many_returns_leave_nothing_behind() -> None:
+    """Cut off again and again there is one subscription, one session at most that is not in use, and every change came once."""
+    async with serving() as server:
+        reader = Reader(server)
+        async with reader.reading():
+            await settled(reader, 1)
+            server.cut()
+        value = 1
+        for _ in range(20):
+            resume.proved(reader.stored.line if reader.stored else "")  # each return lasted
+            async with reader.reading():
+                await settled(reader, value := value + 1)
+                server.cut()
+            server.value("count", INT64, value := value + 1)
+        resume.proved(reader.stored.line if reader.stored else "")
+        async with reader.reading():
+            await settled(reader, value + 1)
+            assert len(server.sessions) == 1
+            assert len(server.subscriptions) == 1
+        assert list(dict.fromkeys(reader.values("count"))) == list(range(value + 2))
+        assert reader.values("count") == sorted(map(int, map(str, reader.values("count"))))
+        assert not reader.of(Gap)
+
+
+async def test_readers_that_are_differently_far_begin_at_the_one_behind() -> None:
+    """What one of two readers lacks comes again, with marks by which the other one knows that it has it."""
+    async with serving() as server:
+        reader = Reader(server)
+        async with reader.reading():
+            await settled(reader, 10)
+            behind, first = reader.stored, len(reader.batches)
+            reader.storing = False  # the server keeps everything from here on
+            await count(server, range(11, 14), pause=0.1)
+            await reader.came("count", 13)
+            server.cut()
+        ahead = reader.batches[-1].mark
+        assert behind is not None
+        assert ahead is not None
+        assert ahead.number > behind.number
+        second = len(reader.batches)
+        wiring = DeviceWiring(marks=(ahead, behind), returns=True, stored=lambda: (ahead, behind))
+        async with connect([reader.config], WallClock(), {"plc": wiring}, FAST) as driver:
+            task = asyncio.create_task(reader._read(driver))
+            await reader.until(lambda: 13 in reader.values("count", second))
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        again = [
+            batch for batch in reader.batches[second:] if batch.historical and batch.mark and batch.mark.number > behind.number
+        ]
+        assert [value for batch in again for value in batch.values] == reader.values("count", first)[-len(again) :]
+        assert [batch.mark.number for batch in again if batch.mark] == list(range(behind.number + 1, ahead.number + 1))
+
+
+async def test_units_of_different_lines_go_on_with_none() -> None:
+    """A reader that knows another subscription, or none, makes everything begin anew, and what was kept is deleted."""
+    async with serving() as server:
+        reader = Reader(server)
+        async with reader.reading():
+            await settled(reader, 10)
+        old, mark = next(iter(server.subscriptions)), reader.stored
+        assert mark is not None
+        other = Mark("other:7@1", 3, facts=mark.facts)
+        wiring = DeviceWiring(marks=(mark, other), returns=True)
+        async with connect([reader.config], WallClock(), {"plc": wiring}, FAST) as driver:
+            batches = await driver.read()
+            assert batches[0].values[0] == 10
+            assert not batches[0].historical
+        assert old not in server.subscriptions
+
+
+async def test_a_restart_of_the_plc_stands_where_it_was() -> None:
+    """Counts of before and after a restart that nobody saw are parts of one message, with the evidence between them."""
+    tags = {"count": TAGS["count"], "boot": {"node": "s=boot", "type": "int64"}}
+    async with serving() as server:
+        server.value("boot", INT64, 1)
+        reader = Reader(server, tags, boot="boot")
+        async with reader.reading():
+            await settled(reader, 10)
+        await count(server, range(11, 14), pause=0.005)
+        server.value("boot", INT64, 2)
+        await count(server, range(1, 4), pause=0.005)
+        first = len(reader.batches)
+        async with reader.reading():
+            await settled(reader, 4)
+        parts = [batch for batch in reader.batches[first:] if batch.historical]
+        assert [part.values for part in parts] == [[11, 12, 13], [2, 1, 2, 3]]
+        assert [part.mark.left for part in parts if part.mark] == [1, 0]
+        assert [notice.boot_id for notice in parts[1].before if isinstance(notice, Boot)] == [2]
+        assert [notice.boot_id for notice in reader.of(Boot, first)] == [1, 2]
+
+
+async def test_a_group_that_fired_out_of_sight_more_than_once_is_a_gap() -> None:
+    """Only the last record can still be read; those before it are declared."""
+    async with serving() as server:
+        reader = Reader(server)
+        reader.triggers = (Trigger("unit/record", "other", ("count",)),)
+        async with reader.reading():
+            await settled(reader, 10)
+        for value in (1, 2, 3):
+            server.value("other", INT64, value)
+        first = len(reader.batches)
+        async with reader.reading():
+            await settled(reader, 11)
+        (gap,) = reader.of(Gap, first)
+        assert (gap.tags, gap.count) == (("count",), 2)
+        snapshots = [batch for batch in reader.batches[first:] if batch.snapshots]
+        assert [batch.values for batch in snapshots] == [[10]]
+
+
+async def test_a_subscription_that_stays_silent_is_not_believed() -> None:
+    """A server that gives the subscription away and then says nothing in it proves nothing: the next try begins anew, without a word before."""
+    async with serving() as server:
+        reader = Reader(server)
+        async with reader.reading():
+            await settled(reader, 10)
+        mark, first = reader.stored, len(reader.batches)
+        assert mark is not None
+        server.faults.silent = True
+        wiring = DeviceWiring(marks=(mark,), returns=True, stored=lambda: (mark,))
+        async with connect([reader.config], WallClock(), {"plc": wiring}, FAST) as driver:
+            with pytest.raises(DisconnectedError, match="no publish response"):
+                await driver.read()
+        server.faults.silent = False
+        async with reader.reading():
+            await settled(reader, 11)
+            assert len(server.subscriptions) == 1
+        assert not reader.of(Recovered, first)
+        assert server.requests["CreateSubscription"] == 2

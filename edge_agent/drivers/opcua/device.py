@@ -82,7 +82,7 @@ class Device(Returning):
         self._comeback = None
         self._held: list[Callable[[], None]] | None = None
         self._held_rows = 0
-        self._enough = asyncio.Event()
+        self._enough, self._heard = asyncio.Event(), asyncio.Event()
         self._publishing = publishing_ms(config.publishing, self._clock.speed)
         self._subscription, self._keep_alive = 0, 0.0
         self._log = structlog.get_logger().bind(device=self.name)
@@ -124,9 +124,7 @@ class Device(Returning):
             await self._tell_history(wants)
             await self._put_baseline(rows, notices)
         self._describe()
-        held, self._held = self._held or [], None
-        for deliver in held:
-            deliver()
+        self._release()
 
     async def _put_baseline(self, rows: Columns, notices: Sequence[Notice]) -> None:
         details = {item.handle: item.detail for item in self.items if item.detail}

@@ -35,6 +35,13 @@ _MOST_FACTS: Final = 8192
 _MOST_MISSED: Final = 1000
 """Messages that are asked for again; what a server keeps beyond that is not believed."""
 
+_refusing: Final[set[str]] = set()
+"""Servers (by URL) that have refused a transfer: what they keep is of no use, so they are asked to keep nothing."""
+
+_MOST_TRIES: Final = 3
+_tries: Final[dict[str, int]] = {}
+"""How often the subscription of a line was taken over and soon lost again; some servers only seem to give it away."""
+
 _log = structlog.get_logger()
 
 
@@ -96,7 +103,7 @@ def runs_of(items: Sequence[Item]) -> tuple[tuple[int, int, int], ...]:
 
 def kept_of(marks: Sequence[Mark], signed: str, started: object) -> Kept | None:
     """Return what all readers can go on from, None where they cannot: other tags, another run of the server, or not one line."""
-    if not marks or len({mark.line for mark in marks}) != 1:
+    if not marks or len({mark.line for mark in marks}) != 1 or _tries.get(marks[0].line, 0) >= _MOST_TRIES:
         return None
     newest = max(marks, key=_place)
     kind, _, rest = marks[0].line.partition(":")
@@ -210,9 +217,36 @@ class Track:
                 self._seen.pop(handle, None)
 
 
+def tried(line: str) -> None:
+    """Take note that a line is gone on with; after some tries in a row of which none `proved` itself it is given up."""
+    _tries[line] = _tries.get(line, 0) + 1
+
+
+def proved(line: str) -> None:
+    """Take note that the subscription works."""
+    _tries.pop(line, None)
+
+
+def doubt(line: str) -> None:
+    """Do not go on with a line again."""
+    _tries[line] = _MOST_TRIES
+
+
+def transfers(url: str) -> bool:
+    """Whether the server has not shown yet that it gives no subscription away."""
+    return url not in _refusing
+
+
+def _refused(session: Session, subscription: int, code: int) -> None:
+    _log.info("opcua.not_transferred", subscription=subscription, reason=status_text(code))
+    if code != ua.StatusCodes.BadSubscriptionIdInvalid:
+        _refusing.add(session.client.server_url.geturl())
+        session.client.keep_subscriptions(False)
+
+
 async def transfer(session: Session, subscription: int) -> list[int] | None:
     """Take a subscription over into this session; returns the messages that the server still has of it, None where it cannot be had."""
-    request = ua.TransferSubscriptionsRequest(Parameters=ua.TransferSubscriptionsParameters([subscription], False))
+    request = ua.TransferSubscriptionsRequest(Parameters=ua.TransferSubscriptionsParameters([subscription], True))
     try:
         body = await session.request(request, "transfer subscriptions")
         async with session.bounded("transfer subscriptions"):
@@ -222,13 +256,14 @@ async def transfer(session: Session, subscription: int) -> list[int] | None:
     except DisconnectedError as error:
         if not isinstance(error.__cause__, ua.UaStatusCodeError):
             raise
-        _log.info("opcua.not_transferred", subscription=subscription, reason=str(error))
+        _refused(session, subscription, error.__cause__.code)
         return None
     except ValueError:
         raise DisconnectedError("transfer subscriptions: not one result for one subscription") from None
     if not result.StatusCode.is_good():
-        _log.info("opcua.not_transferred", subscription=subscription, reason=status_text(int(result.StatusCode.value)))
+        _refused(session, subscription, int(result.StatusCode.value))
         return None
+    _refusing.discard(session.client.server_url.geturl())
     return [int(number) for number in result.AvailableSequenceNumbers or ()]
 
 

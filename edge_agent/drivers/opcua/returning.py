@@ -80,6 +80,7 @@ class Returning:
     _held: list[Callable[[], None]] | None
     _held_rows: int
     _enough: asyncio.Event
+    _heard: asyncio.Event
 
     # -- the rest of the device ----------------------------------------------------------------------------------
 
@@ -134,10 +135,17 @@ class Returning:
         take_parts(rows, self._parts)
         return rows
 
+    def _release(self) -> None:
+        """Deliver what was held."""
+        held, self._held, self._held_rows = self._held or [], None, 0
+        for deliver in held:
+            deliver()
+
     def _hold(self, rows: Columns, receipt: Receipt | None) -> None:
         """Keep live rows until what was before them is told; when they are too many the history is not waited for any more."""
         assert self._held is not None  # noqa: S101 - asked just before
         self._held.append(lambda: self.notified(rows, receipt))
+        self._heard.set()
         self._held_rows += len(rows)
         if self._held_rows > self._config.history_rows:
             self._enough.set()
@@ -163,16 +171,31 @@ class Returning:
         self._track.go_on(kept)
         self._subscription, self._publishing, self._keep_alive = kept.subscription, kept.facts.publishing, kept.facts.keep_alive
         self._poller.watches = kept.facts.watches
-        without = tuple(item.tag.name for item in self.items if item.handle not in monitored)
-        boot = self._reporter.same_boot(kept.facts.boot, started)
-        recovered = Recovered(self.name, asked_at_plant, without=without)
-        self._reporter.put(Columns(), before=[*self._back(asked_at_plant), boot, recovered])
         for number in available:
             if number <= kept.number:
                 self._loop.accept(Receipt(kept.subscription, number))
         last = max((number for number in available if number > kept.number), default=kept.number)
-        await self._catch_up(missed, last)
+        rows = await items_of.read(self._session, self.items)
+        await self._prove(kept, last)
+        without = tuple(item.tag.name for item in self.items if item.handle not in monitored)
+        boot = self._reporter.same_boot(kept.facts.boot, started)
+        recovered = Recovered(self.name, asked_at_plant, without=without)
+        self._reporter.put(Columns(), before=[*self._back(asked_at_plant), boot, recovered])
+        await self._catch_up(missed, rows)
         return True
+
+    async def _prove(self, kept: resume.Kept, last: int) -> None:
+        """Return when the server has said something in the subscription, which is held: some give it away and then say nothing.
+
+        Where it stays silent the publish loop ends the connection, and the next one begins anew.
+        """
+        boot = self.by_name[self._config.boot].handle if self._config.boot else -1
+        self._comeback = Comeback(self._reporter, self._track, boot)
+        self._held = []
+        resume.tried(kept.line)
+        self._loop.acks.ask(self._subscription, resume.stored(self._wiring.stored, self._track.line))
+        self._loop.add(self._subscription, self, self._keep_alive, following(last))
+        await self._heard.wait()
 
     def _of(self, kept: resume.Kept) -> list[Item]:
         monitored = kept.facts.monitored()
@@ -186,15 +209,13 @@ class Returning:
             if signed and subscription.isdigit() and run == str(started):
                 await resume.discard(self._session, int(subscription))
 
-    async def _catch_up(self, missed: Sequence[resume.Missed], last: int) -> None:
-        """Deliver what was asked for again and what comes first, then what stands now. Raises DisconnectedError."""
-        boot = self.by_name[self._config.boot].handle if self._config.boot else -1
-        comeback = self._comeback = Comeback(self._reporter, self._track, boot)
+    async def _catch_up(self, missed: Sequence[resume.Missed], rows: Columns) -> None:
+        """Deliver what was asked for again and what came first, then ``rows`` of now. Raises DisconnectedError."""
+        comeback = self._comeback
+        assert comeback is not None  # noqa: S101 - `_prove` made it
         comeback.again(missed, self._subscription, self._taken)
-        rows = await items_of.read(self._session, self.items)
         self._unreadable = unreadable(rows)
-        self._loop.acks.ask(self._subscription, resume.stored(self._wiring.stored, self._track.line))
-        self._loop.add(self._subscription, self, self._keep_alive, following(last))
+        self._release()
         await comeback.wait(self._publishing)
         self._comeback = None
         self._seen = {handle: rows.values[handle] for handle in self._triggers}
@@ -212,8 +233,17 @@ class Returning:
         self._fired.update(dict.fromkeys(self._groups))
         await self._read_groups()
 
+    def silent(self) -> None:
+        """Take note that the subscription that was taken over says nothing: the next connection begins anew."""
+        resume.doubt(self._track.line)
+
+    def proven(self) -> None:
+        """Take note that the subscription that was taken over works."""
+        resume.proved(self._track.line)
+
     def caught_up(self) -> None:
         """Take note that the server has told everything that it kept."""
+        self._heard.set()
         if self._comeback is not None:
             self._comeback.caught_up()
 

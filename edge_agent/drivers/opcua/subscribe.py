@@ -34,6 +34,8 @@ _MOST_ACKS: Final = 1000
 _MOST_BACKLOG: Final = 64
 _MOST_REPUBLISHED: Final = 1000
 _MOST_IN_VAIN: Final = 50
+_PROVEN: Final = 6
+"""Times the longest silence allowed: a subscription that was heard for so long after it was taken over is a working one."""
 _GONE: Final = frozenset(
     {
         ua.StatusCodes.BadTimeout,
@@ -67,6 +69,12 @@ class Subscriber(Protocol):
     def status(self, code: int) -> None:
         """Take note of a status change that does not end the subscription."""
 
+    def silent(self) -> None:
+        """Take note that the subscription was taken over and is dead."""
+
+    def proven(self) -> None:
+        """Take note that the subscription was taken over long ago, and works."""
+
     def caught_up(self) -> None:
         """Take note that everything has been delivered which the server had before the subscription was taken over."""
 
@@ -77,9 +85,9 @@ class _Line:
     def __init__(self, subscriber: Subscriber, limit: float, now: float, expected: int, catching_up: bool) -> None:
         self.subscriber = subscriber
         self.limit = limit
-        self.heard = now
+        self.heard = self.added = now
         self.expected = expected
-        self.catching_up = catching_up
+        self.catching_up = self.taken_over = catching_up
 
 
 class PublishLoop:
@@ -138,7 +146,7 @@ class PublishLoop:
                 async with asyncio.timeout_at(self._deadline()):
                     await self._something.wait()
             except TimeoutError:
-                raise DisconnectedError(f"no publish response or keep-alive for {self._silence():.1f} s") from None
+                raise self._dead() from None
             self._something.clear()
             while self._arrived:
                 await self._handle(self._arrived.popleft())
@@ -152,11 +160,19 @@ class PublishLoop:
         now = asyncio.get_running_loop().time()
         return max(now - line.heard for line in self._lines.values())
 
+    def _dead(self) -> DisconnectedError:
+        """Return the end of the connection; a subscription that was silent soon after it was taken over is told so."""
+        now = asyncio.get_running_loop().time()
+        for line in self._lines.values():
+            if line.taken_over and now > line.heard + line.limit:
+                line.subscriber.silent()
+        return DisconnectedError(f"no publish response or keep-alive for {self._silence():.1f} s")
+
     def _check_silence(self) -> None:
         """Find a dead subscription also while another one keeps talking."""
         deadline = self._deadline()
         if deadline is not None and asyncio.get_running_loop().time() > deadline:
-            raise DisconnectedError(f"no publish response or keep-alive for {self._silence():.1f} s")
+            raise self._dead()
 
     async def _handle(self, future: asyncio.Future[Any]) -> None:
         if future.cancelled():
@@ -178,6 +194,9 @@ class PublishLoop:
             return
         line.heard = asyncio.get_running_loop().time()
         self._in_vain = 0
+        if line.taken_over and line.heard - line.added > _PROVEN * line.limit:
+            line.taken_over = False
+            line.subscriber.proven()
         await self._in_sequence(published.subscription, line, published.message)
         if line.catching_up and not published.more:
             line.catching_up = False
