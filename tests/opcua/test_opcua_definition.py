@@ -14,7 +14,8 @@ from asyncua.ua.ua_binary import struct_from_binary, struct_to_binary
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_agent.drivers.opcua.definition import Layout, enum_definition, structure_definition
+from edge_agent.drivers.opcua.definition import enum_definition, structure_definition
+from edge_agent.drivers.opcua.layout import Layout
 from edge_agent.drivers.opcua.references import browse_response
 from edge_agent.drivers.opcua.units import unit
 from edge_agent.drivers.opcua.variant import DecodeError, Structure

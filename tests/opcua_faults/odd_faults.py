@@ -47,6 +47,8 @@ class Faults:
     alone: str = ""
     """What comes of a request with operations while another one waits for its answer: it is ``refused``, or the connection is ``cut``."""
     late: bool = False
+    missing: frozenset[str] = frozenset()
+    """Variables that are not there yet."""
     most_sessions: int = 100
     most_subscriptions: int = 100
     most_items: int = 1_000_000

@@ -25,6 +25,8 @@ from odd_subscription import Item, Subscription
 from odd_wire import Cursor, Key, Sample, now, octets, response, sample, u32
 
 URI = "urn:edge-agent:odd-plc"
+NOWHERE = 999
+"""Where the variables are while their namespace is not there."""
 
 
 class OddServer:
@@ -54,7 +56,7 @@ class OddServer:
     @property
     def index(self) -> int:
         """The namespace index of `URI` now."""
-        return self.namespaces.index(URI)
+        return self.namespaces.index(URI) if URI in self.namespaces else NOWHERE
 
     @property
     def writes(self) -> int:
@@ -132,7 +134,7 @@ class OddServer:
         key = self.registered.get(key, key)
         if key[0] == 0:
             return standard_nodes(self, key[1])
-        return None if self.faults.late else self.variables.get(key)
+        return None if self.faults.late or key[1] in self.faults.missing else self.variables.get(key)
 
     def open_channel(self, connection: Connection, cursor: Cursor, request: int) -> None:
         """Open or renew a channel."""

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from asyncua import ua
 
 from edge_agent.drivers.opcua.convert import TYPE_IDS, plain_value, quality_of
-from edge_agent.drivers.opcua.definition import Layout
+from edge_agent.drivers.opcua.layout import Layout
 from edge_agent.drivers.opcua.pick import Complaint, Field, Pick, pick
 from edge_agent.drivers.opcua.session import Session, status_text
 from edge_agent.drivers.opcua.shape import Columns

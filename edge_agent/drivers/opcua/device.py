@@ -182,7 +182,11 @@ class Device(Returning):
             await self._poll(refused, failures[refused[0].handle])
         failures = {handle: why for handle, why in failures.items() if not self.items[handle].polled} | self._unreadable
         self._set_aside(
-            [(item, failures.get(item.handle) or item.detail) for item in items if item.node is None or item.handle in failures]
+            [
+                (item, item.detail if item.node is None else failures[item.handle])
+                for item in items
+                if item.node is None or item.handle in failures
+            ]
         )
         return [item for item in known if item.handle not in failures]
 

@@ -10,7 +10,7 @@ from typing import Protocol
 import structlog
 from asyncua import ua
 
-from edge_agent.drivers.opcua.definition import Layout
+from edge_agent.drivers.opcua.layout import Layout
 from edge_agent.drivers.opcua.pick import Misfit, Pick, Span, pick, span_text
 from edge_agent.drivers.opcua.session import Session
 from edge_agent.drivers.opcua.shape import Columns

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from functools import partial
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -17,13 +16,13 @@ from asyncua.ua.status_codes import get_name_and_doc
 from asyncua.ua.ua_binary import struct_from_binary
 from asyncua.ua.uaerrors import UaError, UaStatusCodeError
 
-from edge_agent.drivers.opcua.abreast import SMALL, abreast
-from edge_agent.drivers.opcua.encode import Ready, create_items_request, read_request
+from edge_agent.drivers.opcua.encode import Ready
 from edge_agent.drivers.opcua.guard import CONNECT, Guard, GuardedProtocol
 from edge_agent.drivers.opcua.orphan import leave
 from edge_agent.drivers.opcua.profile import GENERIC, profile_for, profiles
 from edge_agent.drivers.opcua.security import GuardedClient
 from edge_agent.drivers.opcua.shape import Columns
+from edge_agent.drivers.opcua.small import create_small, read_small
 from edge_agent.drivers.opcua.variant import DecodeError
 from edge_agent.drivers.opcua.wire import Created, Message, create_items_response, read_response, republish_response
 from edge_agent.model.errors import DisconnectedError
@@ -56,10 +55,6 @@ def status_text(code: int) -> str:
 
 _STEPS: Final = 3
 """Requests of a connection that opens, one after another: channel, session, activation. Each may take the timeout."""
-
-
-def _read(pairs: Sequence[tuple[ua.ReadValueId, int]]) -> Ready:
-    return read_request([wanted for wanted, _ in pairs])
 
 
 def _unreadable(handle: int, status: int) -> Columns:
@@ -252,32 +247,10 @@ class Session:
             return [None] * len(chunk)
 
         pairs = list(zip(wanted, numbers, strict=True))
-        done = 0 if whole else await self._side_by_side(pairs, out)
+        done = 0 if whole else await read_small(self, self._read_size, self.profile.abreast, pairs, out)
         smaller = await self.in_batches(one, pairs[done:], len(wanted) if whole else self._read_size)
         self._read_size = min(self._read_size, smaller)
         return out
-
-    async def _side_by_side(self, pairs: Sequence[tuple[ua.ReadValueId, int]], out: Columns) -> int:
-        """Keep some small requests on their way at once, for as long as the server takes them; returns how many values are there."""
-        size = self._read_size
-        if size >= SMALL or self.profile.abreast < 2 or len(pairs) <= size:
-            return 0
-        chunks = [pairs[at : at + size] for at in range(0, len(pairs), size)]
-        before = len(out)
-
-        def take(number: int, body: bytes) -> bool:
-            if len(out) - before != number * size:
-                return False  # one before it is missing, and the rows have to stand in order
-            try:
-                status, rows = read_response(body, [handle for _, handle in chunks[number]])
-            except DecodeError:
-                return False
-            out.extend(rows)
-            return not status >> 31
-
-        encode = [partial(_read, chunk) for chunk in chunks]
-        await abreast(self, "read", self.profile.abreast, encode, take)
-        return len(out) - before
 
     async def in_batches(self, call: Callable[[Sequence[T]], Awaitable[Sequence[R]]], items: Sequence[T], size: int) -> int:
         """Call with at most ``size`` items at a time, halving it when the server says that it is too much.
@@ -303,34 +276,10 @@ class Session:
 
     async def monitor(self, subscription: int, wanted: Sequence[ua.MonitoredItemCreateRequest]) -> list[Created]:
         """Create monitored items; one result for each."""
-        done = await self._monitor_abreast(subscription, wanted)
+        done = await create_small(self, self._monitor_size, self.profile.abreast, subscription, wanted)
         left = [place for place in range(len(wanted)) if place not in done]
         done.update(zip(left, await self._monitor_one_by_one(subscription, [wanted[place] for place in left]), strict=True))
         return [done[place] for place in range(len(wanted))]
-
-    async def _monitor_abreast(self, subscription: int, wanted: Sequence[ua.MonitoredItemCreateRequest]) -> dict[int, Created]:
-        """Create items by small requests side by side; returns by place what the server answered well."""
-        size, done = self._monitor_size, dict[int, Created]()
-        if size >= SMALL or self.profile.abreast < 2 or len(wanted) <= size:
-            return done
-        places = range(0, len(wanted), size)
-
-        def take(number: int, body: bytes) -> bool:
-            try:
-                status, results = create_items_response(body)
-            except DecodeError as error:
-                # Whether these items are there now, nobody knows: only a new session begins without them.
-                raise DisconnectedError(f"create monitored items: {error}") from error
-            if status >> 31:
-                return False
-            if len(results) != len(wanted[places[number] : places[number] + size]):
-                raise DisconnectedError(f"create monitored items: {len(results)} results")
-            done.update(enumerate(results, places[number]))
-            return True
-
-        encode = [partial(create_items_request, subscription, wanted[at : at + size]) for at in places]
-        await abreast(self, "create monitored items", self.profile.abreast, encode, take)
-        return done
 
     async def _monitor_one_by_one(self, subscription: int, wanted: Sequence[ua.MonitoredItemCreateRequest]) -> list[Created]:
         """Create items by one request after another (some servers count what is outstanding)."""

@@ -19,12 +19,12 @@ from edge_agent.drivers.opcua.definition import (
     ENUM_DEFINITION,
     ENUM_VALUE,
     STRUCTURE_DEFINITION,
-    Layout,
     StructureDefinition,
     enum_definition,
     enum_value,
     structure_definition,
 )
+from edge_agent.drivers.opcua.layout import Layout
 from edge_agent.drivers.opcua.references import PROPERTIES, SUPERTYPE, TYPE_OF_ENCODING, references
 from edge_agent.drivers.opcua.session import Session
 from edge_agent.drivers.opcua.variant import STRUCTURE, DecodeError, Structure
