@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
 
-from edge_agent.model.reading import Batch, Tag, Value
+from edge_agent.model.reading import Batch, Mark, Tag, Value
 from edge_agent.model.stream import Checkpoint, Custody, Entry, Kind, Record, RecordKey
 
 
@@ -45,10 +45,18 @@ class Trigger(msgspec.Struct, frozen=True):
 
 
 class DeviceWiring(msgspec.Struct, frozen=True):
-    """What the units ask of one device beyond its tags: trigger groups, and the tags that may be acknowledged (written)."""
+    """What the units ask of one device beyond its tags: trigger groups, and the tags that may be acknowledged (written).
+
+    ``marks`` say how far each reader has the device's data, as its last commit left it; empty where one of them does not know.
+    ``returns``: the readers remember marks, so what the device keeps for them is worth keeping over a short absence. ``stored`` says which
+    marks are on disk by now (empty where one of the readers has none): what is behind them may be asked for again after a kill.
+    """
 
     triggers: tuple[Trigger, ...] = ()
     acknowledge: frozenset[str] = frozenset()
+    marks: tuple[Mark, ...] = ()
+    returns: bool = False
+    stored: Callable[[], tuple[Mark, ...]] = tuple
 
 
 class Identity(msgspec.Struct, frozen=True):

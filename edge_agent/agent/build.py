@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from uuid import uuid4
+
+import msgspec
 
 from edge_agent.agent.announce import Announcer
 from edge_agent.agent.collect import Collector, Deliver
@@ -24,7 +26,7 @@ from edge_agent.events.derive import SETTLE
 from edge_agent.events.shift import Calendar
 from edge_agent.events.snapshot import meta_document
 from edge_agent.model.equipment import EquipmentPath
-from edge_agent.model.reading import Tag
+from edge_agent.model.reading import Mark, Tag
 from edge_agent.ports import Buffer, DeviceWiring, Driver, Identity, PlantClock
 from edge_agent.publish.topics import StreamInfo, Topics
 
@@ -126,9 +128,11 @@ def _collectors(
 ) -> tuple[list[Collector], list[Endpoint]]:
     readers: dict[str, list[Deliver]] = defaultdict(list)
     wiring: dict[str, DeviceWiring] = {}
+    folding: dict[str, list[Unit]] = defaultdict(list)
     for unit_config, unit in zip(config.units, units, strict=True):
         for device in {ref.partition(".")[0] for ref in events.inputs(unit_config)}:
             readers[device].append(hold.door(unit.deliver))
+            folding[device].append(unit)
         for device, wanted in events.wiring_of(unit_config).items():
             known = wiring.get(device, DeviceWiring())
             wiring[device] = DeviceWiring(known.triggers + wanted.triggers, known.acknowledge | wanted.acknowledge)
@@ -143,16 +147,40 @@ def _collectors(
         endpoints.append(
             Endpoint(
                 ", ".join(names),
-                _opener(devices, clock, {name: wiring.get(name, DeviceWiring()) for name in names}, config.identity),
+                _opener(devices, clock, {name: wiring.get(name, DeviceWiring()) for name in names}, config.identity, folding),
             )
         )
     return collectors, endpoints
 
 
 def _opener(
-    devices: Sequence[drivers.DeviceConfig], clock: PlantClock, wiring: dict[str, DeviceWiring], identity: Identity
+    devices: Sequence[drivers.DeviceConfig],
+    clock: PlantClock,
+    wiring: dict[str, DeviceWiring],
+    identity: Identity,
+    folding: Mapping[str, Sequence[Unit]],
 ) -> Callable[[], AbstractAsyncContextManager[Driver]]:
-    return lambda: drivers.connect(devices, clock, wiring, identity)
+    """Return how to connect; each time from where the units that read a device have it by then."""
+    return lambda: drivers.connect(
+        devices, clock, {name: _from_here(wired, name, folding.get(name, ())) for name, wired in wiring.items()}, identity
+    )
+
+
+def _from_here(wired: DeviceWiring, device: str, units: Sequence[Unit]) -> DeviceWiring:
+    """Return ``wired`` with how far each unit has the device; one that is set aside or does not know takes everything anew."""
+    folding = [unit for unit in units if unit.quarantined is None]
+
+    def stored() -> tuple[Mark, ...]:
+        return _all_of([unit.stored(device) for unit in folding if unit.quarantined is None])
+
+    marks = _all_of([unit.reached(device) for unit in folding])
+    return msgspec.structs.replace(wired, marks=marks, returns=bool(folding), stored=stored)
+
+
+def _all_of(marks: Sequence[Mark | None]) -> tuple[Mark, ...]:
+    """Return the marks where everybody has one, else none."""
+    known = tuple(mark for mark in marks if mark is not None)
+    return known if len(known) == len(marks) else ()
 
 
 def _route_effects(units: Sequence[Unit], collectors: Sequence[Collector]) -> None:

@@ -26,6 +26,7 @@ from edge_agent.model.reading import (
     Gap,
     Notice,
     Polled,
+    Recovered,
     TagStatus,
     Undeclared,
 )
@@ -148,7 +149,7 @@ class Journal:
                 return self._polled(notice)
             case DeviceFault():
                 return self._faults.event(notice)
-            case Gap() | Boot() | ClockOffset():
+            case Gap() | Boot() | ClockOffset() | Recovered():
                 return None  # told in the streams of the units that read the device
         return None
 

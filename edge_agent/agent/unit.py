@@ -7,8 +7,10 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 
+import msgspec
 import structlog
 
 from edge_agent.events.derive import Fold, RuleError, Tick, Turn
@@ -17,7 +19,7 @@ from edge_agent.events.rule import Picture
 from edge_agent.model.errors import StorageError
 from edge_agent.model.event import Acknowledge, ProductionEvent
 from edge_agent.model.instant import NS, iso
-from edge_agent.model.reading import AgentDown, Batch
+from edge_agent.model.reading import AgentDown, Batch, Mark
 from edge_agent.model.stream import Checkpoint, Custody, Entry
 from edge_agent.ports import Buffer, PlantClock
 
@@ -31,6 +33,12 @@ _RETRY = 0.5
 
 _WAITING = "_telemetry"
 """The stored state that says since when samples wait for their flush (UTC ns, empty: none do): a kill takes those along."""
+
+_MARKS = "_marks"
+"""The stored state that says how far each device's data are folded: the latest `Mark` of each, by device."""
+
+_MARKING = 1.0
+"""Machine seconds after which new marks are stored although nothing else changed: the device may forget what is behind them."""
 
 _LOOK_AGAIN = 2.0
 """Machine seconds after which the clock is asked again, however far away the next tick is: it may have been set back."""
@@ -48,7 +56,9 @@ class Unit:
         self._prefix = prefix
         self._cfg = cfg
         self._inbox: list[tuple[Batch, asyncio.Future[None] | None]] = []
-        self._held: deque[asyncio.Future[None] | None] = deque()
+        self._held: deque[tuple[asyncio.Future[None] | None, Batch]] = deque()
+        self._marks: dict[str, Mark] = {}
+        self._kept: dict[str, Mark] = {}
         self._released = 0
         self._wake = asyncio.Event()
         self._stored = 0.0
@@ -76,7 +86,7 @@ class Unit:
         """Load the stored state; after an absence of the agent, up to plant time ``since`` (None: now), its first input is that absence."""
         since = self._clock.now() if since is None else since
         states, last_seen = await self._buffer.states(self.name)
-        self._waiting = states.pop(_WAITING, b"")
+        self._waiting, stored = states.pop(_WAITING, b""), states.pop(_MARKS, b"")
         if last_seen is not None and self._waiting and int(self._waiting) < last_seen + self._fold.settle:
             await self._samples_lost(int(self._waiting), last_seen + self._fold.settle)  # until the last commit
         self._state, dropped = self._fold.start(states)
@@ -84,6 +94,7 @@ class Unit:
             self._log.warning(
                 "rule.state_dropped", rule=rule, reason="its meaning changed in the configuration; a new baseline is taken"
             )
+        self._marks = self._kept = _unpacked(stored)
         self._inbox.clear()  # what a try before this one may have left
         self._next_tick = since // NS * NS + NS
         if last_seen is not None:
@@ -93,9 +104,17 @@ class Unit:
     async def deliver(self, batch: Batch) -> None:
         """Put one batch into the inbox and return when what it caused is in custody."""
         done = asyncio.get_running_loop().create_future()
-        self._inbox.append((batch, done))
+        self._inbox.append((_news(batch, self._marks.get(batch.device)), done))
         self._wake.set()
         await done
+
+    def reached(self, device: str) -> Mark | None:
+        """Return how far the data of ``device`` are folded and committed, None where that is not known."""
+        return self._marks.get(device)
+
+    def stored(self, device: str) -> Mark | None:
+        """Return how far the data of ``device`` are on disk, None where that is not known: not more than `reached`."""
+        return self._kept.get(device)
 
     async def run(self) -> None:
         """Turn until `stop`."""
@@ -147,7 +166,7 @@ class Unit:
 
     async def _turn(self, ticks: Sequence[Tick]) -> None:
         taken, self._inbox = self._inbox, []
-        self._held.extend(future for _, future in taken)
+        self._held.extend((future, batch) for batch, future in taken)
         inputs: list[Batch | Tick] = [batch for batch, _ in taken]
         inputs += ticks
         if inputs and self.quarantined is None:
@@ -156,6 +175,7 @@ class Unit:
             except RuleError as error:
                 await self._quarantine(error)
             else:
+                self._marks = self._marked(turn.settled)
                 await self._commit(turn, final=any(tick.final for tick in ticks))
                 self._release(turn.settled)
         if self.quarantined is not None:
@@ -165,24 +185,38 @@ class Unit:
         """Let the first ``settled`` batches of all be accepted; later ones still wait inside the fold."""
         while self._held and self._released < settled:
             self._released += 1
-            future = self._held.popleft()
+            future, _ = self._held.popleft()
             if future is not None and not future.done():
                 future.set_result(None)
+
+    def _marked(self, settled: int) -> dict[str, Mark]:
+        """Return the marks after the first ``settled`` batches of all; what still waits inside the fold is not in the stored state."""
+        done = islice(self._held, max(0, settled - self._released))
+        marks = dict(self._marks)
+        for _, batch in done:
+            if batch.mark is not None:
+                marks[batch.device] = _further(marks.get(batch.device), batch.mark, historical=batch.historical)
+        return marks
 
     async def _commit(self, turn: Turn, *, final: bool) -> None:
         """Append what the turn made. Unless it is the last one, readings of the newest moment may still be under way: it is not seen yet."""
         now = self._clock.now()
         seen = now if final else now - self._fold.settle
         entries = [self.encode(event, now) for event in turn.events] + list(turn.telemetry)
-        beat = time.monotonic() - self._stored > _HEARTBEAT
+        beat = time.monotonic() - self._stored > (_HEARTBEAT if self._marks == self._kept else _MARKING)
         custody = Custody.DURABLE
         if entries or turn.changed or beat or final:
             columns, states = turn.state.telemetry, dict(turn.changed)
             waiting = str(columns.since).encode() if columns.rows else b""
             if waiting != self._waiting:
                 states[_WAITING] = waiting
+            marks = self._marks
+            if marks != self._kept:
+                states[_MARKS] = msgspec.msgpack.encode(marks)
             custody = await self._append(entries, Checkpoint(self.name, states, seen))
             self._stored, self._waiting = time.monotonic(), waiting
+            if custody is Custody.DURABLE:
+                self._kept = marks
         self._state = turn.state
         if turn.events:
             self.changed.set()
@@ -239,6 +273,43 @@ class Unit:
         """Fold what waits and one last tick that closes intervals; then nothing more is taken."""
         now = self._clock.now()
         await self._turn([*self._due(now), Tick(now, final=True)])
+
+
+def _unpacked(stored: bytes) -> dict[str, Mark]:
+    """Return stored marks; none where another version wrote them."""
+    try:
+        return msgspec.msgpack.decode(stored, type=dict[str, Mark]) if stored else {}
+    except msgspec.MsgspecError:
+        return {}
+
+
+def _news(batch: Batch, mine: Mark | None) -> Batch:
+    """Return ``batch`` without the historical rows that are folded already: a reader that is behind has made the device tell them again."""
+    if not batch.historical or mine is None or batch.mark is None:
+        return batch
+    times = [own or theirs for own, theirs in zip(batch.source, batch.server, strict=True)]
+    if batch.mark.line == mine.line:  # what was read beside the line has overtaken older samples in it
+        ahead = range(len(batch)) if batch.mark.place > mine.place else ()
+        news = [row for row in ahead if not times[row] or times[row] >= mine.seen.get(batch.tags[row], 0)]
+    else:
+        news = [row for row, tag in enumerate(batch.tags) if times[row] > mine.seen.get(tag, 0)]
+    return batch if len(news) == len(batch) else _of_rows(batch, news)
+
+
+def _further(mine: Mark | None, new: Mark, *, historical: bool) -> Mark:
+    """Return the mark after a batch: a device that tells again what this reader has already does not set it back."""
+    if mine is None or not historical:
+        return new
+    seen = {tag: max(mine.seen.get(tag, 0), new.seen.get(tag, 0)) for tag in mine.seen | new.seen}
+    place = mine if mine.line == new.line and mine.place > new.place else new
+    return msgspec.structs.replace(place, seen=seen)
+
+
+def _of_rows(batch: Batch, rows: Sequence[int]) -> Batch:
+    """Return ``batch`` with some of its rows only, and all of its notices."""
+    columns = {name: [getattr(batch, name)[row] for row in rows] for name in ("tags", "values", "quality", "source", "server")}
+    details = {place: batch.details[row] for place, row in enumerate(rows) if row in batch.details}
+    return msgspec.structs.replace(batch, **columns, details=details)
 
 
 async def _until(clock: PlantClock, instant: int) -> None:

@@ -166,8 +166,9 @@ def _gap(config: UnitConfig, tags: Mapping[str, Tag], rules: Sequence[Rule[Any]]
         name: meter.tag for name, meter in config.energy.items()
     }
     heard = {ref for rule in rules for ref in rule.tags}
+    sampled = config.telemetry.tags if config.telemetry is not None else ()
     settings = GapConfig(stale_after=config.stale_after)
-    return gap.build(settings, unit=config.unit, tags=tags, counters=registers, inputs=heard)
+    return gap.build(settings, unit=config.unit, tags=tags, counters=registers, inputs=heard, sampled=sampled)
 
 
 def _misread(config: UnitConfig, tags: Mapping[str, Tag], rules: Sequence[Rule[Any]]) -> Iterator[str]:

@@ -47,6 +47,10 @@ class DeviceClock(msgspec.Struct, frozen=True):
         """Return the clock after a new connection: what carries a stamp up to here is a standing value."""
         return msgspec.structs.replace(self, standing=self.reached or None)
 
+    def told(self, newest: int) -> DeviceClock:
+        """Return the clock after what was sampled while nobody listened, up to ``newest``; what stood before the connection stays standing."""
+        return self if newest <= self.reached else msgspec.structs.replace(self, reached=newest)
+
     def stamped(self, newest: int, received: int) -> DeviceClock:
         """Return the clock after rows whose newest stamp was ``newest`` (0: none had one), received at ``received``."""
         offset, now = self.offset, received

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from edge_agent.events.rule import NOTHING, Moment, Outcome, Phase
 from edge_agent.events.shift import order_totals, production_totals
 from edge_agent.model.event import Context, ProductionEvent
-from edge_agent.model.reading import AgentDown, DeviceDown, Quality, Reading, Tag, Value
+from edge_agent.model.reading import AgentDown, DeviceDown, Quality, Reading, Recovered, Tag, Value
 
 _JOB_STATES = {"started": "Running", "completed": "Ended.Completed"}  # OPC 10031-4, the states of a job order
 
@@ -90,7 +90,13 @@ class ContextRule:
     def _blinded(self, state: ContextState, moment: Moment) -> ContextState:
         for notice in moment.notices:
             since = None
-            if isinstance(notice, DeviceDown) and notice.device == self._device:
+            if (
+                isinstance(notice, Recovered)
+                and notice.device == self._device
+                and notice.covers((self._order or "").partition(".")[2])
+            ):
+                state = msgspec.structs.replace(state, blind=None)  # every change of the order comes, at its own time
+            elif isinstance(notice, DeviceDown) and notice.device == self._device:
                 since = notice.last_good
             elif isinstance(notice, AgentDown):
                 since = notice.since

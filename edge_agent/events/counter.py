@@ -120,6 +120,8 @@ class CounterRule:
     def _after(state: CounterState, new: CounterState, lost: Place, *, seen: bool) -> CounterState:
         """Return the new state: the very same when nothing changed that matters after a restart."""
         tally = new.tally
+        if state.tally.broken and not seen and not tally.broken:  # the loss has hidden nothing: what comes stands where it began
+            return CounterState(tally, state.place, new.aside)
         if tally.broken:
             return state if tally is state.tally else CounterState(tally, lost, new.aside)
         if tally is not state.tally or (seen and tally.last is not None and new.place.ctx.shift != state.place.ctx.shift):

@@ -240,7 +240,7 @@ def _moment(run: Sequence[Item], unit: str) -> Moment:
         return Moment(first.time, unit, notices=(what,))
     readings = {item.what.tag: item.what for item in run if isinstance(item.what, Reading)}
     snapshots = {item.what.group: item.what.readings for item in run if isinstance(item.what, Read)}
-    return Moment(first.time, unit, readings, snapshots, late=first.late)
+    return Moment(first.time, unit, readings, snapshots, late=first.late, historical=first.historical)
 
 
 def _offsets_of(window: Window) -> _Offsets:

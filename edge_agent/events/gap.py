@@ -19,7 +19,7 @@ from edge_agent.events.reference import check_references, device_of
 from edge_agent.events.rule import NOTHING, Moment, Outcome, Phase, Rule
 from edge_agent.model.event import ProductionEvent
 from edge_agent.model.quantity import Duration
-from edge_agent.model.reading import AgentDown, DeviceDown, DeviceUp, Gap, Notice, Reading, Tag
+from edge_agent.model.reading import AgentDown, DeviceDown, DeviceUp, Gap, Notice, Reading, Recovered, Tag
 
 
 class GapConfig(BaseModel):
@@ -47,13 +47,14 @@ class GapState(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class GapRule:
-    """The rule of all gaps of a unit. ``counters`` maps a counter's name to its ``device.tag``."""
+    """The rule of all gaps of a unit. ``counters`` maps a counter's name to its ``device.tag``; ``sampled`` is telemetry, which it does not look at."""
 
     stale_after: int
     settle: int
     counters: Mapping[str, str]
     registers: frozenset[str]
     tags: tuple[str, ...]
+    sampled: tuple[str, ...] = ()
     name: str = "gap"
     phase: Phase = Phase.GAP
     ticks: bool = True
@@ -75,7 +76,8 @@ class GapRule:
             bad = self._judge(bad, outages, moment, events)
         if outages and (moment.readings or moment.events or moment.tick):
             outages = self._fill(outages, moment)
-            events += [outage.told(moment) for outage in outages if self._is_over(outage, moment)]
+            told = [outage.told(moment, (*self.tags, *self.sampled)) for outage in outages if self._is_over(outage, moment)]
+            events += [gap for gap in told if gap is not None]
             outages = tuple(outage for outage in outages if not self._is_over(outage, moment))
         if outages != state.outages or bad is not state.bad:
             state = GapState(outages, bad)
@@ -96,6 +98,9 @@ class GapRule:
             return self._down(outages, notice)
         if isinstance(notice, DeviceUp):
             return tuple(self._up(one, notice) for one in outages)
+        if isinstance(notice, Recovered):
+            mine = (*self.tags, *self.sampled)
+            return tuple(one.refilled(notice, mine) if one.device in (None, notice.device) else one for one in outages)
         if isinstance(notice, Gap):
             return self._declared(outages, notice, moment, events)
         return outages
@@ -120,7 +125,8 @@ class GapRule:
         refs = [f"{notice.device}.{name}" for name in notice.tags]
         if refs and not any(ref in self.tags for ref in refs):
             return outages  # nothing that events of this unit are made from
-        if any(one.device == notice.device for one in outages):
+        lacking = refs or [ref for ref in (*self.tags, *self.sampled) if device_of(ref) == notice.device]
+        if any(one.device == notice.device and not one.has(lacking) for one in outages):
             return tuple(one.covering(notice) if one.device == notice.device else one for one in outages)
         lost: Loss = "unknown" if notice.count is None else {"min": 0, "max": notice.count}
         interval = (min(notice.since, notice.until), notice.until)
@@ -197,13 +203,14 @@ def build(
     tags: Mapping[str, Tag],
     counters: Mapping[str, str] | None = None,
     inputs: Collection[str] = (),
+    sampled: Collection[str] = (),
 ) -> tuple[Rule[Any], ...]:
     """Return the rule of all gaps of a unit.
 
     ``counters`` maps the name of every counter and meter to its ``device.tag``: after a loss they are waited for, and a bad one loses nothing.
-    ``inputs`` are all tags that events are made from (telemetry is not among them). Raises ValueError for an unknown tag.
+    ``inputs`` are all tags that events are made from ; telemetry is ``sampled``. Raises ValueError for an unknown tag.
     """
     registers = dict(counters or {})
     check_references([(f"counters.{counter}.tag", ref) for counter, ref in registers.items()], tags)
     listened = tuple(sorted({*inputs, *registers.values()}))
-    return (GapRule(config.stale_after, config.settle, registers, frozenset(registers.values()), listened, name),)
+    return (GapRule(config.stale_after, config.settle, registers, frozenset(registers.values()), listened, tuple(sampled), name),)

@@ -8,7 +8,7 @@ from math import isfinite
 from edge_agent.events.advance import Sign
 from edge_agent.events.restart import restarted
 from edge_agent.events.tally import Tally, Watch, change
-from edge_agent.model.reading import AgentDown, Boot, DeviceDown, DeviceUp, Gap, Notice, Quality, Reading, TagStatus
+from edge_agent.model.reading import AgentDown, Boot, DeviceDown, DeviceUp, Gap, Notice, Quality, Reading, Recovered, TagStatus
 
 
 def heed(watch: Watch, tally: Tally, notices: Iterable[Notice]) -> Tally:
@@ -25,6 +25,8 @@ def heed(watch: Watch, tally: Tally, notices: Iterable[Notice]) -> Tally:
 def _loss(watch: Watch, tally: Tally, notice: Notice) -> Tally:
     if isinstance(notice, AgentDown):
         return _break(watch, tally, notice.since, notice.since)
+    if isinstance(notice, Recovered):
+        return _mend(tally) if notice.device == watch.device and notice.covers(watch.tag) else tally
     if not isinstance(notice, DeviceDown | DeviceUp | Gap | TagStatus) or notice.device != watch.device:
         return tally
     if isinstance(notice, DeviceDown) and notice.last_good is not None:
@@ -45,6 +47,11 @@ def _break(watch: Watch, tally: Tally, seen: int, found: int) -> Tally:
         return tally
     until = seen - watch.period
     return change(tally, broken=True, stood=until if tally.agent < until <= found else None)
+
+
+def _mend(tally: Tally) -> Tally:
+    """Every sample of the loss will be seen: nothing hides behind the last one. A register that was bad before it stays in doubt."""
+    return change(tally, broken=False, stood=None) if tally.broken and tally.good else tally
 
 
 def _boot(watch: Watch, tally: Tally, notice: Boot) -> Tally:

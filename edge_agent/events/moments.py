@@ -54,6 +54,7 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     device: str
     what: Notice | Reading | Read | Tick
     late: bool = False
+    historical: bool = False
 
     @property
     def order(self) -> tuple[int, bool]:
@@ -183,6 +184,9 @@ class _Intake:
 
     def _rows(self, route: Route, batch: Batch) -> None:
         before = self._clocks.get(batch.device, DeviceClock())
+        if batch.historical:
+            self._historical(route, batch, before)
+            return
         clock = before.stamped(max(batch.source) or max(batch.server), batch.received)
         self._clocks[batch.device] = clock
         standing = clock.standing or 0
@@ -191,6 +195,14 @@ class _Intake:
         elif route.wanted and not route.wanted.isdisjoint(batch.tags):
             rows = list(compress(range(len(batch.tags)), map(route.listened.__getitem__, batch.tags)))
             self._plain(rows, route, batch, before, standing)
+
+    def _historical(self, route: Route, batch: Batch, before: DeviceClock) -> None:
+        """Take what was sampled out of sight: each row at its own time, and the device is not back before its present values are in."""
+        self._clocks[batch.device] = before.told(max(batch.source) or max(batch.server))
+        for row, tag in enumerate(batch.tags):
+            if route.listened[tag]:
+                reading = _reading(batch, row, route.refs[tag], 0)
+                self._add(reading.at.best, batch, reading, late=False)
 
     def _with_snapshots(self, route: Route, batch: Batch, before: DeviceClock, standing: int) -> None:
         taken: set[int] = set()
@@ -222,7 +234,7 @@ class _Intake:
         key = max(time, self._floor.get(device, 0), self._floor.get(_EVERY_DEVICE, 0))
         if type(what) is Reading:
             key = max(key, self._tags.get(what.tag, 0))
-        item = Item(key, time, batch.received, self._taken, device, what, late)
+        item = Item(key, time, batch.received, self._taken, device, what, late, batch.historical)
         self._items.append(item)
         self._note(item)
 
@@ -250,6 +262,10 @@ def _reading(batch: Batch, row: int, ref: str, standing: int) -> Reading:
     return Reading(ref, batch.values[row], _QUALITIES[batch.quality[row]], at, batch.details.get(row))
 
 
+def _sort(item: Item) -> tuple[bool, bool]:
+    return item.late, item.historical
+
+
 def together(items: Sequence[Item]) -> Iterator[list[Item]]:
     """Yield runs of items that make one moment: readings and reads of one time, none twice; every notice and tick alone."""
     run: list[Item] = []
@@ -257,7 +273,7 @@ def together(items: Sequence[Item]) -> Iterator[list[Item]]:
     for item in items:
         what = item.what
         name = what.tag if isinstance(what, Reading) else f"/{what.group}" if isinstance(what, Read) else None
-        if run and (name is None or not names or name in names or item.time != run[-1].time or item.late != run[-1].late):
+        if run and (name is None or not names or name in names or item.time != run[-1].time or _sort(item) != _sort(run[-1])):
             yield run
             run, names = [], set()
         run.append(item)

@@ -11,7 +11,7 @@ from edge_agent.events.reference import device_of
 from edge_agent.events.registers import interval_text
 from edge_agent.events.rule import Moment
 from edge_agent.model.event import ProductionEvent
-from edge_agent.model.reading import Gap, GapReason, Quality, Reading
+from edge_agent.model.reading import Gap, GapReason, Quality, Reading, Recovered
 
 Loss = Literal["none", "unknown"] | Mapping[str, Any]
 """What may be missing: nothing, at most ``{"min": n, "max": n}`` samples, or nobody knows."""
@@ -31,6 +31,7 @@ class Outage(msgspec.Struct, frozen=True):
     ``up`` is the agent's time at which it came back (None: still away); from then on ``waiting`` are the counters without a good sample
     yet, ``until`` the newest of the first good samples, and ``recovered`` what the counters made up for, by name. ``unheard`` are the
     devices of which an agent that came back does not know yet whether they answer: a connection takes machine time, however fast the plant is.
+    ``filled`` are the tags whose samples the device had kept: nothing of them is missing.
     """
 
     reason: GapReason
@@ -41,6 +42,7 @@ class Outage(msgspec.Struct, frozen=True):
     waiting: tuple[str, ...] = ()
     recovered: Mapping[str, float] = msgspec.field(default_factory=dict)
     unheard: tuple[str, ...] = ()
+    filled: tuple[str, ...] = ()
 
     @property
     def over(self) -> bool:
@@ -54,12 +56,16 @@ class Outage(msgspec.Struct, frozen=True):
     def again(self, since: int | None) -> Outage:
         """Return the outage after another loss before it was over: one loss, from the earliest last good sample on."""
         earliest = self.since if since is None else min(self.since, since)
-        return msgspec.structs.replace(self, since=earliest, up=None, waiting=())
+        return msgspec.structs.replace(self, since=earliest, up=None, waiting=(), filled=())
 
     def covering(self, gap: Gap) -> Outage:
         """Return the outage with what a driver declares to be missing around it."""
         until = self.until if self.up is None else max(self.until, gap.until)
         return msgspec.structs.replace(self, since=min(self.since, gap.since), until=until)
+
+    def has(self, refs: Collection[str]) -> bool:
+        """Whether the device delivered later what the tags ``refs`` sampled: what is missing of them is a loss of its own."""
+        return bool(self.filled) and set(refs) <= set(self.filled)
 
     def back(self, time: int, counters: Collection[str]) -> Outage:
         """Return the outage after the device (or the agent) came back at ``time``; from now on its ``counters`` are waited for."""
@@ -95,9 +101,27 @@ class Outage(msgspec.Struct, frozen=True):
         recovered = {**self.recovered, counter: self.recovered.get(counter, 0) + event.data["delta"]}
         return msgspec.structs.replace(self, recovered=recovered)
 
-    def told(self, moment: Moment) -> ProductionEvent:
-        """Return the gap: what a counter did not make up for (states, alarms, samples) is not known."""
-        tags = [EVERYTHING if self.device is None else f"{self.device}.{EVERYTHING}"]
+    def refilled(self, notice: Recovered, refs: Collection[str]) -> Outage:
+        """Return the outage after a device delivered what it had kept; of the unit's tags ``refs`` those are no loss any more."""
+        mine = {ref for ref in refs if device_of(ref) == notice.device and notice.covers(ref.partition(".")[2])}
+        rest = tuple(ref for ref in self.waiting if ref not in mine)
+        waiting = rest if self.up is None or rest else (EVERYTHING,)
+        return msgspec.structs.replace(self, filled=tuple(sorted({*self.filled, *mine})), waiting=waiting)
+
+    def missing(self, refs: Collection[str]) -> list[str]:
+        """Return what of a unit's tags ``refs`` is missing, as a gap names it; empty = nothing is."""
+        mine = sorted(ref for ref in refs if self.concerns(ref))
+        if not self.filled or not mine:
+            return [EVERYTHING if self.device is None else f"{self.device}.{EVERYTHING}"]
+        rest = [ref for ref in mine if ref not in self.filled]
+        touched = {device_of(ref) for ref in self.filled}
+        whole = {device_of(ref) for ref in rest} - touched
+        return [*(f"{device}.{EVERYTHING}" for device in sorted(whole)), *(ref for ref in rest if device_of(ref) not in whole)]
+
+    def told(self, moment: Moment, refs: Collection[str] = ()) -> ProductionEvent | None:
+        """Return the gap in a unit's tags ``refs``, None where nothing is missing; what a counter did not make up for is not known."""
+        if not (tags := self.missing(refs)):
+            return None
         interval = (self.since, max(self.since, self.until))
         return gap_event(self.reason, interval, tags, "unknown", moment=moment, device=self.device, recovered=self.recovered)
 

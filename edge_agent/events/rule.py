@@ -84,7 +84,7 @@ class Moment(msgspec.Struct, frozen=True):
     tags that some rule of the unit listens to; ``snapshots`` maps a trigger group's name to the readings of one atomic read.
     ``notices`` happened before the readings. ``picture`` is the unit as the phases before left it in this moment, ``before`` as it was
     when the moment began. ``events`` are what earlier phases of this moment made (for `Phase.GAP`). ``late`` marks data that
-    arrived after the reorder window. ``final`` is True on the last tick before a shutdown.
+    arrived after the reorder window, ``historical`` what was sampled while nobody listened. ``final`` is True on the last tick before a shutdown.
     """
 
     time: int
@@ -98,6 +98,7 @@ class Moment(msgspec.Struct, frozen=True):
     tick: bool = False
     final: bool = False
     late: bool = False
+    historical: bool = False
 
 
 class Outcome(msgspec.Struct, frozen=True):

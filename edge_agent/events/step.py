@@ -99,7 +99,7 @@ class Work:
         rule = self._steps.rules[i]
         seen = Moment(
             moment.time, moment.unit, moment.readings, moment.snapshots, moment.notices, self.picture, before,
-            tuple(self.events[made:]), moment.tick, moment.final, moment.late,
+            tuple(self.events[made:]), moment.tick, moment.final, moment.late, moment.historical,
         )  # fmt: skip
         try:
             self.states[i], outcome = rule.step(self.states[i], seen)
@@ -131,6 +131,8 @@ class Work:
             changes["correlation"] = ctx.order
         if moment.late and not event.late:
             changes["late"] = True
+        if moment.historical and event.derivation == "observed":
+            changes["derivation"] = "historical"
         return msgspec.structs.replace(event, **changes) if changes else event
 
     def _with_shift_of(self, ctx: Context, time: int) -> Context:

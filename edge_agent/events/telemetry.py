@@ -8,13 +8,13 @@ One message per unit and flush. Its data::
      "q": "uncertain", "cfg": "..."}
 
 Row i is a sample of ``tags[columns.tag[i]]`` taken ``dt_us[i]`` microseconds after ``t0`` (by the best clock of the sample); ``q`` is 0
-good, 1 uncertain, 2 bad. A bad sample has no value; NaN and infinities are bad samples. The ``q`` outside is good when all are.
+good, 1 uncertain, 2 bad. ``derivation: historical`` stands in messages of samples that were made while nobody listened. A bad sample has no value; NaN and infinities are bad samples. The ``q`` outside is good when all are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import compress
+from itertools import compress, groupby
 from math import isfinite
 from typing import Any
 
@@ -56,6 +56,7 @@ class _Chunk(msgspec.Struct, frozen=True, gc=False):
     times: list[int]
     values: list[Value | None]
     quality: list[int]
+    historical: bool = False
 
 
 class Columns(msgspec.Struct, frozen=True):
@@ -118,6 +119,8 @@ class Telemetry:
             "q": "uncertain" if any(quality) else "good",
             "cfg": spec.cfg,
         }
+        if rows.historical:
+            data["derivation"] = "historical"
         body = msgspec.json.encode(data)
         kind = full_type("process.value", spec.prefix)
         return Entry(f"{spec.unit}/telemetry", "T", kind, max(rows.times), now, body, samples=len(values))
@@ -134,11 +137,16 @@ def _chunk(batch: Batch, route: _Route) -> _Chunk:
     tags, source, server, values, quality = columns
     received = batch.received
     times = [own or theirs or received for own, theirs in zip(source, server, strict=True)] if 0 in source else source
-    return _Chunk(list(map(route.column.__getitem__, tags)), times, values, quality)
+    return _Chunk(list(map(route.column.__getitem__, tags)), times, values, quality, batch.historical)
 
 
 def _messages(chunks: Sequence[_Chunk]) -> Iterator[_Chunk]:
-    """Yield the chunks joined, and cut where a message would be too long."""
+    """Yield the chunks joined, and cut where a message would be too long; what was sampled out of sight has messages of its own."""
+    for historical, some in groupby(chunks, key=lambda chunk: chunk.historical):
+        yield from _joined(tuple(some), historical)
+
+
+def _joined(chunks: Sequence[_Chunk], historical: bool) -> Iterator[_Chunk]:
     tags: list[int] = []
     times: list[int] = []
     values: list[Value | None] = []
@@ -150,7 +158,7 @@ def _messages(chunks: Sequence[_Chunk]) -> Iterator[_Chunk]:
         quality += chunk.quality
     for start in range(0, len(tags), MOST):
         part = slice(start, start + MOST)
-        yield _Chunk(tags[part], times[part], values[part], quality[part])
+        yield _Chunk(tags[part], times[part], values[part], quality[part], historical)
 
 
 def _publishable(rows: _Chunk) -> tuple[Sequence[object], Sequence[int]]:

@@ -8,8 +8,8 @@ import msgspec
 
 from edge_agent.model.reading import Quality, Timestamps, Value
 
-Derivation = Literal["observed", "recovered", "substituted"]
-"""``recovered`` = booked from a difference across a gap."""
+Derivation = Literal["observed", "recovered", "substituted", "historical"]
+"""``recovered`` = booked from a difference across a gap; ``historical`` = sampled while nobody listened, told later at its own time."""
 
 
 class Context(msgspec.Struct, frozen=True):

@@ -191,6 +191,22 @@ class Polled(msgspec.Struct, frozen=True, tag="polled"):
     detail: str = ""
 
 
+class Recovered(msgspec.Struct, frozen=True, tag="recovered"):
+    """What ``tags`` (names inside the device; empty = all) sampled while nobody listened is known to the last sample, at ``time``.
+
+    It follows as historical rows. ``without`` are the names of which that cannot be said. A loss declared before it has hidden nothing of the others.
+    """
+
+    device: str
+    time: int
+    tags: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+    def covers(self, name: str) -> bool:
+        """Whether everything of tag ``name`` is known."""
+        return (not self.tags or name in self.tags) and name not in self.without
+
+
 class DeviceFault(msgspec.Struct, frozen=True, tag="fault"):
     """A device needs a person, or (``ok``) no longer does: ``code`` names what it is about, ``remedy`` says what mends it.
 
@@ -213,7 +229,7 @@ class AgentDown(msgspec.Struct, frozen=True, tag="agent_down"):
     until: int
 
 
-Notice = DeviceUp | DeviceDown | Boot | Gap | ClockOffset | TagStatus | Undeclared | Polled | DeviceFault | AgentDown
+Notice = DeviceUp | DeviceDown | Boot | Gap | ClockOffset | TagStatus | Undeclared | Polled | DeviceFault | Recovered | AgentDown
 
 
 # -- batches -----------------------------------------------------------------------------------------------------
@@ -227,13 +243,34 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     stop: int
 
 
+class Mark(msgspec.Struct, frozen=True):
+    """How far a device's data have been taken: what a later connection needs to go on from there (decision 0008).
+
+    ``line`` names one unbroken row of messages, ``number`` the last of them that is in; ``seen`` is the newest time (UTC ns, the
+    device's clock) of tags by their index, where a later connection must not bring anything older. ``facts`` are the driver's own.
+    ``left`` is how many more batches message ``number`` has.
+    """
+
+    line: str
+    number: int
+    seen: dict[int, int] = msgspec.field(default_factory=dict)
+    facts: bytes = b""
+    left: int = 0
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where in its line it stands."""
+        return self.number, -self.left
+
+
 class Batch(msgspec.Struct):
     """Everything a device delivered at one moment, in columns of equal length, in arrival order.
 
     ``tags`` are indexes into the device's tag list (configuration order); ``values`` are scaled; ``source`` and ``server`` are
     UTC ns, 0 where there is none; ``received`` is the agent's plant time for all rows, ``asked`` when it had asked for them (0: nobody
     asked): they were sampled in between. ``details`` explains rows that are not good.
-    Notices in ``before`` happened before the rows, those in ``after`` after them.
+    Notices in ``before`` happened before the rows, those in ``after`` after them. ``historical`` rows were sampled while nobody
+    listened and come now, oldest first, with their own times. ``mark`` says how far the device's data are in with this batch.
     """
 
     device: str
@@ -248,6 +285,8 @@ class Batch(msgspec.Struct):
     before: tuple[Notice, ...] = ()
     after: tuple[Notice, ...] = ()
     asked: int = 0
+    historical: bool = False
+    mark: Mark | None = None
 
     def __len__(self) -> int:
         """The number of rows."""

@@ -67,6 +67,13 @@ class Faults:
     """The subscription goes on with keep-alives, and no item in it says anything."""
     silent: bool = False
     """The subscription says nothing more, not even that it is alive; everything else works."""
+    history: bool = False
+    """The server keeps every sample of every variable, and lets anybody read it."""
+    history_page: int = 1000
+    """How many samples of the history come at once; the rest behind a continuation point."""
+    history_lag: int = 0
+    """How many of the newest samples its historian has not stored yet."""
+    history_delay: float = 0.0
     state: int = 0
     skew: int = 0
     """How far the server's clock is ahead, in ns."""

@@ -45,6 +45,8 @@ class OddServer:
         self.watching: dict[Key, list[tuple[Subscription, Item]]] = defaultdict(list)
         self.registered: dict[Key, Key] = {}
         self.unreadable: set[Key] = set()
+        self.history: dict[Key, list[Sample]] = defaultdict(list)
+        self.points: set[bytes] = set()
         self.started = now()
         self.numbers = iter(range(1, 1 << 31))
         self._server: asyncio.Server | None = None
@@ -65,6 +67,7 @@ class OddServer:
         """Change a variable: every item that watches it samples the change."""
         key = (self.index, name)
         self.variables[key] = new
+        self.history[key].append(new)
         for subscription, item in self.watching.get(key, ()):
             subscription.push(item, new)
 
@@ -110,10 +113,11 @@ class OddServer:
         for connection in list(self.connections):
             connection.abort()
 
-    def end_session(self, session: Session) -> None:
-        """Forget a session with its subscriptions."""
+    def end_session(self, session: Session, *, everything: bool = True) -> None:
+        """Forget a session, and with ``everything`` its subscriptions."""
         self.sessions.pop(session.token, None)
-        for subscription in [one for one in self.subscriptions.values() if one.session is session]:
+        session.waiting.clear()
+        for subscription in [one for one in self.subscriptions.values() if one.session is session and everything]:
             subscription.delete()
 
     def fail_publish(self, code: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,7 +27,7 @@ from odd_faults import (
 )
 from odd_session import NO_SECURITY, Connection, Publish, Session
 from odd_subscription import Item, Subscription
-from odd_wire import Cursor, Key, Sample, array, node, now, octets, sample, u32, variant
+from odd_wire import NO_OBJECT, Cursor, Key, Sample, array, node, now, octets, response, sample, u32, variant
 
 if TYPE_CHECKING:
     from odd_server import OddServer
@@ -120,9 +121,9 @@ def activate_session(_: OddServer, connection: Connection, session: Session | No
     return octets(bytes(32)) + u32(0) + NO_DIAGNOSTICS
 
 
-def close_session(server: OddServer, _: Connection, session: Session | None, __: Cursor, ___: Publish) -> bytes:
-    """End a session with all it has."""
-    server.end_session(_session_of(session))
+def close_session(server: OddServer, _: Connection, session: Session | None, cursor: Cursor, ___: Publish) -> bytes:
+    """End a session, with its subscriptions or without."""
+    server.end_session(_session_of(session), everything=bool(cursor.u8()))
     return b""
 
 
@@ -138,10 +139,44 @@ def read(server: OddServer, _: Connection, __: Session | None, cursor: Cursor, _
             raise RefusedError(BAD_RESPONSE_TOO_LARGE)
         if found is None:
             found = Sample(b"", BAD_NODE_ID_UNKNOWN)
+        elif attribute == 18:
+            found = sample(3, 5 if server.faults.history else 1)
         elif attribute != 13:
             found = Sample(b"", BAD_ATTRIBUTE_ID_INVALID)
         out.append(found.encoded())
     return array(out) + NO_DIAGNOSTICS
+
+
+def history_read(server: OddServer, connection: Connection, _: Session | None, cursor: Cursor, request: Publish) -> bytes | None:
+    """Read the raw history of one variable, page by page."""
+    details, _body = cursor.extension(), cursor.u32()
+    release = cursor.u8()
+    assert cursor.u32() == 1
+    key = cursor.node()
+    cursor.text(), cursor.u16(), cursor.text()
+    point = cursor.octets()
+    if release:
+        server.points.discard(point or b"")
+        return array([u32(0) + octets(None) + NO_OBJECT]) + NO_DIAGNOSTICS
+    inside = Cursor(details[1] or b"")
+    inside.u8()
+    start, end = inside.i64(), inside.i64()
+    stored = server.history.get(key, [])
+    stored = stored[: len(stored) - server.faults.history_lag]
+    server.faults.history_lag = max(0, server.faults.history_lag - 1)
+    rows = [one for one in stored if start <= (one.source or 0) < end]
+    at = int(point or b"0")
+    server.points.discard(point or b"")
+    page, rest = rows[at : at + server.faults.history_page], rows[at + server.faults.history_page :]
+    following = str(at + server.faults.history_page).encode() if rest else None
+    if following:
+        server.points.add(following)
+    data = array(one.encoded() for one in page)
+    body = array([u32(0) + octets(following) + b"\x01\x00" + struct.pack("<H", 658) + b"\x01" + octets(data)]) + NO_DIAGNOSTICS
+    if not server.faults.history_delay:
+        return body
+    asyncio.get_running_loop().call_later(server.faults.history_delay, request.answer, response(667, request.handle) + body)
+    return None
 
 
 def translate(server: OddServer, _: Connection, __: Session | None, cursor: Cursor, ___: Publish) -> bytes:
@@ -241,6 +276,20 @@ def delete_subscriptions(server: OddServer, _: Connection, __: Session | None, c
     return array(out) + NO_DIAGNOSTICS
 
 
+def transfer(server: OddServer, _: Connection, session: Session | None, cursor: Cursor, ___: Publish) -> bytes:
+    """Give subscriptions to another session, with the numbers of what is kept of them."""
+    out = []
+    for _number in range(cursor.u32()):
+        subscription = server.subscriptions.get(cursor.u32())
+        if subscription is None:
+            out.append(u32(BAD_SUBSCRIPTION_ID_INVALID, 0))
+            continue
+        subscription.session = _session_of(session)
+        subscription.heard()
+        out.append(u32(0, len(subscription.kept), *subscription.kept))
+    return array(out) + NO_DIAGNOSTICS
+
+
 def publish(server: OddServer, _: Connection, session: Session | None, cursor: Cursor, request: Publish) -> None:
     """Take acknowledgements and let the request wait."""
     waiting = _session_of(session).waiting
@@ -278,12 +327,14 @@ SERVICES = {
     527: Service("Browse", 530, None),
     554: Service("Translate", 557, translate),
     560: Service("RegisterNodes", 563, register_nodes),
+    664: Service("HistoryRead", 667, history_read),
     631: Service("Read", 634, read),
     673: Service("Write", 676, None), 700: Service("HistoryUpdate", 703, None), 712: Service("Call", 715, None),
     751: Service("CreateMonitoredItems", 754, create_items),
     781: Service("DeleteMonitoredItems", 784, delete_items),
     787: Service("CreateSubscription", 790, create_subscription),
     826: Service("Publish", 829, publish),
+    841: Service("TransferSubscriptions", 844, transfer),
     832: Service("Republish", 835, republish),
     847: Service("DeleteSubscriptions", 850, delete_subscriptions),
 }  # fmt: skip

@@ -56,6 +56,10 @@ class Subscription:
         item.push(sample)
         self.dirty[item.number] = item
 
+    def heard(self) -> None:
+        """Count the lifetime anew: somebody wants the subscription."""
+        self._waited = 0
+
     async def _run(self) -> None:
         while self._waited < self._lifetime:
             await asyncio.sleep(self._interval / 1000)

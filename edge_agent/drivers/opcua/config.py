@@ -28,6 +28,7 @@ ValueType = Literal[
 
 _MS = 1_000_000
 _FLOOR = 10 * _MS
+_LONGEST = 3_600_000 * _MS
 _DEFAULT_PORT = 4840
 
 
@@ -54,6 +55,9 @@ class OpcUaTag(BaseModel):
         default_factory=dict, description="what the values of an enumeration are called; the value stays a number"
     )
     sampling: Duration | None = Field(None, description="sampling interval of this tag; default: the device's")
+    history: bool = Field(
+        False, description="after an outage, read what the server's historian has of it; the server must offer raw history"
+    )
     acknowledge: bool = Field(False, description="the one kind of tag that the agent may write: a handshake acknowledgement")
 
     @field_validator("node")
@@ -96,6 +100,8 @@ class OpcUaTag(BaseModel):
             raise ValueError("servers know no deadband for a field of a structure; leave it out")
         if self.acknowledge:
             raise ValueError("an acknowledge tag is a variable of its own; leave out index, range and field")
+        if self.history:
+            raise ValueError("history is read of whole variables; leave out history, or index, range and field")
         return self
 
     @model_validator(mode="after")
@@ -161,6 +167,13 @@ class OpcUaConfig(BaseModel):
     user_certificate: Path | None = Field(None, description="PEM or DER file of a user certificate, instead of a user name")
     user_key: Path | None = Field(None, description="PEM or DER file of its key; readable by the agent alone")
     timeout: Duration = Field(10_000 * _MS, description="how long one request may take (machine time)")
+    keep: Duration = Field(
+        30_000 * _MS, description="how long the server shall keep samples while the agent is away (machine time); 0s = not at all"
+    )
+    history_within: Duration = Field(
+        10_000 * _MS, description="how long reading the history may take after an outage; live data of the device wait for it"
+    )
+    history_rows: int = Field(50_000, ge=1, le=1_000_000, description="most samples of the history, and most live ones that wait")
     tags_from: tuple[TagsFrom, ...] = Field((), description="parts of the server's tree whose variables are meant to be under tags")
     alarms: tuple[AlarmsFrom, ...] = Field((), description="alarms and conditions (OPC 10000-9) that units may tell")
     tags: dict[Name, OpcUaTag] = Field(min_length=1)
@@ -199,6 +212,13 @@ class OpcUaConfig(BaseModel):
         if profile is not None and profile not in profiles():
             raise ValueError(f"{profile!r} is no known profile; use one of {', '.join(profiles())}, or leave it out")
         return profile
+
+    @field_validator("keep", "history_within")
+    @classmethod
+    def _not_for_ever(cls, bound: int) -> int:
+        if bound > _LONGEST:
+            raise ValueError("a server that keeps samples for more than an hour is a historian; see history")
+        return bound
 
     @field_validator("sampling", "publishing", "timeout")
     @classmethod

@@ -9,32 +9,33 @@ from __future__ import annotations
 # asyncua re-exports without saying so and takes plain ints for its own number types.
 # mypy: disable-error-code="attr-defined,arg-type"
 import asyncio
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import structlog
 from asyncua import ua
 
 from edge_agent.drivers.opcua import item as items_of
+from edge_agent.drivers.opcua import resume
 from edge_agent.drivers.opcua.alarms import AlarmFeed
 from edge_agent.drivers.opcua.alarmsource import sources_of
 from edge_agent.drivers.opcua.config import OpcUaConfig, tags_of, value_tags_of
 from edge_agent.drivers.opcua.convert import quality_of
 from edge_agent.drivers.opcua.expand import undeclared
 from edge_agent.drivers.opcua.floors import Floors
-from edge_agent.drivers.opcua.inbox import Inbox, Receipt
+from edge_agent.drivers.opcua.inbox import Receipt
 from edge_agent.drivers.opcua.item import NODE_GONE, Item
-from edge_agent.drivers.opcua.pace import Pace, counts, publishing_ms
+from edge_agent.drivers.opcua.pace import counts, publishing_ms
 from edge_agent.drivers.opcua.poll import Poller
-from edge_agent.drivers.opcua.prepare import misfits, take_parts
+from edge_agent.drivers.opcua.prepare import misfits
 from edge_agent.drivers.opcua.report import Reporter
-from edge_agent.drivers.opcua.session import CURRENT, NOT_SUBSCRIBED, STARTED, STATE, Session, refusal, status_text
+from edge_agent.drivers.opcua.returning import Endpoint, Returning, unreadable
+from edge_agent.drivers.opcua.session import NOT_SUBSCRIBED, STARTED, STATE, refusal, status_text
 from edge_agent.drivers.opcua.shape import Columns
-from edge_agent.drivers.opcua.subscribe import PublishLoop
 from edge_agent.drivers.opcua.typebook import text_of
 from edge_agent.model.errors import ConfigError, DisconnectedError
-from edge_agent.model.reading import ClockOffset, DeviceUp, Notice, Polled, Quality, TagStatus
-from edge_agent.ports import DeviceWiring, PlantClock
+from edge_agent.model.reading import Notice, Polled, Quality, TagStatus
+from edge_agent.ports import DeviceWiring
 
 _UNSEEN: Final = 1.0
 """Machine seconds between the first Read and the last monitored item from which on what happened in between is declared as unseen."""
@@ -46,26 +47,7 @@ _NAMED: Final = 20
 NOT_SUBSCRIBED_NAMES: Final = frozenset(status_text(code) for code in NOT_SUBSCRIBED)
 
 
-def _unreadable(rows: Columns) -> dict[int, str]:
-    """Return the handles whose Read says that there is no such node or that its value cannot be had, and what it said."""
-    return {
-        handle: status_text(status)
-        for handle, status in zip(rows.handles, rows.status, strict=True)
-        if status and status & 0xFFFF_0000 in NODE_GONE
-    }
-
-
-class Endpoint(NamedTuple):
-    """What the devices of one connection share."""
-
-    session: Session
-    loop: PublishLoop
-    inbox: Inbox
-    clock: PlantClock
-    pace: Pace
-
-
-class Device:
+class Device(Returning):
     """The items of one configuration. `start` once, then `keep` and `watch_groups` until cancelled."""
 
     def __init__(self, config: OpcUaConfig, wiring: DeviceWiring, endpoint: Endpoint) -> None:
@@ -90,8 +72,21 @@ class Device:
         self._fired: dict[str, None] = {}
         self._fire, self._wake = asyncio.Event(), asyncio.Event()
         self._resync = False
+        self._keep = config.keep / 1e6 if wiring.returns else 0.0
+        for item in self.items:
+            item.keep = self._keep
+        self._wiring = wiring
+        self._histories = [item for item in self.items if config.tags[item.tag.name].history]
+        watched = frozenset(item.handle for item in self._histories)
+        self._signed = resume.signature(config, self.items)
+        self._track = resume.Track(self._signed, wiring.returns and bool(self._keep or watched), watched)
+        self._described: object = None
+        self._comeback = None
+        self._held: list[Callable[[], None]] | None = None
+        self._held_rows = 0
+        self._enough, self._heard = asyncio.Event(), asyncio.Event()
         self._publishing = publishing_ms(config.publishing, self._clock.speed)
-        self._subscription = 0
+        self._subscription, self._keep_alive = 0, 0.0
         self.alarms = AlarmFeed(sources_of(config), self.name, self._publishing)
         self.alarms.attach(*endpoint)
         self._log = structlog.get_logger().bind(device=self.name)
@@ -107,26 +102,39 @@ class Device:
     # -- connecting ----------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Deliver the baseline and the trigger groups, then subscribe. Raises DisconnectedError."""
+        """Go on with what the server kept, or deliver the baseline and the trigger groups, then subscribe. Raises DisconnectedError."""
         asked, asked_at_plant = asyncio.get_running_loop().time(), self._clock.now()
-        notices: list[Notice] = [DeviceUp(self.name, asked_at_plant)]
         await items_of.resolve(self._session, self.items, self._config)
+        if await self._resume():
+            return
+        self._track.connected(self._session.facts.get(STARTED))
         rows = await items_of.read(self._session, self.items)
         self._floors.baseline(rows)
-        self._unreadable = _unreadable(rows)
+        self._unreadable = unreadable(rows)
         self._seen = {handle: rows.values[handle] for handle in self._triggers}
-        facts, asked_at = self._session.facts, self._session.asked_at
-        if isinstance(current := facts.get(CURRENT), int) and current > 0:
-            notices.append(ClockOffset(self.name, asked_at, current - asked_at))
-        notices.append(self._reporter.first_boot(rows, facts.get(STARTED)))
-        self._reporter.server_state(facts.get(STATE))
-        self._reporter.put(rows, before=notices, details={item.handle: item.detail for item in self.items if item.detail})
-        self._fired.update(dict.fromkeys(self._groups))
-        await self._read_groups()
+        notices = [*self._back(asked_at_plant), self._reporter.first_boot(rows, self._session.facts.get(STARTED))]
+        wants = await self._wanted_history(rows)
+        if wants:
+            self._reporter.put(Columns(), before=notices)
+            notices = []
+            self._held = []  # whatever the subscription brings waits for what was before it
+        else:
+            await self._put_baseline(rows, notices)
         await self._subscribe()
         if asyncio.get_running_loop().time() - asked > _UNSEEN:
             # Nobody sampled between the first Read and the item: a big or slow server makes that long enough to matter.
             self._reporter.unseen(asked_at_plant)
+        if wants:
+            await self._tell_history(wants)
+            await self._put_baseline(rows, notices)
+        self._describe()
+        self._release()
+
+    async def _put_baseline(self, rows: Columns, notices: Sequence[Notice]) -> None:
+        details = {item.handle: item.detail for item in self.items if item.detail}
+        self._reporter.put(rows, before=notices, details=details, mark=self._track.mark(rows))
+        self._fired.update(dict.fromkeys(self._groups))
+        await self._read_groups()
 
     async def _subscribe(self) -> None:
         self._poller.instead = await self._open_subscription() or ""
@@ -137,7 +145,7 @@ class Device:
 
     async def _open_subscription(self) -> str | None:
         """Create the subscription; returns what a server says that refuses one."""
-        keep_alive, lifetime = counts(self._publishing, self._pace)
+        keep_alive, lifetime = counts(self._publishing, self._pace, self._keep)
         params = ua.CreateSubscriptionParameters(self._publishing, lifetime, keep_alive, 0, True, 0)
         try:
             result = await self._session.create_subscription(ua.CreateSubscriptionRequest(Parameters=params))
@@ -149,7 +157,12 @@ class Device:
             self._log.info("opcua.revised", publishing_ms=self._publishing, revised_ms=result.RevisedPublishingInterval)
         self._publishing = max(result.RevisedPublishingInterval, self._publishing)
         self._subscription = result.SubscriptionId
-        self._loop.add(self._subscription, self, result.RevisedPublishingInterval * result.RevisedMaxKeepAliveCount / 1000)
+        self._keep_alive = result.RevisedPublishingInterval * result.RevisedMaxKeepAliveCount / 1000
+        if self._keep:
+            self._track.begin(self._subscription, self._session.facts.get(STARTED))
+        if self._track.resumable:
+            self._loop.acks.ask(self._subscription, resume.stored(self._wiring.stored, self._track.line))
+        self._loop.add(self._subscription, self, self._keep_alive)
         return None
 
     async def _watch_state(self) -> bool:
@@ -211,6 +224,7 @@ class Device:
             if left != len(polled):
                 self._log.info("opcua.subscribed", tags=len(polled) - left)
                 self._tell_polled(f"the server does not sample them: {why}" if why else "")
+                self._describe()
 
     async def _monitor_polled(self, polled: Sequence[Item]) -> str:
         """Subscribe what is polled, one item first and then more at a time; returns why the server takes no more of them."""
@@ -232,9 +246,13 @@ class Device:
 
     def notified(self, rows: Columns, receipt: Receipt | None) -> None:
         """Take the rows of one notification message."""
-        rows = self._own(rows)
-        if receipt is not None:  # what was polled has been taken apart already
-            take_parts(rows, self._parts)
+        if self._held is not None:
+            self._hold(rows, receipt)
+            return
+        rows = self._taken(rows) if receipt is not None else self._own(rows)  # what was polled has been taken apart already
+        if receipt is not None and self._comeback is not None and self._comeback.active and len(rows):
+            self._comeback.message(rows, receipt)
+            return
         for handle, names in self._triggers.items():
             if handle in rows.handles:
                 self._look_at_trigger(rows, handle, names)
@@ -244,10 +262,16 @@ class Device:
                 self._loop.accept(receipt)
             return
         after = [self._tag_lost(item, why) for item, why in self._vanished(rows)]
-        self._reporter.put(rows, receipt, after=[notice for notice in after if notice is not None])
+        mark = self._track.mark(rows, receipt.sequence if receipt is not None else None)
+        self._reporter.put(rows, receipt, after=[notice for notice in after if notice is not None], mark=mark)
+        if self._reporter.boot_id != self._described:
+            self._describe()
 
     def hole(self, missing: int) -> None:
         """Declare messages that are lost for good, and read everything anew."""
+        if self._held is not None:
+            self._held.append(lambda: self.hole(missing))
+            return
         self._reporter.hole(missing)
         self.resync()
 
@@ -346,8 +370,9 @@ class Device:
     async def _read_again(self) -> None:
         rows = await items_of.read(self._session, [item for item in self.items if item.state == "active"])
         self._floors.raise_to(rows, self._until())
+        self._track.read(rows, self._until())
         after = [self._tag_lost(item, why) for item, why in self._vanished(rows)]
-        self._reporter.put(rows, after=[notice for notice in after if notice is not None])
+        self._reporter.put(rows, after=[notice for notice in after if notice is not None], mark=self._track.mark())
 
     def _until(self) -> float:
         """Return the machine time by which every sample older than a Read of now has arrived."""
@@ -363,7 +388,7 @@ class Device:
         await items_of.resolve(self._session, due, self._config)
         rows = await items_of.read(self._session, due)
         self._floors.baseline(rows)
-        self._unreadable = _unreadable(rows)
+        self._unreadable = unreadable(rows)
         working = await self._monitor(due)
         if not working:
             return
@@ -371,6 +396,7 @@ class Device:
         rows = rows.select([row for row, handle in enumerate(rows.handles) if handle in handles])
         self._log.info("opcua.tags_found", tags=[item.tag.name for item in working])
         self._reporter.put(rows, before=[TagStatus(self.name, self._clock.now(), item.tag.name, True) for item in working])
+        self._describe()
 
     # -- trigger groups ------------------------------------------------------------------------------------------
 
@@ -388,4 +414,5 @@ class Device:
             wanted = [self.by_name[tag] for tag in self._groups[name].tags]
             rows = await items_of.read(self._session, wanted, whole=True)
             self._floors.raise_to(rows, self._until())
-            self._reporter.put(rows, group=name)
+            self._track.read(rows, self._until())
+            self._reporter.put(rows, group=name, mark=self._track.mark())

@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 from asyncua import ua
 
-from edge_agent.drivers.opcua import expiry
+from edge_agent.drivers.opcua import expiry, resume
 from edge_agent.drivers.opcua.channel import Secured
 from edge_agent.drivers.opcua.config import OpcUaConfig
 from edge_agent.drivers.opcua.convert import TYPE_IDS
@@ -133,7 +133,9 @@ async def connect(
 
     Raises DisconnectedError when the server is not there, UntrustedError (one of those) when a person must act first.
     """
-    async with opened(configs, clock, pace, identity) as (session, link):
+    wanted = any(config.keep and wiring.get(config.device, _NO_WIRING).returns for config in configs)
+    keeps = wanted and resume.transfers(configs[0].url)
+    async with opened(configs, clock, pace, identity, keeps) as (session, link):
         driver = OpcUaDriver(configs, wiring, session, clock, pace)
         task = asyncio.create_task(driver.acquire(link))
         try:

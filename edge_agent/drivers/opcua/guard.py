@@ -29,7 +29,7 @@ READING: Final[frozenset[type]] = frozenset({
     ua.ReadRequest, ua.BrowseRequest, ua.BrowseNextRequest, ua.TranslateBrowsePathsToNodeIdsRequest,
     ua.RegisterNodesRequest, ua.UnregisterNodesRequest,
     ua.CreateSubscriptionRequest, ua.ModifySubscriptionRequest, ua.SetPublishingModeRequest, ua.DeleteSubscriptionsRequest,
-    ua.TransferSubscriptionsRequest, ua.PublishRequest, ua.RepublishRequest,
+    ua.TransferSubscriptionsRequest, ua.PublishRequest, ua.RepublishRequest, ua.HistoryReadRequest,
     ua.CreateMonitoredItemsRequest, ua.ModifyMonitoredItemsRequest, ua.SetMonitoringModeRequest, ua.DeleteMonitoredItemsRequest,
 })  # fmt: skip
 """The services that change nothing in a plant."""
@@ -185,6 +185,11 @@ class GuardedUaClient(UaClient):
     def __init__(self, guard: Guard, timeout: float) -> None:
         super().__init__(timeout)
         self._guard = guard
+        self.keeps = False
+
+    async def close_session(self, delete_subscriptions: bool) -> None:
+        """Close the session; its subscriptions outlive it where another connection is to go on with them (``keeps``)."""
+        await super().close_session(delete_subscriptions and not self.keeps)
 
     async def connect_socket(self, host: str, port: int) -> None:
         """Open the TCP connection within `CONNECT`. Raises TimeoutError."""

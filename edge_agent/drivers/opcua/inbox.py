@@ -41,7 +41,7 @@ class Inbox:
         self._waiting: deque[tuple[Batch, Receipt | None]] = deque()
         self._rows = 0
         self._handed: list[Receipt] = []
-        self._arrived = asyncio.Event()
+        self._arrived, self._taken = asyncio.Event(), asyncio.Event()
         self._failure: DisconnectedError | None = None
         self._overruns: dict[str, _Overrun] = {}
         self._last: dict[str, int] = {}
@@ -64,6 +64,12 @@ class Inbox:
         self._rows += len(batch)
         self._arrived.set()
 
+    async def room(self, rows: int) -> None:
+        """Return when that many more rows fit, or nothing waits."""
+        while self._rows and self._rows + rows > self._limit:
+            self._taken.clear()
+            await self._taken.wait()
+
     def fail(self, error: DisconnectedError) -> None:
         """Let ``take`` raise ``error`` once everything before it was taken; the first failure stands."""
         self._failure = self._failure or error
@@ -83,6 +89,7 @@ class Inbox:
         self._handed = [receipt for _, receipt in self._waiting if receipt is not None]
         self._waiting.clear()
         self._rows = 0
+        self._taken.set()
         for device in list(self._overruns):
             self._on_room(device)
         return batches

@@ -43,7 +43,10 @@ _log = structlog.get_logger()
 
 
 class Item:
-    """A tag and what is known about it at the server now. ``handle`` is its index in the device's tags and its client handle."""
+    """A tag and what is known about it at the server now. ``handle`` is its index in the device's tags and its client handle.
+
+    ``keep`` is for how many machine ms the server shall keep its samples while nobody asks for them.
+    """
 
     def __init__(self, handle: int, tag: Tag, config: OpcUaTag) -> None:
         self.handle = handle
@@ -61,6 +64,7 @@ class Item:
         self.state: Literal["resolving", "active", "bad"] = "resolving"
         self.detail = ""
         self.retry_at = 0.0
+        self.keep = 0.0
         self._delay = 0.0
 
     def failed(self, detail: str, now: float, pace: Pace) -> bool:
@@ -81,7 +85,7 @@ class Item:
 
     def request(self, publishing: float, speed: float) -> ua.MonitoredItemCreateRequest:
         """Return what to ask the server for, with the deadband where the tag has one."""
-        asked = sampling(self.tag.period, publishing, speed)
+        asked = sampling(self.tag.period, publishing, speed, self.keep)
         params = ua.MonitoringParameters(self.handle, asked.sampling_ms, QueueSize=asked.queue, DiscardOldest=True)
         if self.deadband is not None:
             # The server compares raw values, the user writes scaled ones.
@@ -136,7 +140,7 @@ async def _create(session: Session, subscription: int, items: Sequence[Item], pu
     for item, result in zip(items, results, strict=True):
         if not result.status >> 31:
             item.works(result.number)
-    _compare([sampling(item.tag.period, publishing, speed) for item in items], results, items)
+    _compare([sampling(item.tag.period, publishing, speed, item.keep) for item in items], results, items)
     return [result.status for result in results]
 
 

@@ -38,10 +38,10 @@ def leave(client: Client) -> None:
         _left[client.server_url.geturl()] = Orphan(token, client._server_nonce, client._policy_ids, until)  # noqa: SLF001
 
 
-async def bury(client: Client) -> None:
+async def bury(client: Client, *, keeps: bool = False) -> None:
     """Close the session that the connection before left at this server, over a channel that is open; a server that forgot it is fine.
 
-    Nothing is sent where a password would have to go with it: it is shown to a server's session only once that has proved itself.
+    Its subscriptions stay where this connection ``keeps`` them to take them over. Nothing is sent where a password would have to go with it: it is shown to a server's session only once that has proved itself.
     """
     orphan = _left.pop(client.server_url.geturl(), None)
     if orphan is None or orphan.until < time.monotonic() or client._password:  # noqa: SLF001
@@ -52,7 +52,7 @@ async def bury(client: Client) -> None:
     client._server_nonce, client._policy_ids = orphan.nonce, orphan.policies  # type: ignore[assignment]  # noqa: SLF001 - asyncua says it is None
     try:
         await client._activate_with_credentials()  # noqa: SLF001
-        await session._send_request(ua.CloseSessionRequest(DeleteSubscriptions=True))  # noqa: SLF001
+        await session._send_request(ua.CloseSessionRequest(DeleteSubscriptions=not keeps))  # noqa: SLF001
     except Exception as error:  # noqa: BLE001 - the log is told; whatever a server makes of it, what counts is the new session
         _log.debug("opcua.orphan", server=client.server_url.netloc, error=str(error) or type(error).__name__)
     finally:

@@ -49,17 +49,17 @@ def publishing_ms(publishing: int, speed: float) -> float:
     return max(publishing / 1e6 / speed, _FASTEST_PUBLISHING)
 
 
-def sampling(interval: int, publishing: float, speed: float) -> Asked:
+def sampling(interval: int, publishing: float, speed: float, keep: float = 0.0) -> Asked:
     """Return what to ask for an interval in plant ns when published every ``publishing`` ms.
 
-    The queue holds ten publishing intervals and three seconds, so that a late PublishRequest overflows nothing; at least 10 samples,
-    because with a queue of one the Overflow bit is never set (OPC 10000-4, 5.13.1.5).
+    The queue holds ten publishing intervals and three seconds, so that a late PublishRequest overflows nothing, and ``keep`` machine
+    milliseconds, so that a short absence of the agent does not either; at least 10 samples, because with a queue of one the Overflow bit is never set (OPC 10000-4, 5.13.1.5).
     """
     every = max(interval / 1e6 / speed, _FASTEST_SAMPLING)
-    return Asked(every, min(max(_LEAST_QUEUE, ceil(max(10 * publishing, _STALL) / every)), _MOST_QUEUE))
+    return Asked(every, min(max(_LEAST_QUEUE, ceil(max(10 * publishing, _STALL, keep) / every)), _MOST_QUEUE))
 
 
-def counts(publishing: float, pace: Pace) -> tuple[int, int]:
-    """Return keep-alive and lifetime counts for a publishing interval in ms; the lifetime is at least three keep-alives."""
+def counts(publishing: float, pace: Pace, keep: float = 0.0) -> tuple[int, int]:
+    """Return keep-alive and lifetime counts for a publishing interval in ms; the lifetime is at least three keep-alives and ``keep`` ms."""
     keep_alive = max(1, round(pace.keep_alive * 1000 / publishing))
-    return keep_alive, max(3 * keep_alive, ceil(pace.lifetime * 1000 / publishing))
+    return keep_alive, max(3 * keep_alive, ceil(max(pace.lifetime * 1000, keep) / publishing))

@@ -11,7 +11,7 @@ from edge_agent.drivers.opcua.convert import Converter, overflowed, quality_of
 from edge_agent.drivers.opcua.inbox import Inbox, Receipt
 from edge_agent.drivers.opcua.retyped import Retyped
 from edge_agent.drivers.opcua.shape import Columns
-from edge_agent.model.reading import Boot, Gap, Notice, Quality, Snapshot, Tag, Value
+from edge_agent.model.reading import Boot, Gap, Mark, Notice, Quality, Snapshot, Tag, Value
 from edge_agent.ports import PlantClock
 
 _FUTURE: Final = 5_000_000_000
@@ -58,8 +58,13 @@ class Reporter:
         after: Sequence[Notice] = (),
         group: str | None = None,
         details: dict[int, str] | None = None,
+        mark: Mark | None = None,
+        historical: bool = False,
     ) -> None:
-        """Queue rows with the notices that they give rise to; ``details`` explains handles better than their status does."""
+        """Queue rows with the notices that they give rise to; ``details`` explains handles better than their status does.
+
+        ``mark`` says how far the device's data are in with them; ``historical`` rows were sampled while nobody listened.
+        """
         now = self._clock.now()
         notices = (*before, *self._boot_changes(rows, now), *self._overflows(rows, now))
         self._last.update((handle, time) for handle, time in zip(rows.handles, rows.source, strict=True) if time)
@@ -68,12 +73,13 @@ class Reporter:
         if details:
             batch.details.update((row, details[handle]) for row, handle in enumerate(rows.handles) if handle in details)
         batch.before, batch.after = notices, (*after, *retyped)
+        batch.mark, batch.historical = mark, historical
         batch.snapshots = (Snapshot(group, 0, len(batch)),) if group is not None else ()
         self._inbox.put(batch, receipt)
 
-    def hole(self, missing: int) -> None:
-        """Declare ``missing`` notification messages as lost for good."""
-        now = self._clock.now()
+    def hole(self, missing: int, until: int = 0) -> None:
+        """Declare ``missing`` notification messages as lost for good, until the time of what follows (0: until now)."""
+        now = until or self._clock.now()
         since = min(max(self._last.values(), default=now), now)
         self.put(Columns(), before=[Gap(self._device, "comm_loss", since, now, (), missing)])
 
@@ -88,6 +94,16 @@ class Reporter:
             self._boot_id = rows.values[self._boot]  # type: ignore[assignment]  # decoded, not judged yet
         known = started if isinstance(started, int) and started > 0 else None
         return Boot(self._device, self._clock.now(), _evidence(self._boot_id), known)
+
+    @property
+    def boot_id(self) -> int | str | None:
+        """The boot tag's value, None without one."""
+        return _evidence(self._boot_id)
+
+    def same_boot(self, boot_id: int | str | None, started: object) -> Boot:
+        """Return the evidence of a connection that goes on where the one before stopped: the restart, if there was one, is still to come."""
+        self._boot_id = boot_id
+        return Boot(self._device, self._clock.now(), boot_id, started if isinstance(started, int) and started > 0 else None)
 
     def server_state(self, state: object) -> bool:
         """Take note of the server's state; returns whether the quality of every value changed with it."""

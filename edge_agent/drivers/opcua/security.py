@@ -25,7 +25,7 @@ class GuardedClient(Client):
     def __init__(self, url: str, timeout: float, guard: Guard) -> None:
         # A slow PLC is not a lost one: the library's probe must wait longer than a request of ours may take.
         super().__init__(url, timeout=timeout, watchdog_intervall=max(_SHORTEST_WATCHDOG, 2 * timeout), auto_reconnect=False)
-        self.uaclient = GuardedUaClient(guard, timeout)
+        self.uaclient = self._guarded = GuardedUaClient(guard, timeout)
         self.uaclient.pre_request_hook = self._wait_until_ready
         self.nodes = Shortcuts(self.uaclient.session)
         self.max_messagesize = MAX_MESSAGE
@@ -34,9 +34,13 @@ class GuardedClient(Client):
         self.name = self.description = "edge-agent"
         self.application_uri = self.product_uri = "urn:edge-agent"
 
+    def keep_subscriptions(self, keeps: bool) -> None:
+        """Have the server keep this session's subscriptions, and those of the one before it, when the session ends."""
+        self._guarded.keeps = keeps
+
     async def _try_resume_persisted_session(self) -> bool:
         """Close what the connection before left behind (the channel is open, no session yet); nothing is resumed."""
-        await bury(self)
+        await bury(self, keeps=self._guarded.keeps)
         return False
 
     async def _renew_channel_loop(self) -> None:

@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol
 import structlog
 from asyncua import ua
 
+from edge_agent.drivers.opcua.acks import Acknowledgements
 from edge_agent.drivers.opcua.inbox import Receipt
 from edge_agent.drivers.opcua.pace import Pace
 from edge_agent.drivers.opcua.session import Session, status_text
@@ -33,6 +34,8 @@ _MOST_ACKS: Final = 1000
 _MOST_BACKLOG: Final = 64
 _MOST_REPUBLISHED: Final = 1000
 _MOST_IN_VAIN: Final = 50
+_PROVEN: Final = 6
+"""Times the longest silence allowed: a subscription that was heard for so long after it was taken over is a working one."""
 _GONE: Final = frozenset(
     {
         ua.StatusCodes.BadTimeout,
@@ -66,15 +69,25 @@ class Subscriber(Protocol):
     def status(self, code: int) -> None:
         """Take note of a status change that does not end the subscription."""
 
+    def silent(self) -> None:
+        """Take note that the subscription was taken over and is dead."""
+
+    def proven(self) -> None:
+        """Take note that the subscription was taken over long ago, and works."""
+
+    def caught_up(self) -> None:
+        """Take note that everything has been delivered which the server had before the subscription was taken over."""
+
 
 class _Line:
     """One subscription as the loop sees it."""
 
-    def __init__(self, subscriber: Subscriber, limit: float, now: float) -> None:
+    def __init__(self, subscriber: Subscriber, limit: float, now: float, expected: int, catching_up: bool) -> None:
         self.subscriber = subscriber
         self.limit = limit
-        self.heard = now
-        self.expected = 1
+        self.heard = self.added = now
+        self.expected = expected
+        self.catching_up = self.taken_over = catching_up
 
 
 class PublishLoop:
@@ -84,7 +97,7 @@ class PublishLoop:
         self._session = session
         self._pace = pace
         self._lines: dict[int, _Line] = {}
-        self._acks: deque[Receipt] = deque()
+        self.acks = Acknowledgements()
         self._arrived: deque[asyncio.Future[Any]] = deque()
         self._something = asyncio.Event()
         self._outstanding = 0
@@ -92,21 +105,24 @@ class PublishLoop:
         self._in_vain = 0
         self._log = structlog.get_logger().bind(server=session.client.server_url.netloc)
 
-    def add(self, subscription: int, subscriber: Subscriber, keep_alive: float) -> None:
-        """Publish for a subscription from now on; ``keep_alive`` is its revised keep-alive time in seconds."""
+    def add(self, subscription: int, subscriber: Subscriber, keep_alive: float, expected: int | None = None) -> None:
+        """Publish for a subscription from now on; ``keep_alive`` is its revised keep-alive time in seconds.
+
+        With the ``expected`` number of its next message it is one that was taken over, and first catches up.
+        """
         now = asyncio.get_running_loop().time()
-        self._lines[subscription] = _Line(subscriber, keep_alive + self._pace.patience, now)
+        self._lines[subscription] = _Line(subscriber, keep_alive + self._pace.patience, now, expected or 1, expected is not None)
         self._wanted = max(self._pace.requests, len(self._lines) + 2)
         self._top_up()
         self._something.set()
 
     def accept(self, receipt: Receipt) -> None:
         """Acknowledge a message with one of the next PublishRequests."""
-        self._acks.append(receipt)
+        self.acks.accept(receipt)
 
     def _top_up(self) -> None:
         while self._lines and self._outstanding < self._wanted and len(self._arrived) < _MOST_BACKLOG:
-            acks = [self._acks.popleft() for _ in range(min(len(self._acks), _MOST_ACKS))]
+            acks = self.acks.take(_MOST_ACKS)
             request = ua.PublishRequest()
             request.Parameters.SubscriptionAcknowledgements = [ua.SubscriptionAcknowledgement(*ack) for ack in acks]
             future = self._session.publish(request)
@@ -130,7 +146,7 @@ class PublishLoop:
                 async with asyncio.timeout_at(self._deadline()):
                     await self._something.wait()
             except TimeoutError:
-                raise DisconnectedError(f"no publish response or keep-alive for {self._silence():.1f} s") from None
+                raise self._dead() from None
             self._something.clear()
             while self._arrived:
                 await self._handle(self._arrived.popleft())
@@ -144,11 +160,19 @@ class PublishLoop:
         now = asyncio.get_running_loop().time()
         return max(now - line.heard for line in self._lines.values())
 
+    def _dead(self) -> DisconnectedError:
+        """Return the end of the connection; a subscription that was silent soon after it was taken over is told so."""
+        now = asyncio.get_running_loop().time()
+        for line in self._lines.values():
+            if line.taken_over and now > line.heard + line.limit:
+                line.subscriber.silent()
+        return DisconnectedError(f"no publish response or keep-alive for {self._silence():.1f} s")
+
     def _check_silence(self) -> None:
         """Find a dead subscription also while another one keeps talking."""
         deadline = self._deadline()
         if deadline is not None and asyncio.get_running_loop().time() > deadline:
-            raise DisconnectedError(f"no publish response or keep-alive for {self._silence():.1f} s")
+            raise self._dead()
 
     async def _handle(self, future: asyncio.Future[Any]) -> None:
         if future.cancelled():
@@ -170,7 +194,13 @@ class PublishLoop:
             return
         line.heard = asyncio.get_running_loop().time()
         self._in_vain = 0
+        if line.taken_over and line.heard - line.added > _PROVEN * line.limit:
+            line.taken_over = False
+            line.subscriber.proven()
         await self._in_sequence(published.subscription, line, published.message)
+        if line.catching_up and not published.more:
+            line.catching_up = False
+            line.subscriber.caught_up()
 
     def _refused(self, code: int) -> None:
         """Answer a publish fault: fewer requests where they were too many, else the subscription is gone."""

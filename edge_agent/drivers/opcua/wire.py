@@ -37,6 +37,8 @@ READ_RESPONSE: Final = "i=634"
 PUBLISH_RESPONSE: Final = "i=829"
 REPUBLISH_RESPONSE: Final = "i=835"
 CREATE_ITEMS_RESPONSE: Final = "i=754"
+HISTORY_READ_RESPONSE: Final = "i=667"
+HISTORY_DATA: Final = "i=658"
 SERVICE_FAULT: Final = "i=397"
 
 _I64: Final = struct.Struct("<q")
@@ -208,3 +210,26 @@ def republish_response(body: bytes) -> tuple[int, Message | None]:
     """Return the service result and the message of a RepublishResponse (OPC 10000-4, 5.14.6). Raises DecodeError."""
     result, pos = response_header(body, REPUBLISH_RESPONSE)
     return (result, None) if result >> 31 else (result, _message(body, pos)[0])
+
+
+@_decoding
+def history_read_response(body: bytes, handle: int) -> tuple[int, int, bytes, Columns]:
+    """Return the service result, the status, the continuation point and the rows of a HistoryReadResponse for one node (OPC 10000-4, 5.11.3).
+
+    Raises DecodeError, also when it is not one result.
+    """
+    result, pos = response_header(body, HISTORY_READ_RESPONSE)
+    out = Columns()
+    if result >> 31:
+        return result, 0, b"", out
+    count, pos = count_of(body, pos)
+    if count != 1:
+        raise DecodeError(f"the history of one node asked for, of {count} answered")
+    (status,) = U32.unpack_from(body, pos)
+    point, pos = byte_string(body, pos + 4)
+    data, pos = structure(body, pos)
+    if data.encoding == HISTORY_DATA and data.body is not None:
+        rows, at = count_of(data.body, 0)
+        records(data.body, at, rows, "", out)
+        out.handles.extend([handle] * len(out))
+    return result, status, point or b"", out

@@ -1,0 +1,283 @@
+"""A device on its way back: it goes on with the subscription that the server kept, or asks the historian what it missed."""
+
+from __future__ import annotations
+
+# asyncua re-exports without saying so and takes plain ints for its own number types.
+# mypy: disable-error-code="attr-defined,arg-type"
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from edge_agent.drivers.opcua import history, resume
+from edge_agent.drivers.opcua import item as items_of
+from edge_agent.drivers.opcua.comeback import Comeback
+from edge_agent.drivers.opcua.config import OpcUaConfig
+from edge_agent.drivers.opcua.floors import Floors
+from edge_agent.drivers.opcua.inbox import Inbox, Receipt
+from edge_agent.drivers.opcua.item import NODE_GONE, Item
+from edge_agent.drivers.opcua.pace import Pace
+from edge_agent.drivers.opcua.poll import Poller
+from edge_agent.drivers.opcua.prepare import take_parts
+from edge_agent.drivers.opcua.report import Reporter
+from edge_agent.drivers.opcua.session import CURRENT, STARTED, STATE, Session, status_text
+from edge_agent.drivers.opcua.shape import Columns
+from edge_agent.drivers.opcua.subscribe import PublishLoop, following
+from edge_agent.model.reading import ClockOffset, DeviceUp, Mark, Notice, Recovered, TagStatus
+from edge_agent.ports import DeviceWiring, PlantClock, Trigger
+
+
+class Endpoint(NamedTuple):
+    """What the devices of one connection share."""
+
+    session: Session
+    loop: PublishLoop
+    inbox: Inbox
+    clock: PlantClock
+    pace: Pace
+
+
+def unreadable(rows: Columns) -> dict[int, str]:
+    """Return the handles whose Read says that there is no such node or that its value cannot be had, and what it said."""
+    return {
+        handle: status_text(status)
+        for handle, status in zip(rows.handles, rows.status, strict=True)
+        if status and status & 0xFFFF_0000 in NODE_GONE
+    }
+
+
+class Returning:
+    """The part of a device that knows of earlier connections. What it uses of the rest is declared here."""
+
+    name: str
+    items: list[Item]
+    by_name: dict[str, Item]
+    _config: OpcUaConfig
+    _session: Session
+    _loop: PublishLoop
+    _inbox: Inbox
+    _clock: PlantClock
+    _reporter: Reporter
+    _floors: Floors
+    _poller: Poller
+    _log: Any
+    _parts: dict[int, Item]
+    _groups: Mapping[str, Trigger]
+    _triggers: dict[int, list[str]]
+    _seen: dict[int, object]
+    _fired: dict[str, None]
+    _unreadable: dict[int, str]
+    _subscription: int
+    _publishing: float
+    _keep_alive: float
+    _keep: float
+    _wiring: DeviceWiring
+    _signed: str
+    _histories: list[Item]
+    _track: resume.Track
+    _described: object
+    _comeback: Comeback | None
+    _held: list[Callable[[], None]] | None
+    _held_rows: int
+    _enough: asyncio.Event
+    _heard: asyncio.Event
+
+    # -- the rest of the device ----------------------------------------------------------------------------------
+
+    def notified(self, rows: Columns, receipt: Receipt | None) -> None:
+        """Take the rows of one notification message."""
+        raise NotImplementedError
+
+    def _own(self, rows: Columns) -> Columns:
+        raise NotImplementedError
+
+    def _until(self) -> float:
+        raise NotImplementedError
+
+    def _vanished(self, rows: Columns) -> list[tuple[Item, str]]:
+        raise NotImplementedError
+
+    def _tag_lost(self, item: Item, why: str) -> TagStatus | None:
+        raise NotImplementedError
+
+    async def _monitor(self, items: Sequence[Item]) -> list[Item]:
+        raise NotImplementedError
+
+    async def _read_groups(self) -> None:
+        raise NotImplementedError
+
+    # -- what stands in every mark -------------------------------------------------------------------------------
+
+    def _back(self, time: int) -> list[Notice]:
+        """Return the notices of a device that answers."""
+        facts, asked_at = self._session.facts, self._session.asked_at
+        self._reporter.server_state(facts.get(STATE))
+        up: list[Notice] = [DeviceUp(self.name, time)]
+        if isinstance(current := facts.get(CURRENT), int) and current > 0:
+            up.append(ClockOffset(self.name, asked_at, current - asked_at))
+        return up
+
+    def _describe(self) -> None:
+        """Keep with the marks what a later connection must know to take the subscription over."""
+        if not self._keep and not self._histories:
+            return
+        self._described = self._reporter.boot_id
+        monitored = [item for item in self.items if item.monitored is not None]
+        nodes, runs = resume.found(monitored), resume.runs_of(monitored)
+        self._track.describe(
+            resume.Facts(nodes, runs, self._publishing, self._keep_alive, self._reporter.boot_id, self._poller.watches)
+        )
+        self._reporter.put(Columns(), mark=self._track.mark())
+
+    def _taken(self, rows: Columns) -> Columns:
+        """Return the rows that are tags, parts taken out of their values."""
+        rows = self._own(rows)
+        take_parts(rows, self._parts)
+        return rows
+
+    def _release(self) -> None:
+        """Deliver what was held."""
+        held, self._held, self._held_rows = self._held or [], None, 0
+        for deliver in held:
+            deliver()
+
+    def _hold(self, rows: Columns, receipt: Receipt | None) -> None:
+        """Keep live rows until what was before them is told; when they are too many the history is not waited for any more."""
+        assert self._held is not None  # noqa: S101 - asked just before
+        self._held.append(lambda: self.notified(rows, receipt))
+        self._heard.set()
+        self._held_rows += len(rows)
+        if self._held_rows > self._config.history_rows:
+            self._enough.set()
+
+    # -- going on ------------------------------------------------------------------------------------------------
+
+    async def _resume(self) -> bool:
+        """Take over the subscription that the server has kept and deliver what is in it; False where that cannot be. Raises DisconnectedError."""
+        started, asked_at_plant = self._session.facts.get(STARTED), self._clock.now()
+        kept = resume.kept_of(self._wiring.marks, self._signed, started) if self._keep else None
+        if kept is None or kept.facts.nodes != resume.found(self._of(kept)):
+            await self._give_up(started)
+            return False
+        available = await resume.transfer(self._session, kept.subscription)
+        if available is None:
+            return False
+        self._log.info("opcua.resumed", subscription=kept.subscription, last=kept.number, available=len(available))
+        missed = await resume.missed(self._session, kept, available)
+        monitored = kept.facts.monitored()
+        for item in self.items:
+            if item.handle in monitored:
+                item.works(monitored[item.handle])
+        self._track.go_on(kept)
+        self._subscription, self._publishing, self._keep_alive = kept.subscription, kept.facts.publishing, kept.facts.keep_alive
+        self._poller.watches = kept.facts.watches
+        for number in available:
+            if number <= kept.number:
+                self._loop.accept(Receipt(kept.subscription, number))
+        last = max((number for number in available if number > kept.number), default=kept.number)
+        rows = await items_of.read(self._session, self.items)
+        await self._prove(kept, last)
+        without = tuple(item.tag.name for item in self.items if item.handle not in monitored)
+        boot = self._reporter.same_boot(kept.facts.boot, started)
+        recovered = Recovered(self.name, asked_at_plant, without=without)
+        self._reporter.put(Columns(), before=[*self._back(asked_at_plant), boot, recovered])
+        await self._catch_up(missed, rows)
+        return True
+
+    async def _prove(self, kept: resume.Kept, last: int) -> None:
+        """Return when the server has said something in the subscription, which is held: some give it away and then say nothing.
+
+        Where it stays silent the publish loop ends the connection, and the next one begins anew.
+        """
+        boot = self.by_name[self._config.boot].handle if self._config.boot else -1
+        self._comeback = Comeback(self._reporter, self._track, boot)
+        self._held = []
+        resume.tried(kept.line)
+        self._loop.acks.ask(self._subscription, resume.stored(self._wiring.stored, self._track.line))
+        self._loop.add(self._subscription, self, self._keep_alive, following(last))
+        await self._heard.wait()
+
+    def _of(self, kept: resume.Kept) -> list[Item]:
+        monitored = kept.facts.monitored()
+        return [item for item in self.items if item.handle in monitored]
+
+    async def _give_up(self, started: object) -> None:
+        """Delete what this run of the server has kept for us and we cannot go on with."""
+        for line in {mark.line for mark in self._wiring.marks if self._keep}:
+            signed, _, rest = line.partition(":")
+            subscription, _, run = rest.partition("@")
+            if signed and subscription.isdigit() and run == str(started):
+                await resume.discard(self._session, int(subscription))
+
+    async def _catch_up(self, missed: Sequence[resume.Missed], rows: Columns) -> None:
+        """Deliver what was asked for again and what came first, then ``rows`` of now. Raises DisconnectedError."""
+        comeback = self._comeback
+        assert comeback is not None  # noqa: S101 - `_prove` made it
+        comeback.again(missed, self._subscription, self._taken)
+        self._unreadable = unreadable(rows)
+        self._release()
+        await comeback.wait(self._publishing)
+        self._comeback = None
+        self._seen = {handle: rows.values[handle] for handle in self._triggers}
+        groups = {handle: [self._groups[name] for name in names] for handle, names in self._triggers.items()}
+        present = comeback.not_told(rows)
+        self._floors.raise_to(present, self._until())
+        self._track.read(present, self._until())
+        after = [self._tag_lost(item, why) for item, why in self._vanished(present)]
+        self._reporter.put(
+            present, before=comeback.overwritten(self.name, groups), after=[notice for notice in after if notice is not None],
+            mark=self._track.mark(),
+        )  # fmt: skip
+        await self._monitor([item for item in self.items if item.monitored is None])
+        self._describe()
+        self._fired.update(dict.fromkeys(self._groups))
+        await self._read_groups()
+
+    def silent(self) -> None:
+        """Take note that the subscription that was taken over says nothing: the next connection begins anew."""
+        resume.doubt(self._track.line)
+
+    def proven(self) -> None:
+        """Take note that the subscription that was taken over works."""
+        resume.proved(self._track.line)
+
+    def caught_up(self) -> None:
+        """Take note that the server has told everything that it kept."""
+        self._heard.set()
+        if self._comeback is not None:
+            self._comeback.caught_up()
+
+    # -- history -------------------------------------------------------------------------------------------------
+
+    async def _wanted_history(self, rows: Columns) -> list[history.Want]:
+        """Return the tags whose historian may know what was missed; none after a restart of the device, for it ends every count."""
+        marks = self._wiring.marks
+        if not self._histories or not marks:
+            return []
+        here = {handle: row for row, handle in enumerate(rows.handles)}
+        seen = {item.handle: min(mark.seen.get(item.handle, 0) for mark in marks) for item in self._histories}
+        self._track.remember({handle: time for handle, time in seen.items() if time})
+        if not all(self._same_run(mark) for mark in marks):
+            self._log.info("opcua.no_history", reason="the device restarted meanwhile, or it is not known whether it did")
+            return []
+        items = [item for item in self._histories if seen[item.handle] and rows.source[here[item.handle]] >= seen[item.handle]]
+        items = await history.offered(self._session, items)
+        return [history.Want(item, seen[item.handle], rows.source[here[item.handle]]) for item in items]
+
+    def _same_run(self, mark: Mark) -> bool:
+        """Whether the device has run on since ``mark``: its own boot tag says so, where there is none the server's start time."""
+        if self._config.boot is not None:
+            facts = resume.facts_of(mark)
+            return facts is not None and facts.boot is not None and facts.boot == self._reporter.boot_id
+        return resume.started_of(mark) == str(self._session.facts.get(STARTED))
+
+    async def _tell_history(self, wants: Sequence[history.Want]) -> None:
+        """Deliver what the historian has of the gap, once and whole; a tag of which it has less stays lost. Raises DisconnectedError."""
+        bounds = history.Bounds(self._config.history_within / 1e9, self._config.history_rows)
+        told = await history.fill(self._session, wants, bounds, self._enough)
+        self._log.info("opcua.history", tags=len(told.complete), of=len(wants), rows=len(told.rows))
+        if not told.complete:
+            return
+        await self._inbox.room(len(told.rows))
+        recovered = Recovered(self.name, self._clock.now(), told.complete)
+        self._reporter.put(told.rows, before=[recovered], mark=self._track.past(told.rows, f"history:{uuid4()}"), historical=True)

@@ -1,0 +1,73 @@
+"""A loss that has hidden nothing: the device delivered later what it had kept."""
+
+from __future__ import annotations
+
+import pytest
+from registerbench import Bench, at
+from test_gap_rule import bench, gaps
+
+from edge_agent.model.reading import Gap, Recovered
+
+__all__ = ["bench"]
+
+
+def recovered(made: Bench, seconds: float, *tags: str, without: tuple[str, ...] = ()) -> None:
+    """Let plc1 say what it delivers of the loss."""
+    made.tell(seconds, Recovered("plc1", at(seconds), tags, without))
+
+
+def test_a_link_loss_of_which_everything_comes_is_no_gap(bench: Bench) -> None:
+    """The counts of the time are counts like others, and no gap is told."""
+    bench.down(462, last_good=450)
+    bench.up(481)
+    recovered(bench, 481)
+    for seconds, value in ((455, 1010), (470, 1030)):
+        bench.see(seconds, value)
+    bench.see(481.2, 1062)
+    bench.tick(600)
+    assert gaps(bench.of("collection.gap")) == []
+    counts = bench.of("production.count")
+    assert [count.data["delta"] for count in counts] == [10, 20, 32]
+    assert {count.derivation for count in counts} == {"observed"}
+
+
+def test_what_did_not_come_is_the_gap(bench: Bench) -> None:
+    """Tags without a sample of the time are named, and they alone."""
+    bench.down(462, last_good=450)
+    bench.up(481)
+    recovered(bench, 481, without=("reject",))
+    bench.see(481.2, 1062)
+    events = bench.see(481.3, 33, "plc1.reject")
+    ((reason, since, until, tags, _, made_up),) = gaps(events or bench.of("collection.gap"))
+    assert (reason, since, until, tags) == ("comm_loss", 450, 481.3, ["plc1.reject"])
+    assert made_up == {"reject": 3}
+
+
+def test_an_absence_of_the_agent_of_which_everything_comes_is_no_gap_of_that_device(bench: Bench) -> None:
+    """Other devices, which keep nothing, stay in the gap."""
+    bench.restart(450, 480)
+    bench.up(481)
+    recovered(bench, 481)
+    bench.see(481.2, 1062)
+    bench.up(481.5, "meter")
+    bench.see(482, 503, "meter.energy")
+    bench.tick(600)
+    found = gaps(bench.of("collection.gap"))
+    assert [gap[0] for gap in found] == ["agent_down"]
+    assert not any(tag.startswith("plc1") for tag in found[0][3])
+
+
+@pytest.mark.parametrize("tags", [("count",), ()], ids=["a tag", "everything"])
+def test_a_loss_inside_what_came_is_told_by_itself(bench: Bench, tags: tuple[str, ...]) -> None:
+    """What the device could not keep is a gap with its own bounds, not hidden by what it did keep, and not as wide as the outage."""
+    bench.down(462, last_good=450)
+    bench.up(481)
+    recovered(bench, 481)
+    bench.tell(481, Gap("plc1", "queue_overflow", at(455), at(470), tags))
+    bench.see(470, 1030)
+    bench.see(481.2, 1062)
+    bench.tick(600)
+    found = gaps(bench.of("collection.gap"))
+    assert [(gap[0], gap[1], gap[2]) for gap in found] == [("queue_overflow", 455, 470)]
+    assert found[0][3] == ["plc1.count" if tags else "plc1.*"]
+    assert bench.counted == 62
