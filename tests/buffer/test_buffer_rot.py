@@ -197,6 +197,18 @@ def test_a_kill_while_a_damaged_store_is_saved_is_made_good(first: Life, tmp_pat
     again.end()
 
 
+def test_a_state_that_is_nothing_any_more_is_one_that_rotted(first: Life, tmp_path: Path) -> None:
+    """The page counts a cell too many: a row without a name ended salvage, and would have ended the writer of the buffer at every start."""
+    spoil_page(tmp_path / "store", "state", 4, 3)
+    life = Life(tmp_path / "store", MADE)
+    life.outbox.committer.distrust(apsw.CorruptError("a page"))
+    damage = life.outbox.committer.damage
+    assert damage is not None
+    assert (damage.saved, damage.lost, damage.cut) == (MADE - 1, (), False)
+    assert life.outbox.states(UNITS[1]) == ({"n": b"8"}, MADE)
+    life.end()
+
+
 def test_whichever_byte_of_any_page_rots(first: Life, tmp_path: Path) -> None:
     """Every 31st byte, those of the schema, the queue and the indexes too: no number twice, no hole, no loss that is not declared, and events are durable."""
     content = (tmp_path / "store" / DATABASE).read_bytes()
