@@ -52,10 +52,21 @@ def machine() -> dict[str, str]:
     }
     about |= {"Python": platform.python_version(), "SQLite": f"{apsw.sqlite_lib_version()} (apsw {apsw.apsw_version()})"}
     about |= {name: version(name) for name in ("paho-mqtt", "pymodbus", "asyncua")}
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    ).stdout.strip()
-    return about | {"revision": commit or "unknown"}
+    return about
+
+
+def revision() -> str:
+    """Return the commit that is checked out, ``unknown`` where there is none."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+
+
+def revisions(stages: dict[str, str]) -> str:
+    """Say of which revision the stages are; each by name where they are of several, for no row may pass for another's."""
+    found = sorted(set(stages.values()))
+    if len(found) == 1:
+        return f"revision {found[0]}"
+    return "; ".join(f"revision {one}: {', '.join(name for name, of in stages.items() if of == one)}" for one in found)
 
 
 def row(each: Tally) -> str:
@@ -94,7 +105,9 @@ def page(report: dict[str, Any], about: dict[str, str]) -> str:
             "Duplicates are repetitions at the broker, at most the window for each reconnection; a consumer drops them by number. Recovery is from the end of",
             "a fault to the arrival of data made after it, in machine time.",
             "",
-            f"It took {report['seconds'] / 60:.0f} minutes. " + ", ".join(f"{name} {value}" for name, value in about.items()) + ".",
+            f"It took {report['seconds'] / 60:.0f} minutes. "
+            + ", ".join(f"{name} {value}" for name, value in about.items())
+            + f"; {revisions(report['revisions'])}.",
             "",
             *(["## Failures", "", *failures, ""] if failures else []),
             "## Left out, and why",
@@ -114,7 +127,8 @@ def main() -> None:
     """Put several runs together."""
     reports = [json.loads(Path(name).read_text(encoding="utf-8")) for name in sys.argv[1:]]
     stages = {each["stage"]: each for report in reports for each in report["stages"]}
-    write({"stages": list(stages.values()), "seconds": sum(report["seconds"] for report in reports)})
+    of = {name: one for report in reports for name, one in report["revisions"].items()}
+    write({"stages": list(stages.values()), "revisions": of, "seconds": sum(report["seconds"] for report in reports)})
 
 
 if __name__ == "__main__":
