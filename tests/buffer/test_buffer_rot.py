@@ -191,6 +191,7 @@ def test_a_kill_while_a_damaged_store_is_saved_is_made_good(first: Life, tmp_pat
     damage = life.outbox.committer.damage
     assert damage is not None
     assert (damage.epoch, damage.saved, damage.lost) == (first.outbox.committer.epoch, MADE - 1, ())
+    life.outbox.add(Group((), (Checkpoint("agent", {}, 1),), declares=damage))
     life.end()
     again = Life(tmp_path / "store", MADE)
     assert again.outbox.committer.damage is None
