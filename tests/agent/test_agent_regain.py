@@ -238,9 +238,8 @@ async def test_a_kill_before_the_damage_is_told_keeps_it(
     assert len(gaps) == (1 if there else 0)
     totals = [data["total"] for name, data in new if name == "production.count"]
     assert totals[-1] == (register - 100 if there else 3)
-    if there:
-        deltas = [data["delta"] for name, data in new if name == "production.count"]
-        assert sum(deltas) == totals[-1] - gaps[0]["totals_at_from"].get("total", 0)
+    if there:  # behind such a gap the totals count: the rules' states may be older than the totals of the checkpoint
+        assert totals == [int(data["raw"]) - 100 for name, data in new if name == "production.count"]
     plant.keep, plant.sink.seen[:] = kept(plant), []
     async with plant.running():
         await plant.count(1)
