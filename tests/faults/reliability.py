@@ -1,10 +1,14 @@
-"""Writes RELIABILITY.md from what the bench found: ``python tests/faults/reliability.py FOLDER/faults.json...`` (later files replace stages of earlier ones)."""
+"""Writes RELIABILITY.md from what the bench found: ``python tests/faults/reliability.py FOLDER/faults.json...`` (later files replace stages of earlier ones).
+
+``STAGE="why it was run again"`` among the arguments stands beside what the replaced run found: nothing that failed is left out.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -30,6 +34,9 @@ PROMISES = {
     "seeded": "bugs put in on purpose: the ordinary tests notice each",
     "backlog": "a full store drains beside the live events",
 }
+
+_PLACE = re.compile(r"/\S*/(?=tests/faults/)")
+"""Where the project lay when it was tested: nobody's business."""
 
 LEFT_OUT = """\
 - Black holes and half-open connections are made by a TCP proxy, not by packet filters: neither root nor a network namespace is needed, and
@@ -110,6 +117,7 @@ def page(report: dict[str, Any], about: dict[str, str]) -> str:
             + f"; {revisions(report['revisions'])}.",
             "",
             *(["## Failures", "", *failures, ""] if failures else []),
+            *(["## Stages that were run again", "", *again, ""] if (again := report.get("again")) else []),
             "## Left out, and why",
             "",
             LEFT_OUT + "".join(f"- Not run: {line}\n" for line in not_run),
@@ -125,10 +133,20 @@ def write(report: dict[str, Any]) -> None:
 
 def main() -> None:
     """Put several runs together."""
-    reports = [json.loads(Path(name).read_text(encoding="utf-8")) for name in sys.argv[1:]]
+    why = dict(argument.split("=", 1) for argument in sys.argv[1:] if "=" in argument)
+    reports = [json.loads(Path(name).read_text(encoding="utf-8")) for name in sys.argv[1:] if "=" not in name]
     stages = {each["stage"]: each for report in reports for each in report["stages"]}
     of = {name: one for report in reports for name, one in report["revisions"].items()}
-    write({"stages": list(stages.values()), "revisions": of, "seconds": sum(report["seconds"] for report in reports)})
+    again = [
+        f"- {each['stage']}, at revision {report['revisions'][each['stage']]}: {_PLACE.sub('', failure)}. {why.get(each['stage'], '')}".rstrip()
+        for report in reports
+        for each in report["stages"]
+        if each is not stages[each["stage"]]
+        for failure in each["failures"]
+    ]
+    write(
+        {"stages": list(stages.values()), "revisions": of, "again": again, "seconds": sum(report["seconds"] for report in reports)}
+    )
 
 
 if __name__ == "__main__":
