@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -30,13 +30,16 @@ from edge_agent.model.reading import (
     TagStatus,
     Undeclared,
 )
-from edge_agent.model.stream import Checkpoint
+from edge_agent.model.stream import Checkpoint, Custody, Entry
 from edge_agent.ports import Buffer, PlantClock
 
 _TAG_REMEDIES: Final = {
     "tag_lost": "compare the tag's address with the device's program",
     "type_changed": "declare the type that the device sends now, or mend the device's program",
 }
+
+Declare = Callable[[Sequence[Entry], Checkpoint, Damage], Awaitable[Custody]]
+"""Appends the events that declare a damage, so that it is told once."""
 
 
 class Journal:
@@ -78,8 +81,13 @@ class Journal:
             )
         )
 
-    async def store_damaged(self, damage: Damage) -> None:
-        """Say that the store of before could not be used: an `agent.fault`, and where even its streams were unreadable the gap itself."""
+    async def store_damaged(self, damage: Damage, declare: Declare) -> None:
+        """Say that the store of before could not be used, and those before it of which nobody has said so; in one append."""
+        events = [event for each in (*damage.before, damage) for event in self._damaged(each)]
+        await self._write(events, lambda entries, checkpoint: declare(entries, checkpoint, damage))
+
+    def _damaged(self, damage: Damage) -> list[ProductionEvent]:
+        """Return an `agent.fault`, and where even the streams were unreadable the gap itself."""
         data: dict[str, Any] = {
             "code": "store_damaged",
             "action": "raised",
@@ -91,10 +99,11 @@ class Journal:
         }
         self._log.critical("store.damaged", set_aside=damage.set_aside, error=damage.error, saved=damage.saved)
         now = self._clock.now()
-        await self.write(ProductionEvent(type="agent.fault", time=now, data=data))
-        if damage.saved is None or damage.cut:
+        events = [ProductionEvent(type="agent.fault", time=now, data=data)]
+        if damage.unknown:
             gap = {"reason": "corruption", "interval": [None, iso(now)], "tags": ["*"], "lost": "unknown", "recovered": {}}
-            await self.write(ProductionEvent(type="collection.gap", time=now, data=gap | {"seq_from": None, "seq_to": None}))
+            events.append(ProductionEvent(type="collection.gap", time=now, data=gap | {"seq_from": None, "seq_to": None}))
+        return events
 
     async def store_opened(self, since: int, kept: int, dropped: int) -> None:
         """Say that the store could not be opened from plant time ``since`` until now: how many batches waited in memory, how many did not fit."""
@@ -215,14 +224,23 @@ class Journal:
 
     async def write(self, event: ProductionEvent, *, stopped: bool = False) -> None:
         """Append one event to the agent's stream; tries again until the store takes it."""
+        await self._write([event], self._buffer.append, stopped=stopped)
+
+    async def _write(
+        self,
+        events: Sequence[ProductionEvent],
+        append: Callable[[Sequence[Entry], Checkpoint], Awaitable[Custody]],
+        *,
+        stopped: bool = False,
+    ) -> None:
         now = self._clock.now()
-        entry = encode(event, stream=self._stream, prefix=self._prefix, recorded=now, cfg=self._cfg)
+        entries = [encode(event, stream=self._stream, prefix=self._prefix, recorded=now, cfg=self._cfg) for event in events]
         state = {"stopped": b"true" if stopped else b"false"}
         while True:
             try:
-                await self._buffer.append([entry], Checkpoint(self._stream, state, now))
+                await append(entries, Checkpoint(self._stream, state, now))
             except StorageError as error:
-                self._log.error("journal.not_stored", event_type=event.type, reason=str(error))
+                self._log.error("journal.not_stored", event_type=events[0].type, reason=str(error))
                 await asyncio.sleep(0.5)
             else:
                 return

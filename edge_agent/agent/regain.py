@@ -29,8 +29,8 @@ class Regained(msgspec.Struct, frozen=True):
 
 
 def witnesses(damage: Damage | None, seen: Sequence[Seen]) -> list[Seen]:
-    """Return the checkpoints of the store that ``damage`` took; none where all that counts was saved from it."""
-    if damage is None or not (damage.saved is None or damage.cut):
+    """Return the checkpoints of the store that ``damage`` took; none where all that counts was saved from it, or the streams have gone on since."""
+    if damage is None or damage.settled or not damage.unknown:
         return []
     last = origin.newest(seen)
     epoch = damage.epoch or (last.epoch if last is not None else None)

@@ -52,6 +52,7 @@ class Origin:
         self._buffer = buffer
         self._clock = clock
         self._topics = {topics.checkpoint(stream): stream for stream in streams}
+        self._own = streams[-1]
         self._prefix, self._cfg = prefix, cfg
         self._log = structlog.get_logger()
         self.begun = False
@@ -102,7 +103,7 @@ class Origin:
 
     async def _decide(self, seen: Sequence[Seen]) -> Found:
         damage = self._buffer.damage
-        if not self.begun and not self._late and damage is not None and (of_it := witnesses(damage, seen)):
+        if not self.begun and not self._late and damage is not None and (of_it := witnesses(damage, seen)) and await self._blank():
             await self._regain(damage, of_it)
             return Found("")
         lineage = await self._buffer.lineage()
@@ -112,6 +113,11 @@ class Origin:
         elif not found.cause:
             self.resumes = {one.stream: one.resume for one in seen if one.resume and one.epoch == self._buffer.epoch}
         return found
+
+    async def _blank(self) -> bool:
+        """Whether no unit has numbered anything in this epoch: a start that was killed before it declared the damage may have, and counted by then."""
+        units = set(self._topics.values()) - {self._own}
+        return not any(last for stream, (_, last, _) in (await self._buffer.heads()).items() if stream in units)
 
     async def _begin(self, cause: str, found: Found, seen: Sequence[Seen]) -> None:
         states = [] if self._late else await self._newer(seen)

@@ -109,7 +109,7 @@ class Agent:
             self._log.error("store.not_readable", reason=str(error))
             return False
         if (damage := buffer.damage) is not None:
-            await parts.journal.store_damaged(damage)
+            await parts.journal.store_damaged(damage, buffer.declare)
         self._told = damage
         origin.units_open.set()
         return True
@@ -126,7 +126,7 @@ class Agent:
         while True:
             await asyncio.sleep(1.0)
             if (damage := buffer.damage) is not None and damage is not self._told:
-                await parts.journal.store_damaged(damage)
+                await parts.journal.store_damaged(damage, buffer.declare)
                 self._told = damage
 
     async def _run_unit(self, unit: Unit) -> None:

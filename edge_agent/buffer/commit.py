@@ -17,6 +17,7 @@ from edge_agent.buffer.evict import Evicted, make_room
 from edge_agent.buffer.held import HeldStore
 from edge_agent.buffer.identity import new_epoch, remember
 from edge_agent.buffer.lineage import Succession, succeed
+from edge_agent.buffer.noted import settle
 from edge_agent.buffer.numbering import Batch, Group, checkpoints, number
 from edge_agent.buffer.opening import DAMAGED
 from edge_agent.buffer.store import Store
@@ -96,6 +97,7 @@ class Committer(HeldStore):
         try:
             with store.transaction():
                 self.delivery.write(store, self._age_at(now), self._prefix)
+                settle(store)
                 lineage = succeed(store, self.lineage, plan, old, new, self._machine)
                 numbers = store.numbers(new)
                 group = Group(() if numbers.streams else plan.events, plan.checkpoints)

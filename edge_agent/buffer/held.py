@@ -85,12 +85,13 @@ class HeldStore:
     def _open(self) -> Opened:
         self._enter()
         path, pages = self._config.path, self.room.wal_pages
-        opened = open_store(path, pages, self._vfs, self._prefix, as_found=self._as_found)
+        known = self.damage if self.damage is not None and self.damage.epoch == self.epoch else None  # deleted while it was open
+        opened = open_store(path, pages, self._vfs, self._prefix, as_found=self._as_found, known=known)
         try:
             self._read(opened)
         except BaseException as error:
             self._give_up_handle()
-            if not isinstance(error, DAMAGED) or self._as_found or self._vfs is not None or opened.damage is not None:
+            if not isinstance(error, DAMAGED) or self._as_found or self._vfs is not None or _just_found(opened.damage):
                 raise
             opened = self._replace(DamagedError(error, cut=opened.store.log_doubtful))
         return opened
@@ -216,3 +217,8 @@ class HeldStore:
         self._age += int(max(0.0, now - self._aged_at) * 1e9)
         self._aged_at = now
         return self._age
+
+
+def _just_found(damage: Damage | None) -> bool:
+    """Whether the store was made in this opening: what is wrong with it is wrong with the disk."""
+    return damage is not None and not damage.earlier

@@ -38,6 +38,9 @@ class Damage(msgspec.Struct, frozen=True):
     `collection.gap{corruption}` in the old epoch's streams declares there. Both are None when not even the list of streams could be
     read: then nobody knows what waited, and the agent has to say so. So it has when the log was ``cut``: then nobody knows how the streams ended.
     ``states`` are then those of the rules as far as the log goes: too old to go on from without a word, so they do not stand in the new store.
+
+    ``before`` are damages that this store had not declared yet. ``earlier``: found by a start before this one, which ended before it could
+    say so. ``settled``: the streams have gone on since, and must not go back to what was known at that time.
     """
 
     set_aside: str
@@ -48,6 +51,14 @@ class Damage(msgspec.Struct, frozen=True):
     cut: bool = False
     letters: int = 0
     states: tuple[Checkpoint, ...] = ()
+    before: tuple[Damage, ...] = ()
+    earlier: bool = False
+    settled: bool = False
+
+    @property
+    def unknown(self) -> bool:
+        """Whether nobody knows what else waited there."""
+        return self.saved is None or self.cut
 
 
 class Lock:

@@ -12,6 +12,7 @@ from zlib import crc32
 
 import msgspec
 
+from edge_agent.buffer.identity import Damage
 from edge_agent.model.stream import Checkpoint, Entry, Kind
 
 _INT64 = 1 << 63
@@ -34,7 +35,7 @@ class Unfit(msgspec.Struct, frozen=True):
 class Group(msgspec.Struct):
     """What one `append` asked for; shares its transaction with others. ``token`` is given back with the answer.
 
-    ``letters`` are the dead letters that its events take the place of.
+    ``letters`` are the dead letters that its events take the place of, ``declares`` is the damage that they declare.
     """
 
     events: Sequence[Entry]
@@ -43,6 +44,7 @@ class Group(msgspec.Struct):
     sums: Sequence[int] = ()
     letters: Sequence[int] = ()
     unfit: Sequence[Unfit] = ()
+    declares: Damage | None = None
 
     def prepare(self, largest: int = MAX_BODY) -> None:
         """Check every member, so that this group alone fails for what is wrong in it; ``largest`` = bytes of a body. Raises TypeError, ValueError."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -17,7 +17,9 @@ import apsw
 import msgspec
 
 from edge_agent.buffer.archive import sound_letters
+from edge_agent.buffer.identity import Damage
 from edge_agent.buffer.loss import Loss
+from edge_agent.buffer.noted import noted
 from edge_agent.buffer.numbering import Row, row
 from edge_agent.buffer.records import COLUMNS, Stored
 from edge_agent.buffer.schema import PAGE
@@ -39,7 +41,7 @@ _GROWTH = 1 << 30
 class Saved(msgspec.Struct):
     """What was saved: the old epoch, the number of records and of dead letters, the ranges (stream, first, last) that were not.
 
-    ``cut``: there may have been more; then ``states`` of the rules were left out.
+    ``cut``: there may have been more; then ``states`` of the rules were left out. ``earlier`` is damage that the old store had not declared yet.
     """
 
     epoch: str
@@ -48,6 +50,7 @@ class Saved(msgspec.Struct):
     lost: list[tuple[str, int, int]] = []
     cut: bool = False
     states: list[Checkpoint] = []
+    earlier: Damage | None = None
 
 
 class _Stream(msgspec.Struct):
@@ -62,10 +65,10 @@ class _Stream(msgspec.Struct):
     kind: str = ""
 
 
-def salvage(path: Path, new: Store, wal_pages: int, prefix: str, beside: str | None = None) -> Saved:
+def salvage(path: Path, new: Store, wal_pages: int, prefix: str, beside: str | None, done: Callable[[Saved], None]) -> Saved:
     """Copy what can be read of the store at ``path`` into ``new``, which is still empty, and note there that it is done. Raises apsw.Error, StorageError.
 
-    ``beside`` is the epoch in the identity file at the time.
+    ``beside`` is the epoch in the identity file at the time; ``done`` is called with what was saved before that is committed.
     """
     _fill_up(path)
     old = Store(path, wal_pages, None)
@@ -92,6 +95,9 @@ def salvage(path: Path, new: Store, wal_pages: int, prefix: str, beside: str | N
             else:
                 with contextlib.suppress(apsw.Error, ValueError):  # what no row can hold begins anew, too
                     new.put_states(states)
+            with contextlib.suppress(apsw.Error):  # a page of the facts, which seldom hold a note
+                saved.earlier = noted(old)
+            done(saved)
             return saved
     finally:
         old.close(failed=True)

@@ -67,6 +67,10 @@ class SqliteBuffer(Visitors):
             return Custody.DURABLE
         return await self._writer.append(tuple(events), () if checkpoint is None else (checkpoint,))
 
+    async def declare(self, events: Sequence[Entry], checkpoint: Checkpoint, damage: Damage) -> Custody:
+        """Append the events that declare ``damage``: with their commit it is told, and no later start tells it again. Raises StorageError."""
+        return await self._writer.append(tuple(events), (checkpoint,), damage)
+
     async def states(self, owner: str) -> tuple[dict[str, bytes], int | None]:
         """Return the stored rule states of an owner and its last-seen time in UTC ns."""
         return await self._ask(lambda outbox, _: outbox.states(owner))

@@ -32,7 +32,8 @@ class States(Database):
         """Return the states of an owner, its last-seen time, and the names of states whose checksum is wrong."""
         states, bad = {}, []
         query = (
-            "SELECT CAST(rule AS BLOB), crc, CAST(value AS BLOB) FROM state WHERE owner = ?"  # whatever a flipped bit made of them
+            # whatever a flipped bit made of them
+            "SELECT coalesce(CAST(rule AS BLOB), X''), crc, coalesce(CAST(value AS BLOB), X'') FROM state WHERE owner = ?"
         )
         for name, crc, value in self.db.execute(query, (owner,)):
             rule = name.decode(errors="backslashreplace")
@@ -40,7 +41,8 @@ class States(Database):
                 states[rule] = value
             else:
                 bad.append(rule)
-        return states, self.db.execute("SELECT last_seen FROM owner WHERE name = ?", (owner,)).get, bad
+        last_seen = self.db.execute("SELECT last_seen FROM owner WHERE name = ?", (owner,)).get
+        return states, last_seen if type(last_seen) is int else None, bad
 
 
 def _state_crc(owner: str, rule: str, value: bytes) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge_agent.buffer.letters import Letters
+from edge_agent.buffer.noted import declared
 from edge_agent.buffer.numbering import Batch, Row, checkpoints, row
 from edge_agent.buffer.records import COLUMNS, Place, Records
 from edge_agent.buffer.states import States
@@ -35,6 +36,9 @@ class Store(Records, States, Letters):
         for seq, unfit in batch.unfit:
             self.set_unfit_aside(batch.epoch, seq, unfit)
         self.forget([number for group in batch.groups for number in group.letters])
+        for group in batch.groups:
+            if group.declares is not None:
+                declared(self, group.declares)
         self.put_states(checkpoints(batch.groups))
 
     def holds(self, batch: Batch) -> bool:

@@ -51,6 +51,24 @@ class Streams(Database):
         text = self.words(key)
         return None if text is None else _number(key, text)
 
+    def has(self, key: str) -> bool:
+        """Whether there is a fact of that name, whatever became of it."""
+        return self.db.execute("SELECT 1 FROM store WHERE key = ?", (key,)).get is not None
+
+    def put_summed(self, key: str, text: str) -> None:
+        """Note a fact with its checksum."""
+        self.put(key, _summed(key, text))
+
+    def summed(self, key: str) -> str | None:
+        """Return a fact that was noted with a checksum, None where there is none or it is wrong."""
+        found = self.words(key)
+        text = (found or "").rpartition(" ")[0]
+        return text if found == _summed(key, text) else None
+
+    def forget_fact(self, key: str) -> None:
+        """Delete a fact."""
+        self.db.execute("DELETE FROM store WHERE key = ?", (key,))
+
     def marks(self, prefix: str) -> list[tuple[int, int | None]]:
         """Return the numbers among the facts, each behind the number that follows ``prefix`` in its name; None is one that rotted, as told to the log."""
         rows = self.db.execute(
@@ -144,7 +162,7 @@ class Streams(Database):
         return bool(by_index == by_table == len(self.streams))
 
 
-def _summed(fact: str, value: int) -> str:
+def _summed(fact: str, value: int | str) -> str:
     return f"{value} {crc32(f'{fact} {value}'.encode()):08x}"
 
 

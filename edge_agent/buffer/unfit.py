@@ -38,7 +38,7 @@ def mended(group: Group, largest: int, prefix: str) -> Group:
             events.append(_loss(clean, str(error), prefix))
         else:
             events.append(entry)
-    return Group(events, group.checkpoints, group.token, letters=group.letters, unfit=unfit)
+    return msgspec.structs.replace(group, events=events, unfit=unfit)
 
 
 def _loss(clean: Entry, error: str, prefix: str) -> Entry:

@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from edge_agent.buffer.config import BufferConfig
-from edge_agent.buffer.identity import DATABASE, Lock
+from edge_agent.buffer.identity import DATABASE, Damage, Lock
 from edge_agent.buffer.numbering import Group
 from edge_agent.buffer.outbox import Outbox
 from edge_agent.model.errors import EdgeAgentError, StorageError
@@ -73,10 +73,12 @@ class Writer:
         finally:
             self._thread.join()
 
-    async def append(self, events: tuple[Entry, ...], checkpoints: tuple[Checkpoint, ...]) -> Custody:
+    async def append(
+        self, events: tuple[Entry, ...], checkpoints: tuple[Checkpoint, ...], declares: Damage | None = None
+    ) -> Custody:
         """Have a group committed. Raises StorageError."""
         future: asyncio.Future[Custody] = self._future()
-        self._send(Group(events, checkpoints, future))
+        self._send(Group(events, checkpoints, future, declares=declares))
         return await future
 
     async def ask(self, function: Callable[[Outbox, float], T]) -> T:

@@ -61,7 +61,7 @@ async def copy_of(path: Path, config: AgentConfig | None, wanted: Wanted | None)
                     continue
                 if wanted is not None:
                     await _put_in_order(buffer, path, envelope, wanted)
-            yield BufferDesk(buffer, OUTPUT, path, envelope), buffer.damage
+            yield BufferDesk(buffer, OUTPUT, path, envelope), _found(buffer)
             return
 
 
@@ -69,7 +69,7 @@ async def _envelope(buffer: SqliteBuffer, config: AgentConfig | None, *, salvage
     try:
         return await envelope_of(buffer, config)
     except StorageError as error:
-        if not salvage or buffer.damage is not None:
+        if not salvage or _found(buffer) is not None:
             raise
         await _distrust(buffer, error)
         return await envelope_of(buffer, config)
@@ -77,8 +77,13 @@ async def _envelope(buffer: SqliteBuffer, config: AgentConfig | None, *, salvage
 
 async def _distrust(buffer: SqliteBuffer, error: StorageError) -> None:
     await buffer.distrust(str(error))
-    if buffer.damage is None:
+    if _found(buffer) is None:
         raise error
+
+
+def _found(buffer: SqliteBuffer) -> Damage | None:
+    """Return what is wrong with this store, not with one before it."""
+    return None if buffer.damage is None or buffer.damage.earlier else buffer.damage
 
 
 async def read_through(desk: BufferDesk, wanted: Wanted) -> None:
@@ -90,19 +95,19 @@ async def read_through(desk: BufferDesk, wanted: Wanted) -> None:
 
 async def _put_in_order(buffer: SqliteBuffer, path: Path, envelope: Envelope | None, wanted: Wanted) -> None:
     """Have a copy that turns out to be damaged salvaged before anything of it is given away."""
-    if buffer.damage is None:
+    if _found(buffer) is None:
         try:
             await read_through(BufferDesk(buffer, OUTPUT, path, envelope), wanted)
         except StorageError as error:
             await _distrust(buffer, error)
     if (damage := buffer.damage) is None:
         return
-    if damage.saved is None:
+    if damage.saved is None and not damage.earlier:
         raise EdgeAgentError(
             f"nothing can be read of the store in {path} ({damage.error}): not even its list of streams, or it is no store; "
             "the files were left as they are"
         )
-    if damage.cut and envelope is not None:
+    if any(each.unknown for each in (damage, *damage.before)) and envelope is not None:
         await declare_unknown(buffer, envelope)
 
 

@@ -184,3 +184,66 @@ async def test_without_a_checkpoint_counters_begin_anew(plant: Plant, hurt: Call
     assert [data for of, _, data in events(plant) if data.get("reason") == "store_rolled_back"] == []
     unknown = [data for _, _, data in events(plant, "_agent/gw1") if data.get("reason") == "corruption"]
     assert [(gap["interval"][0], gap["lost"]) for gap in unknown] == [(None, "unknown")]
+
+
+# -- a kill before the damage is declared --------------------------------------------------------------------------
+
+
+async def _killed_again(plant: Plant, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """Start, and be killed at a place: what the orderly end would write is undone."""
+    folder, image = plant.folder / "buffer", plant.folder / "second"
+    with monkeypatch.context() as patch:
+
+        async def killed(*_: object, **__: object) -> None:
+            shutil.copytree(folder, image, ignore=shutil.ignore_patterns("*.sock"))
+            raise RuntimeError("killed")
+
+        patch.setattr(place, killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            async with plant.running() as task:
+                await task
+    shutil.rmtree(folder)
+    shutil.move(image, folder)
+
+
+PLACES = ["Origin.first_look", "Unit.open", "Journal.started", "Journal.store_damaged"]
+WHERE = {"Origin": "succeed", "Unit": "unit", "Journal": "journal"}
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["checkpoint", "no_checkpoint"])
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("hurt", [cut, gone])
+async def test_a_kill_before_the_damage_is_told_keeps_it(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch, hurt: Callable[[Path], None], place: str, there: bool
+) -> None:
+    """The next start goes on as the first would have, and tells it; the one after that is an ordinary one."""
+    epoch, _ = await killed(plant, hurt, [2] * 12)
+    if not there:
+        plant.keep = {}
+    plant.sink.seen.clear()
+    await _killed_again(plant, monkeypatch, f"edge_agent.agent.{WHERE[place.partition('.')[0]]}.{place}")
+    assert [one for one in plant.sink.seen if one.key.epoch != epoch] == []
+    plant.register += 7
+    async with plant.running():
+        await until(lambda: plant.driver.idle and plant.driver.accepted)
+        await plant.count(3)
+        await until(lambda: [one for one in counts(plant) if int(one["raw"]) == plant.register])
+        own = [(name, data) for of, name, data in events(plant, "_agent/gw1") if of != epoch]
+        new = [(name, data) for of, name, data in events(plant) if of != epoch]
+        register = plant.register
+    faults = [data for name, data in own if name == "agent.fault" and data["code"] == "store_damaged"]
+    assert [fault["prev_epoch"] for fault in faults] == [epoch]
+    assert [data["lost"] for name, data in own if data.get("reason") == "corruption"] == ["unknown"]
+    gaps = [data for name, data in new if data.get("reason") == "store_rolled_back"]
+    assert len(gaps) == (1 if there else 0)
+    totals = [data["total"] for name, data in new if name == "production.count"]
+    assert totals[-1] == (register - 100 if there else 3)
+    if there:  # behind such a gap the totals count: the rules' states may be older than the totals of the checkpoint
+        assert totals == [int(data["raw"]) - 100 for name, data in new if name == "production.count"]
+    plant.keep, plant.sink.seen[:] = kept(plant), []
+    async with plant.running():
+        await plant.count(1)
+        await until(lambda: bool(counts(plant)))
+        names = [name for _, name, _ in events(plant, "_agent/gw1")]
+    assert "agent.fault" not in names
+    assert "collection.gap" not in names

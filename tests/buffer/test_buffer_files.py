@@ -260,6 +260,7 @@ async def test_a_damaged_store_is_put_aside_and_a_new_one_goes_on(tmp_path, dama
         assert (last.key, last.entry) == (RecordKey("filler", buffer.epoch, 1), event(1))
         await buffer.settle(OUT, [record.key for record in [*records, last]], [])
         assert await buffer.heads() == {"filler": (1, 1, 1)}
+        await buffer.declare([], Checkpoint("agent", {}, 1), buffer.damage)
     async with open_buffer(config(killed)) as buffer:
         assert (buffer.fresh, buffer.damage, await buffer.peek(OUT, None, 10, "E")) == (False, None, [])
 
@@ -299,6 +300,7 @@ async def test_a_store_that_is_gone_is_declared(tmp_path, lose: Callable[[Path],
         assert left in buffer.damage.set_aside
         assert not left or list(tmp_path.glob("*.corrupt-*-wal")) == [Path(buffer.damage.set_aside)]
         assert DATABASE in buffer.damage.error
+        await buffer.declare([], Checkpoint("agent", {}, 1), buffer.damage)
     async with open_buffer(config(tmp_path)) as buffer:
         assert buffer.damage is None
 

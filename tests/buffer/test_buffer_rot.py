@@ -191,10 +191,23 @@ def test_a_kill_while_a_damaged_store_is_saved_is_made_good(first: Life, tmp_pat
     damage = life.outbox.committer.damage
     assert damage is not None
     assert (damage.epoch, damage.saved, damage.lost) == (first.outbox.committer.epoch, MADE - 1, ())
+    life.outbox.add(Group((), (Checkpoint("agent", {}, 1),), declares=damage))
     life.end()
     again = Life(tmp_path / "store", MADE)
     assert again.outbox.committer.damage is None
     again.end()
+
+
+def test_a_state_that_is_nothing_any_more_is_one_that_rotted(first: Life, tmp_path: Path) -> None:
+    """The page counts a cell too many: a row without a name ended salvage, and would have ended the writer of the buffer at every start."""
+    spoil_page(tmp_path / "store", "state", 4, 3)
+    life = Life(tmp_path / "store", MADE)
+    life.outbox.committer.distrust(apsw.CorruptError("a page"))
+    damage = life.outbox.committer.damage
+    assert damage is not None
+    assert (damage.saved, damage.lost, damage.cut) == (MADE - 1, (), False)
+    assert life.outbox.states(UNITS[1]) == ({"n": b"8"}, MADE)
+    life.end()
 
 
 def test_whichever_byte_of_any_page_rots(first: Life, tmp_path: Path) -> None:

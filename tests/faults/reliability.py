@@ -1,10 +1,14 @@
-"""Writes RELIABILITY.md from what the bench found: ``python tests/faults/reliability.py FOLDER/faults.json...`` (later files replace stages of earlier ones)."""
+"""Writes RELIABILITY.md from what the bench found: ``python tests/faults/reliability.py FOLDER/faults.json...`` (later files replace stages of earlier ones).
+
+``STAGE="why it was run again"`` among the arguments stands beside what the replaced run found: nothing that failed is left out.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -31,6 +35,9 @@ PROMISES = {
     "backlog": "a full store drains beside the live events",
 }
 
+_PLACE = re.compile(r"/\S*/(?=tests/faults/)")
+"""Where the project lay when it was tested: nobody's business."""
+
 LEFT_OUT = """\
 - Black holes and half-open connections are made by a TCP proxy, not by packet filters: neither root nor a network namespace is needed, and
   what TCP itself does (retransmissions, `TCP_USER_TIMEOUT`) is not exercised by it.
@@ -52,10 +59,21 @@ def machine() -> dict[str, str]:
     }
     about |= {"Python": platform.python_version(), "SQLite": f"{apsw.sqlite_lib_version()} (apsw {apsw.apsw_version()})"}
     about |= {name: version(name) for name in ("paho-mqtt", "pymodbus", "asyncua")}
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    ).stdout.strip()
-    return about | {"revision": commit or "unknown"}
+    return about
+
+
+def revision() -> str:
+    """Return the commit that is checked out, ``unknown`` where there is none."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+
+
+def revisions(stages: dict[str, str]) -> str:
+    """Say of which revision the stages are; each by name where they are of several, for no row may pass for another's."""
+    found = sorted(set(stages.values()))
+    if len(found) == 1:
+        return f"revision {found[0]}"
+    return "; ".join(f"revision {one}: {', '.join(name for name, of in stages.items() if of == one)}" for one in found)
 
 
 def row(each: Tally) -> str:
@@ -94,9 +112,12 @@ def page(report: dict[str, Any], about: dict[str, str]) -> str:
             "Duplicates are repetitions at the broker, at most the window for each reconnection; a consumer drops them by number. Recovery is from the end of",
             "a fault to the arrival of data made after it, in machine time.",
             "",
-            f"It took {report['seconds'] / 60:.0f} minutes. " + ", ".join(f"{name} {value}" for name, value in about.items()) + ".",
+            f"It took {report['seconds'] / 60:.0f} minutes. "
+            + ", ".join(f"{name} {value}" for name, value in about.items())
+            + f"; {revisions(report['revisions'])}.",
             "",
             *(["## Failures", "", *failures, ""] if failures else []),
+            *(["## Stages that were run again", "", *again, ""] if (again := report.get("again")) else []),
             "## Left out, and why",
             "",
             LEFT_OUT + "".join(f"- Not run: {line}\n" for line in not_run),
@@ -112,9 +133,20 @@ def write(report: dict[str, Any]) -> None:
 
 def main() -> None:
     """Put several runs together."""
-    reports = [json.loads(Path(name).read_text(encoding="utf-8")) for name in sys.argv[1:]]
+    why = dict(argument.split("=", 1) for argument in sys.argv[1:] if "=" in argument)
+    reports = [json.loads(Path(name).read_text(encoding="utf-8")) for name in sys.argv[1:] if "=" not in name]
     stages = {each["stage"]: each for report in reports for each in report["stages"]}
-    write({"stages": list(stages.values()), "seconds": sum(report["seconds"] for report in reports)})
+    of = {name: one for report in reports for name, one in report["revisions"].items()}
+    again = [
+        f"- {each['stage']}, at revision {report['revisions'][each['stage']]}: {_PLACE.sub('', failure)}. {why.get(each['stage'], '')}".rstrip()
+        for report in reports
+        for each in report["stages"]
+        if each is not stages[each["stage"]]
+        for failure in each["failures"]
+    ]
+    write(
+        {"stages": list(stages.values()), "revisions": of, "again": again, "seconds": sum(report["seconds"] for report in reports)}
+    )
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent)]
 
+import reliability
 from plan import LONG, SHORT, Job
 from tally import Tally, exit_code, last_line, stage_line, total
 
@@ -58,7 +59,7 @@ def main() -> int:
         f"faults: seed {seed}, {len(jobs)} stages in {min(chosen.lanes, len(jobs))} lanes on {os.cpu_count()} cores, in {folder}",
         flush=True,
     )
-    began = time.monotonic()
+    began, tested = time.monotonic(), reliability.revision()
     tallies = in_lanes([job for job in jobs if not job.alone], chosen, seed, folder)
     for job in jobs:
         if job.alone:
@@ -76,11 +77,10 @@ def main() -> int:
         "seconds": time.monotonic() - began,
         "long": chosen.long,
         "stages": [each.as_json() for each in tallies],
+        "revisions": {each.stage: tested for each in tallies},
     }
     (folder / "faults.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
     if chosen.long and not chosen.only and not chosen.cases:
-        import reliability
-
         reliability.write(report)
     print(
         f"{time.monotonic() - began:.0f} s in all; everything is in {folder}"

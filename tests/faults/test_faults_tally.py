@@ -7,6 +7,7 @@ import re
 from datetime import UTC, datetime
 
 import pytest
+from reliability import revisions
 from tally import Tally, bound, exit_code, last_line, stage_line, total
 
 from simulators.check import judge
@@ -73,6 +74,19 @@ def test_a_tally_survives_its_file():
     """What a stage leaves as JSON is what the runner reads; members of a later version are left out."""
     told = Tally("random", 7, 20, recovery=1.5, failures=["f"], figures={"produced": 3})
     assert Tally.of_json(json.loads(json.dumps(told.as_json() | {"later": 1}))) == told
+
+
+@pytest.mark.parametrize(
+    ("stages", "said"),
+    [
+        ({"kills": "aaa", "chaos": "aaa"}, "revision aaa"),
+        ({"kills": "aaa", "chaos": "bbb", "cases": "bbb"}, "revision aaa: kills; revision bbb: chaos, cases"),
+    ],
+    ids=["one", "several"],
+)
+def test_the_page_says_which_revision_a_stage_ran_with(stages, said):
+    """Runs that are put together into one page are told apart."""
+    assert revisions(stages) == said
 
 
 def test_the_bound_is_that_of_the_rule_of_three():
