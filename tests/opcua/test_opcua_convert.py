@@ -178,6 +178,30 @@ def test_without_times_a_value_that_returns_is_still_news() -> None:
     assert floors.admitted(rows_of((0, 5, 0), (0, 6, 0), (0, 5, 0)), 1.0).values == [6, 5]
 
 
+def test_what_overtook_a_read_stands_in_its_place() -> None:
+    """A Read that comes in behind a newer sample is no news of that tag; a group, which is whole, has the newer one. Without times it is the same."""
+    floors = Floors()
+    floors.admitted(rows_of((0, 9, 900)), 1.0)  # before the Read was asked for: it says nothing of it
+    with floors.reading() as beside:
+        floors.admitted(rows_of((0, 6, 110), (1, 7, 110), (2, 8, 0)), 1.0)
+        read = rows_of((0, 5, 100), (1, 8, 120), (2, 7, 0), (3, 1, 10))
+        assert beside.fresh(read).values == [8, 1]
+        assert beside.fresh(read, {0}).values == [5, 8, 1]
+        assert beside.newest(read).values == [6, 8, 8, 1]
+    floors.admitted(rows_of((3, 2, 20)), 1.0)
+    assert beside.fresh(rows_of((3, 1, 10))).values == [1]
+
+
+def test_an_overflow_beside_a_read_is_told_once() -> None:
+    """A group takes the value of an overtaking sample, and not its overflow bit: that was declared with the sample."""
+    floors, rows = Floors(), rows_of((0, 6, 110))
+    rows.status[0] = 0x480
+    with floors.reading() as beside:
+        floors.admitted(rows, 1.0)
+        newest = beside.newest(rows_of((0, 5, 100)))
+    assert (newest.values, newest.status, rows.status) == ([6], [0], [0x480])
+
+
 def inbox(limit: int = 4) -> tuple[Inbox, list[Receipt], list[str]]:
     """Return an inbox with the receipts it released and the devices it asked to read anew."""
     accepted: list[Receipt] = []

@@ -44,6 +44,8 @@ class Faults:
     takes: dict[str, int] = field(default_factory=dict)
     refuse: dict[str, int] = field(default_factory=dict)
     delay: float = 0.0
+    slow: dict[str, float] = field(default_factory=dict)
+    """How long the answer of a service that is done already takes to leave, while everything else goes on."""
     alone: str = ""
     """What comes of a request with operations while another one waits for its answer: it is ``refused``, or the connection is ``cut``."""
     late: bool = False

@@ -177,7 +177,10 @@ class OddServer:
         out = response(service.answer, handle) + body_of
         if connection.fits and len(out) > connection.fits:
             out = response(397, handle, BAD_RESPONSE_TOO_LARGE)
-        answer(out)
+        if name in self.faults.slow:
+            asyncio.get_running_loop().call_later(self.faults.slow[name], answer, out)
+        else:
+            answer(out)
 
     def _serve(self, service: Service | None, connection: Connection, token: int, cursor: Cursor, request: Publish) -> bytes | None:
         if service is None or service.serve is None:

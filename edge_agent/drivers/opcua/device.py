@@ -368,10 +368,13 @@ class Device(Returning):
             self._reporter.put(Columns(), after=[notice])
 
     async def _read_again(self) -> None:
-        rows = await items_of.read(self._session, [item for item in self.items if item.state == "active"])
+        with self._floors.reading() as beside:
+            rows = await items_of.read(self._session, [item for item in self.items if item.state == "active"])
+            vanished = self._vanished(rows)
+            rows = beside.fresh(rows, {item.handle for item, _ in vanished})
         self._floors.raise_to(rows, self._until())
         self._track.read(rows, self._until())
-        after = [self._tag_lost(item, why) for item, why in self._vanished(rows)]
+        after = [self._tag_lost(item, why) for item, why in vanished]
         self._reporter.put(rows, after=[notice for notice in after if notice is not None], mark=self._track.mark())
 
     def _until(self) -> float:
@@ -386,10 +389,12 @@ class Device(Returning):
         for item in due:
             item.monitored = None
         await items_of.resolve(self._session, due, self._config)
-        rows = await items_of.read(self._session, due)
-        self._floors.baseline(rows)
-        self._unreadable = unreadable(rows)
-        working = await self._monitor(due)
+        with self._floors.reading() as beside:
+            rows = await items_of.read(self._session, due)
+            self._floors.baseline(rows)
+            self._unreadable = unreadable(rows)
+            working = await self._monitor(due)
+            rows = beside.fresh(rows)
         if not working:
             return
         handles = {item.handle for item in working}
@@ -412,7 +417,8 @@ class Device(Returning):
             name = next(iter(self._fired))
             del self._fired[name]
             wanted = [self.by_name[tag] for tag in self._groups[name].tags]
-            rows = await items_of.read(self._session, wanted, whole=True)
+            with self._floors.reading() as beside:
+                rows = beside.newest(await items_of.read(self._session, wanted, whole=True))
             self._floors.raise_to(rows, self._until())
             self._track.read(rows, self._until())
             self._reporter.put(rows, group=name, mark=self._track.mark())

@@ -1,8 +1,10 @@
-"""Keeping the samples of a tag in order where a Read overtook the subscription (pure)."""
+"""Keeping the samples of a tag in order where a Read overtook the subscription, or was overtaken by it (pure)."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import contextlib
+from collections.abc import Collection, Iterator
+from typing import Final, NamedTuple
 
 from edge_agent.drivers.opcua.shape import Columns
 
@@ -11,6 +13,47 @@ class _Floor(NamedTuple):
     time: int
     sample: tuple[object, ...]
     until: float
+
+
+_INFO: Final = 0xFFFF
+"""The bits of a StatusCode that speak of this one delivery, as an overflow (OPC 10000-4, 7.39.1)."""
+
+
+class Beside:
+    """The newest samples that came by subscription while a Read was on its way."""
+
+    def __init__(self) -> None:
+        self._newest: dict[int, tuple[Columns, int]] = {}
+
+    def came(self, rows: Columns) -> None:
+        """Take note of rows that are delivered now."""
+        self._newest.update((handle, (rows, row)) for row, handle in enumerate(rows.handles))
+
+    def fresh(self, read: Columns, anyway: Collection[int] = ()) -> Columns:
+        """Return what was read without the rows that are no news any more; those of the handles in ``anyway`` are."""
+        if not self._newest:
+            return read
+        keep = [row for row, handle in enumerate(read.handles) if handle in anyway or not self._overtook(read, row)]
+        return read if len(keep) == len(read) else read.select(keep)
+
+    def newest(self, read: Columns) -> Columns:
+        """Return what was read, all of it, with what overtook it in its place."""
+        out = Columns()
+        for row, handle in enumerate(read.handles):
+            if self._overtook(read, row):
+                out.copy_row(*self._newest[handle])
+                out.status[-1] &= ~_INFO  # an overflow was declared with the sample itself
+            else:
+                out.copy_row(read, row)
+        return out
+
+    def _overtook(self, read: Columns, row: int) -> bool:
+        """Whether the sample of a row has been overtaken. Where times do not tell, it has: anything newer comes by subscription."""
+        if read.handles[row] not in self._newest:
+            return False
+        rows, newest = self._newest[read.handles[row]]
+        read_at, came_at = read.source[row] or read.server[row], rows.source[newest] or rows.server[newest]
+        return read_at <= 0 or came_at <= 0 or read_at <= came_at
 
 
 class Floors:
@@ -24,6 +67,17 @@ class Floors:
     def __init__(self) -> None:
         self._baseline: dict[int, tuple[object, ...]] = {}
         self._floors: dict[int, _Floor] = {}
+        self._reads: list[Beside] = []
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Beside]:
+        """Take note of what comes beside a Read, from before it is asked for until it is delivered."""
+        beside = Beside()
+        self._reads.append(beside)
+        try:
+            yield beside
+        finally:
+            self._reads.remove(beside)
 
     def baseline(self, rows: Columns) -> None:
         """Take note of values read before their subscription existed."""
@@ -41,6 +95,12 @@ class Floors:
 
     def admitted(self, rows: Columns, now: float) -> Columns:
         """Return the rows that are news at machine time ``now``."""
+        rows = self._news(rows, now)
+        for beside in self._reads:
+            beside.came(rows)
+        return rows
+
+    def _news(self, rows: Columns, now: float) -> Columns:
         if not self._baseline and not self._floors:
             return rows
         keep = [row for row in range(len(rows)) if self._admits(rows, row, now)]
