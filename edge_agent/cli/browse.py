@@ -67,7 +67,8 @@ def browse(wish: Wish) -> None:
     finally:
         progress.done()
     fresh = [one for one in found.candidates if not one.declared]
-    lines = [_line(one) for one in fresh]
+    noted = device.source.text if wish.add is not None and device.source is not None else ""
+    lines = [_line(one) for one in fresh if not _is_noted(one, noted)]
     usable = sum(one.usable and "${" not in one.node for one in fresh)
     heading = [
         f"{found.server} at {device.config.url} (profile {found.profile})",
@@ -90,7 +91,20 @@ def browse(wish: Wish) -> None:
     print(f"{wish.add}: {usable:,} tags added, {already:,} were there already")
 
 
+def _is_noted(one: Candidate, text: str) -> bool:
+    """Whether a value that is no tag stands as a comment in the file already; what follows its address may be another value today."""
+    if one.usable and "${" not in one.node:
+        return False
+    start = tag_line(one.name, _members(one), usable=False).strip()
+    return any(row.strip().startswith(start) for row in text.splitlines())
+
+
 def _line(one: Candidate) -> str:
+    usable = one.usable and "${" not in one.node
+    return tag_line(one.name, _members(one), f"{one.shown}   {one.path}".strip(), usable=usable)
+
+
+def _members(one: Candidate) -> dict[str, object]:
     members: dict[str, object] = {"node": one.node}
     if one.field:
         members["field"] = one.field
@@ -100,7 +114,7 @@ def _line(one: Candidate) -> str:
         members["uom"] = one.uom
     if 0 < len(one.names) <= _MOST_NAMES and (one.type or "").lstrip("u").startswith("int"):
         members["names"] = dict(one.names)
-    return tag_line(one.name, members, f"{one.shown}   {one.path}".strip(), usable=one.usable and "${" not in one.node)
+    return members
 
 
 def _rules(wish: Wish, config: OpcUaConfig) -> Sequence[TagsFrom]:

@@ -27,6 +27,8 @@ from edge_agent.ports import Identity
 _PATIENCE: Final = 15.0
 """Machine seconds until a tag that has not come is given up, and how many tags a second a slow server gives."""
 _PER_SECOND: Final = 500
+_MOST_WHY: Final = 1000
+"""Characters of a reason: the command that mends it stands at its end, and half of it would be another command."""
 
 
 class Shown(NamedTuple):
@@ -185,7 +187,15 @@ def _cells(shown: Shown) -> tuple[str, ...]:
     name = _named(shown)
     time = f"{iso(at.best)} {at.basis}" if at is not None else "-"
     value = _text(shown.value) + (f" ({name})" if name else "")
-    return (shown.tag.ref, value, shown.tag.uom or "", _quality(shown), time, _text(shown.raw), _text(shown.detail or "", 200))
+    return (
+        shown.tag.ref,
+        value,
+        shown.tag.uom or "",
+        _quality(shown),
+        time,
+        _text(shown.raw),
+        _text(shown.detail or "", _MOST_WHY),
+    )
 
 
 def _table(rows: Sequence[Shown]) -> list[str]:

@@ -128,7 +128,7 @@ def _trust_shown(url: str, certificate: Certificate, device: OpcUaConfig | None,
     if known.current is not None and known.current.thumbprint == certificate.thumbprint:
         print("it is trusted already" + ("; another one waits as the next" if known.next is not None else ""))
         return
-    _agree(_question(certificate, known), yes=yes)
+    _agree(_question(certificate, known), yes=yes, warning=_warning(certificate, known))
     if known.next is not None and known.next.thumbprint == certificate.thumbprint:
         pins.promote(place)
     else:
@@ -141,9 +141,16 @@ def _question(certificate: Certificate, known: Pins) -> str:
         return "Compare the SHA-256 with what the server itself shows. Trust this certificate?"
     if known.next is not None and known.next.thumbprint == certificate.thumbprint:
         return f"This is the certificate that was announced as the next. Forget the old one ({known.current.thumbprint})?"
+    return "Trust this one instead?"
+
+
+def _warning(certificate: Certificate, known: Pins) -> str:
+    """Return what whoever agrees has to know, also one who agrees unseen (``--yes``)."""
+    if known.current is None or (known.next is not None and known.next.thumbprint == certificate.thumbprint):
+        return ""
     return (
-        f"THIS IS NOT THE TRUSTED CERTIFICATE ({known.current.thumbprint}).\nUnless somebody has changed it on purpose, somebody stands in between. "
-        "Trust this one instead?"
+        f"THIS IS NOT THE TRUSTED CERTIFICATE ({known.current.thumbprint}).\n"
+        "Unless somebody has changed it on purpose, somebody stands in between."
     )
 
 
@@ -195,8 +202,10 @@ def _from_file(file: Path) -> Certificate:
         raise EdgeAgentError(f"{file} is no certificate in DER or PEM") from error
 
 
-def _agree(question: str, *, yes: bool) -> None:
+def _agree(question: str, *, yes: bool, warning: str = "") -> None:
     """Let a person agree. Raises EdgeAgentError."""
+    if warning:
+        print(warning, flush=True)
     if yes:
         return
     if not sys.stdin.isatty():

@@ -17,8 +17,9 @@ sys.path += [str(Path(__file__).parents[1] / room) for room in ("opcua", "modbus
 
 from opcua_plant import Plc, free_port
 
-from edge_agent.cli.read import read
+from edge_agent.cli.read import Shown, _line, read
 from edge_agent.model.errors import ConfigError
+from edge_agent.model.reading import Tag
 
 AGENT = """\
 version: 1
@@ -110,3 +111,10 @@ async def test_one_device_as_a_table(plc: Plc, tmp_path: Path, capsys: pytest.Ca
     assert [line.split()[:3] for line in lines[1:]] == [["plc.speed", "361.5", "/min"], ["plc.mode", "2", "(Auto)"]]
     with pytest.raises(ConfigError, match="did you mean 'plc'"):
         read(config, "plk", follow=False, as_json=False)
+
+
+def test_a_reason_is_told_to_its_end() -> None:
+    """The command that mends it stands behind two fingerprints and in front of a path: half of it would be another command."""
+    reason = f"the server shows another certificate (SHA-256 {'ab' * 32}) than the trusted one ({'cd' * 32}); edge-agent trust URL --pki /var/lib/edge-agent/pki"
+    line = _line(Shown(Tag("plc", "speed"), None, None, None, reason))
+    assert line.endswith("--pki /var/lib/edge-agent/pki")

@@ -59,10 +59,10 @@ def test_a_wrong_node_id_is_refused(text: str) -> None:
         parse_node(text)
 
 
-@pytest.mark.parametrize("text", ["", "/", "Objects", "Root/Objects", "a//b", "2:"])
+@pytest.mark.parametrize("text", ["", "/", "Objects", "Root/Objects", "a//b", "2:", "nsu=urn:x:Line/Speed"])
 def test_a_wrong_browse_path_is_refused(text: str) -> None:
     """A path without names, or with an empty one, raises ValueError."""
-    with pytest.raises(ValueError, match=r"browse path|names no node|no name"):
+    with pytest.raises(ValueError, match=r"browse path|names no node|no name|no ';' behind"):
         parse_path(text)
 
 

@@ -171,6 +171,7 @@ async def test_a_changed_certificate_is_a_warning_first(
         assert f"THIS IS NOT THE TRUSTED CERTIFICATE ({fit.ours(old).thumbprint})" in capsys.readouterr().out
         assert place.pins == (fit.ours(old), None)
         await place.trust()
+        assert "THIS IS NOT THE TRUSTED CERTIFICATE" in capsys.readouterr().out, "whoever says --yes sees it, too"
         assert place.pins == (fit.ours(new), None)
 
 

@@ -91,4 +91,8 @@ def _step(segment: str, text: str) -> Step:
     match = _STEP.match(segment)
     if match is None:
         raise ValueError(f"{segment!r} in {text!r} has no name")
+    if match["name"].startswith("nsu="):
+        raise ValueError(
+            f"{segment!r} in {text!r} has no ';' behind the URI; write nsu=urn:vendor;Name (&nsu=... where the name itself begins so)"
+        )
     return Step(_namespace(match, text), re.sub(r"&(.)", r"\1", match["name"], flags=re.DOTALL))

@@ -109,7 +109,8 @@ def shown(described: Described) -> str:
     """Return the value for a person, with the name that it has, in one line."""
     value = described.value
     if isinstance(value, tuple):
-        text = f"{len(value)} elements: {', '.join(map(str, value[:4]))}{' ...' if len(value) > 4 else ''}"
+        plain = "" if any(isinstance(one, tuple) for one in value[:4]) else f": {', '.join(map(str, value[:4]))}"
+        text = f"{len(value)} elements{plain}{' ...' if plain and len(value) > 4 else ''}"
     else:
         text = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     name = described.names.get(value) if isinstance(value, int) else None

@@ -24,6 +24,7 @@ from asyncua.ua.uaerrors import UaError
 from edge_agent.drivers.opcua.admission import Offer
 from edge_agent.drivers.opcua.guard import Guard
 from edge_agent.drivers.opcua.security import GuardedClient
+from edge_agent.drivers.opcua.unreached import why
 from edge_agent.model.errors import DisconnectedError
 
 POLICIES: Final[dict[str, type[SecurityPolicy]]] = {
@@ -55,7 +56,7 @@ async def discover(url: str, timeout: float) -> list[Offer]:
     except TimeoutError:
         raise DisconnectedError(f"asking for its endpoints: no answer within {timeout:g} s") from None
     except (OSError, UaError) as error:
-        raise DisconnectedError(f"asking for its endpoints: {error or type(error).__name__}") from error
+        raise DisconnectedError(f"asking for its endpoints: {why(error)}") from error
     except Exception as error:  # a hostile answer makes asyncua raise anything; the reader is told, and tries again
         raise DisconnectedError(f"asking for its endpoints: the answer cannot be understood ({type(error).__name__})") from error
     finally:

@@ -23,6 +23,7 @@ from edge_agent.drivers.opcua.profile import GENERIC, profile_for, profiles
 from edge_agent.drivers.opcua.security import GuardedClient
 from edge_agent.drivers.opcua.shape import Columns
 from edge_agent.drivers.opcua.small import create_small, read_small
+from edge_agent.drivers.opcua.unreached import why
 from edge_agent.drivers.opcua.variant import DecodeError
 from edge_agent.drivers.opcua.wire import Created, Message, create_items_response, read_response, republish_response
 from edge_agent.model.errors import DisconnectedError
@@ -119,7 +120,7 @@ class Session:
                 raise
             raise DisconnectedError(f"{what}: the server answers {status_text(error.code)}") from error
         except (OSError, UaError, DecodeError) as error:
-            raise DisconnectedError(f"{what}: {error or type(error).__name__}") from error
+            raise DisconnectedError(f"{what}: {why(error)}") from error
 
     async def open(self) -> None:
         """Connect, activate, and read what the server says about itself."""
