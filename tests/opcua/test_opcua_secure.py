@@ -90,6 +90,12 @@ async def test_a_user_with_a_password(plc: fit.SecurePlc, tmp_path: Path) -> Non
         assert (await refused(plc.config(), tmp_path)).fault == "user_rejected"
 
 
+@pytest.fixture(autouse=True)
+def _nothing_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All tests have the same address: a session that an earlier one left there would be closed, by its user, in the next."""
+    monkeypatch.setattr("edge_agent.drivers.opcua.orphan._left", {})
+
+
 async def test_a_user_with_a_certificate(plc: fit.SecurePlc, tmp_path: Path) -> None:
     """The user's certificate and key come from files; the server gets the certificate and a signature by the key."""
     made = fit.certificate(fit.key("user"), uris=(), extended=(), name="operator")
