@@ -76,6 +76,8 @@ class Books:
     samples: list[tuple[float, str | None, Any, str]] = field(default_factory=list)
     energy: dict[str | None, int] = field(default_factory=lambda: defaultdict(int))
     energy_wh: float = 0.0
+    energy_totals: dict[str, float] = field(default_factory=dict)
+    energy_by_total: set[str] = field(default_factory=set)
     gaps: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     steps: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     readings: list[tuple[str, float, Any, int]] = field(default_factory=list)
@@ -182,11 +184,19 @@ class Books:
         self.samples.append((time, (data.get("unit") or {}).get("serial"), data.get("value"), data["verdict"]))
 
     def _energy_consumed(self, _: float, data: dict[str, Any], __: Event) -> None:
-        self.energy[data["ctx"].get("order")] += int(data["raw_delta"])
+        units, delta, meter = int(data["raw_delta"]), data["delta"], data["meter"]
+        if meter in self.energy_by_total:
+            if not units:
+                return  # its total may be from before what is known; the next one that says any tells
+            self.energy_by_total.discard(meter)
+            share = (data["total"] - self.energy_totals[meter]) / delta  # the rest of it was told before the store was lost
+            units, delta = round(units * share), delta * share
+        self.energy[data["ctx"].get("order")] += units
         if "order" in data.get("spans", ()):
             begin, end = map(self.t, data["interval"])
-            self.energy_spanned.append((begin, end, int(data["raw_delta"])))
-        self.energy_wh += data["delta"] * 1000
+            self.energy_spanned.append((begin, end, units))
+        self.energy_wh += delta * 1000
+        self.energy_totals[meter] = data["total"]
 
     def _collection_gap(self, time: float, data: dict[str, Any], _: Event) -> None:
         self.gaps.append((time, data))
@@ -198,6 +208,7 @@ class Books:
                 self.totals[counter] = (first, total)
         if data["reason"] == "store_rolled_back":  # its counts may repeat some that are booked: the totals tell
             self.by_total |= self.totals.keys()
+            self.energy_by_total |= self.energy_totals.keys()
 
     def _state_snapshot(self, time: float, data: dict[str, Any], _: Event) -> None:
         self.snapshot = {"time": time, **data}

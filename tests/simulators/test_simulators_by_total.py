@@ -52,3 +52,38 @@ def test_no_part_is_booked_twice_over_a_new_epoch(history: list[tuple[str, dict[
     verdict = judge_counter("c0", list(range(1000, 1001 + history[-1][1]["total"])), came, [])
     assert verdict.counted_twice == (4 if wrong else 0)
     assert verdict.undeclared_missing == 0
+
+
+def energy(units: int, total: int) -> tuple[str, dict[str, Any]]:
+    """Return an energy event of a meter that counts 10 Wh; total in its units."""
+    data = {
+        "meter": "el",
+        "raw_delta": units,
+        "delta": units / 100,
+        "total": total / 100,
+        "ctx": {"order": "A"},
+        "interval": [None, None],
+    }
+    return "energy.consumed", data
+
+
+@pytest.mark.parametrize(
+    ("history", "booked"),
+    [
+        ([energy(10, 10), GAP, energy(5, 15)], 15),
+        ([energy(10, 10), GAP, energy(9, 15), energy(2, 17)], 17),
+        ([energy(10, 10), GAP, energy(0, 6), energy(9, 15)], 15),
+        ([energy(10, 10), GAP, energy(2, 15)], 15),
+        ([energy(10, 10), LOSS, energy(9, 15)], 19),
+        ([GAP, energy(4, 12)], 4),
+    ],
+    ids=["nothing_after", "four_after", "first_is_empty", "kept_unsent", "another_gap", "never_seen"],
+)
+def test_no_energy_is_booked_twice_over_a_new_epoch(history: list[tuple[str, dict[str, Any]]], booked: int) -> None:
+    """The first energy of a meter that says any is booked by its total, in units and in watt-hours."""
+    books = Books(EPOCH)
+    for seq, (name, data) in enumerate(history, 1):
+        time = "2026-10-25T00:00:01Z"
+        books.apply({"id": str(seq), "type": f"edgeagent.{name}.v1", "time": time, "recordedtime": time, "data": data})
+    assert sum(books.energy.values()) == booked
+    assert books.energy_wh == pytest.approx(10 * booked)
