@@ -12,12 +12,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edge_agent.cli.demo.broker import reach
 from edge_agent.cli.demo.play import Play
 from edge_agent.cli.demo.process import Process
+from edge_agent.cli.demo.scenario import checked
 from edge_agent.cli.demo.stage import Stage
 from edge_agent.cli.demo.until import Stop, StoppedError
 from edge_agent.cli.demo.view import View
@@ -263,3 +265,20 @@ async def test_a_signal_cancels_what_is_under_way_and_waits_for_it() -> None:
     with pytest.raises(StoppedError):
         await stop.unless(work())
     assert ended.is_set()
+
+
+def test_a_ctrl_c_while_the_check_is_started_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signal comes when the program runs and nobody knows it yet: it is ended all the same, and the signal is not forgotten."""
+    started: list[subprocess.Popen[str]] = []
+
+    class Started(subprocess.Popen[str]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            started.append(self)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Started)
+    with pytest.raises(KeyboardInterrupt):
+        checked(ROOT, ROOT / "simulators" / "scenarios" / "line.yaml")
+    (process,) = started
+    assert process.returncode == -signal.SIGKILL
