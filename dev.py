@@ -94,6 +94,10 @@ def opcua_faults(args: list[str]) -> int:
     return run("-m", "pytest", "tests/opcua_faults", "-m", every, "-p", "no:cacheprovider", "-p", "no:randomly", *args)
 
 
+NOT_RUN = 77
+"""Exit code of what could not be tried, as automake has it: no failure, and no success."""
+
+
 def interop(args: list[str]) -> int:
     """Run the driver against node-opcua's server, which npm installs beside the tests; without npm say so."""
     npm = shutil.which("npm")
@@ -108,7 +112,7 @@ def interop(args: list[str]) -> int:
         command = [npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--omit=dev", "--loglevel=error"]
         if subprocess.run(command, cwd=folder, check=False).returncode != 0:
             print("interop: not run, because npm could not install node-opcua's server", file=sys.stderr)
-            return 1
+            return NOT_RUN
         note.write_text(wanted_)
     return run("-m", "pytest", "tests/interop", "-m", "interop", "-p", "no:cacheprovider", *args)
 
