@@ -10,10 +10,9 @@ from contextlib import AbstractAsyncContextManager
 import msgspec
 
 from edge_agent.agent.envelope import Envelope, agent_stream
+from edge_agent.agent.journal import unknown_loss
 from edge_agent.events.encode import encode
 from edge_agent.model.errors import RejectedError
-from edge_agent.model.event import ProductionEvent
-from edge_agent.model.instant import iso
 from edge_agent.model.stream import Record, RecordKey, record_id
 from edge_agent.ports import Buffer, Document, Sink
 from edge_agent.publish import mqtt
@@ -80,7 +79,5 @@ def broker_of(config: MqttConfig, envelope: Envelope) -> AbstractAsyncContextMan
 async def declare_unknown(buffer: Buffer, envelope: Envelope) -> None:
     """Say in the stream of the agent itself that nobody knows what a damaged store held besides, as the agent does when it starts on one."""
     now = time.time_ns()
-    gap = {"reason": "corruption", "interval": [None, iso(now)], "tags": ["*"], "lost": "unknown", "recovered": {}}
-    event = ProductionEvent(type="collection.gap", time=now, data=gap | {"seq_from": None, "seq_to": None})
-    settings = envelope.settings
+    event, settings = unknown_loss(now), envelope.settings
     await buffer.append([encode(event, stream=agent_stream(settings.agent), prefix=settings.prefix, recorded=now, cfg="")], None)

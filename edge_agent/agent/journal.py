@@ -42,6 +42,12 @@ Declare = Callable[[Sequence[Entry], Checkpoint, Damage], Awaitable[Custody]]
 """Appends the events that declare a damage, so that it is told once."""
 
 
+def unknown_loss(now: int) -> ProductionEvent:
+    """Return the gap that says at plant time ``now`` that nobody knows what a damaged store held besides."""
+    gap = {"reason": "corruption", "interval": [None, iso(now)], "tags": ["*"], "lost": "unknown", "recovered": {}}
+    return ProductionEvent(type="collection.gap", time=now, data=gap | {"seq_from": None, "seq_to": None})
+
+
 class Journal:
     """Writes the agent's stream."""
 
@@ -101,8 +107,7 @@ class Journal:
         now = self._clock.now()
         events = [ProductionEvent(type="agent.fault", time=now, data=data)]
         if damage.unknown:
-            gap = {"reason": "corruption", "interval": [None, iso(now)], "tags": ["*"], "lost": "unknown", "recovered": {}}
-            events.append(ProductionEvent(type="collection.gap", time=now, data=gap | {"seq_from": None, "seq_to": None}))
+            events.append(unknown_loss(now))
         return events
 
     async def store_opened(self, since: int, kept: int, dropped: int) -> None:

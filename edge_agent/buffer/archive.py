@@ -116,10 +116,8 @@ def sound_letters(old: Store) -> Iterator[DeadLetter]:
     while number < _LAST_NUMBER:
         try:
             found = letters(old, number, 1)
-        except (
-            apsw.Error,
-            UnicodeDecodeError,
-        ):  # of this row or its page: those behind may be whole; the log tells how many came over
+        except (apsw.Error, UnicodeDecodeError):
+            # Of this row or its page: those behind may be whole. The log tells how many came over.
             failed += 1
             number += 1 if failed <= _ONE_PAGE else 2 ** (failed - _ONE_PAGE)
             continue

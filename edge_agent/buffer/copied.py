@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -58,18 +58,14 @@ def log_in_doubt(folder: Path) -> str | None:
             return f"{DATABASE}-wal ends in the middle of a write, as a power cut leaves it, or a copy that is not complete"
         return None
     try:
-        database = apsw.Connection(
-            f"file:{quote(str(folder / DATABASE))}?immutable=1", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-        )
-        closed = database.execute("SELECT value FROM store WHERE key = 'clean'").get == "1"
-        database.close()
+        uri = f"file:{quote(str(folder / DATABASE))}?immutable=1"
+        with closing(apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)) as database:
+            closed = database.execute("SELECT value FROM store WHERE key = 'clean'").get == "1"
     except apsw.Error:  # no store of ours, or a damaged one: opening it tells
         return None
-    return (
-        None
-        if closed
-        else f"{DATABASE}-wal is missing, and the store was not closed: copy it along, for what was written last stands there"
-    )
+    if closed:
+        return None
+    return f"{DATABASE}-wal is missing, and the store was not closed: copy it along, for what was written last stands there"
 
 
 def _at_rest(directory: Path) -> None:

@@ -44,7 +44,7 @@ class Streams(Database):
 
     def put_number(self, key: str, value: int) -> None:
         """Note a fact that is a number, with its checksum: what it says decides what is deleted."""
-        self.put(key, _summed(key, value))
+        self.put_summed(key, str(value))
 
     def number(self, key: str) -> int | None:
         """Return a fact that is a number, None where there is none; one that rotted is told to the log, and is none."""
@@ -57,13 +57,11 @@ class Streams(Database):
 
     def put_summed(self, key: str, text: str) -> None:
         """Note a fact with its checksum."""
-        self.put(key, _summed(key, text))
+        self.put(key, f"{text} {_sum(key, text)}")
 
     def summed(self, key: str) -> str | None:
         """Return a fact that was noted with a checksum, None where there is none or it is wrong."""
-        found = self.words(key)
-        text = (found or "").rpartition(" ")[0]
-        return text if found == _summed(key, text) else None
+        return _told(key, self.words(key) or "")
 
     def forget_fact(self, key: str) -> None:
         """Delete a fact."""
@@ -162,14 +160,20 @@ class Streams(Database):
         return bool(by_index == by_table == len(self.streams))
 
 
-def _summed(fact: str, value: int | str) -> str:
-    return f"{value} {crc32(f'{fact} {value}'.encode()):08x}"
+def _sum(fact: str, text: str) -> str:
+    return f"{crc32(f'{fact} {text}'.encode()):08x}"
 
 
-def _number(fact: str, text: str) -> int | None:
-    digits = text.partition(" ")[0]
-    if _is_number(digits) and text == _summed(fact, int(digits)):
-        return int(digits)
+def _told(fact: str, value: str) -> str | None:
+    """Return the text of a fact that was noted with its checksum, None where that is wrong."""
+    text, _, said = value.rpartition(" ")
+    return text if said == _sum(fact, text) else None
+
+
+def _number(fact: str, value: str) -> int | None:
+    text = _told(fact, value)
+    if text is not None and _is_number(text):
+        return int(text)
     structlog.get_logger().error("buffer.fact_damaged", fact=fact)
     return None
 

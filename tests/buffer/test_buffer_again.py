@@ -28,12 +28,25 @@ def entry(number: int) -> Entry:
     return Entry("filler", "E", "edgeagent.x.v1", number, number, b'{"n":%d}' % number)
 
 
+def a_page_rots(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Have the next look at the pages find one damaged; return what is emptied by that."""
+    damages = [True]
+
+    def check(self: Database, seconds: float) -> None:
+        if damages:
+            damages.pop()
+            raise apsw.CorruptError("a page")
+
+    monkeypatch.setattr(Database, "check", check)
+    return damages
+
+
 @pytest.mark.parametrize("reached", [True, False])
 def test_damage_right_behind_a_commit_numbers_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reached: bool) -> None:
     """Salvage keeps what reached the disk under its old number; before, the repeated commit gave it a second one in the new epoch."""
     outbox = opened(tmp_path)
     epoch = outbox.committer.epoch
-    real, fails, damages = Store.insert, [True], [True]
+    real, fails = Store.insert, [True]
 
     def insert(store: Store, batch: object) -> None:
         if fails and fails.pop():
@@ -44,13 +57,8 @@ def test_damage_right_behind_a_commit_numbers_nothing_twice(tmp_path: Path, monk
             raise apsw.IOError("EIO")
         real(store, batch)
 
-    def check(self: Database, seconds: float) -> None:
-        if damages:
-            damages.pop()
-            raise apsw.CorruptError("a page")
-
     monkeypatch.setattr(Store, "insert", insert)
-    monkeypatch.setattr(Database, "check", check)
+    damages = a_page_rots(monkeypatch)
     outbox.add(Group([entry(2), entry(3)], (Checkpoint("filler", {"n": b"3"}, 3),)))
     outbox.work(2.0)
     outbox.add(Group([entry(4)], ()))
@@ -78,7 +86,7 @@ def test_dead_letters_sent_again_right_before_damage_are_told_under_their_number
     outbox.settle([], [(record.key, "no")])
     outbox.work(2.0)
     outbox.work(4.0)
-    real, fails, damages = Store.insert, [True], [True]
+    real, fails = Store.insert, [True]
 
     def insert(store: Store, batch: object) -> None:
         real(store, batch)
@@ -87,13 +95,8 @@ def test_dead_letters_sent_again_right_before_damage_are_told_under_their_number
             store.db.execute("BEGIN")
             raise apsw.IOError("EIO")
 
-    def check(self: Database, seconds: float) -> None:
-        if damages:
-            damages.pop()
-            raise apsw.CorruptError("a page")
-
     monkeypatch.setattr(Store, "insert", insert)
-    monkeypatch.setattr(Database, "check", check)
+    a_page_rots(monkeypatch)
     [letter] = outbox.dead_letters(0, 10)
     [(number, key)] = outbox.retry([letter.number], 6.0)
     assert (number, key.epoch, key.seq) == (letter.number, epoch, 2)

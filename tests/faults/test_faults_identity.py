@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fault_bench import WINDOW, Bench, bench, until
@@ -74,6 +75,11 @@ async def test_a_blank_gateway_adopts_the_streams_of_one_that_is_lost(tmp_path: 
         assert verdict.problems == []
 
 
+def rolled_back(made: Bench) -> dict[str, Any]:
+    """Return the gap with which the unit's stream begins behind a store that is older than what it had told."""
+    return next(each.data for each in made.events() if each.stream == "filler" and each.data.get("reason") == "store_rolled_back")
+
+
 async def test_a_store_restored_from_a_copy_begins_a_new_epoch(tmp_path: Path) -> None:
     """A copy of the folder is put back after the agent has gone on: its numbers are not given twice, no part is counted twice."""
     async with bench(tmp_path) as made:
@@ -90,9 +96,7 @@ async def test_a_store_restored_from_a_copy_begins_a_new_epoch(tmp_path: Path) -
         await made.fresh(15)
         await settled(made)
         assert len(epochs(made)) == 2
-        gap = next(
-            each.data for each in made.events() if each.stream == "filler" and each.data.get("reason") == "store_rolled_back"
-        )
+        gap = rolled_back(made)
         assert gap["doubt"]["epoch"] == epochs(made)[0]
 
 
@@ -133,9 +137,7 @@ async def test_counters_go_on_behind_a_store_that_was_lost(tmp_path: Path, hurt:
         await made.fresh(15)
         await settled(made)
         assert len(epochs(made)) == 2
-        gap = next(
-            each.data for each in made.events() if each.stream == "filler" and each.data.get("reason") == "store_rolled_back"
-        )
+        gap = rolled_back(made)
         assert gap["doubt"]["epoch"] == gap["prev_epoch"] == epochs(made)[0]
         assert gap["totals_at_from"].keys() == {"c0", "c1", "c2"}
         assert gap["interval"][0] is not None
