@@ -10,7 +10,7 @@ from typing import Any
 from edge_agent.config.schema import AgentFile
 from edge_agent.config.source import Path_, Source
 from edge_agent.config.words import did_you_mean
-from edge_agent.drivers.catalog import tags_of
+from edge_agent.drivers.catalog import clashes, tags_of
 from edge_agent.events.catalog import inputs, rules_of
 from edge_agent.events.shift import Calendar
 from edge_agent.model.errors import ConfigError
@@ -33,6 +33,7 @@ def cross_check(sources: Sequence[Source], agent: AgentFile | None, devices: Seq
     main = sources[0]
     _unique(devices, "device")
     _unique(units, "unit")
+    _share(devices)
     tags = {tag.ref: tag for part in devices for tag in tags_of(part.config)}
     calendar = _calendar(main, agent)
     told = {name for source in sources[1:] if source.problems and source.file.parent.name == "devices" for name in _named(source)}
@@ -63,6 +64,13 @@ def _unique(parts: Sequence[Part], key: str) -> None:
                 part.source.place((*part.path, key)), f"{key} '{name}' exists already, in {other.file}", "give it another name"
             )
         seen[name] = part
+
+
+def _share(devices: Sequence[Part]) -> None:
+    """Note every device that disagrees with another one about the way to both."""
+    for number, text in clashes([part.config for part in devices]):
+        part, (message, _, remedy) = devices[number], text.partition("; ")
+        part.source.problem(part.source.place((*part.path, "device")), message, remedy)
 
 
 def _references(part: Part, tags: Mapping[str, Tag], devices: Sequence[str], told: set[str], *, quiet: bool) -> None:

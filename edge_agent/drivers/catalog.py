@@ -9,6 +9,7 @@ from typing import Annotated, assert_never
 from pydantic import Field
 
 from edge_agent.drivers.modbus import config as modbus
+from edge_agent.drivers.modbus import connection
 from edge_agent.drivers.modbus.config import ModbusConfig
 from edge_agent.drivers.modbus.decode import scaling
 from edge_agent.drivers.opcua import config as opcua
@@ -59,7 +60,7 @@ def endpoint(config: ModbusConfig | OpcUaConfig) -> str:
     """Return what a connection is made to."""
     match config:
         case ModbusConfig():
-            return modbus.endpoint(config)
+            return connection.endpoint(config)
         case OpcUaConfig():
             return opcua.endpoint(config)
         case _:
@@ -70,18 +71,23 @@ def link(config: ModbusConfig | OpcUaConfig) -> Hashable:
     """Return what devices must have in common to share one connection: the endpoint, and how it is secured."""
     match config:
         case ModbusConfig():
-            return modbus.endpoint(config)
+            return connection.link(config, config.device)
         case OpcUaConfig():
             return opcua.link(config)
         case _:
             assert_never(config)
 
 
+def clashes(configs: Sequence[ModbusConfig | OpcUaConfig]) -> list[tuple[int, str]]:
+    """Return for each device that cannot share the way to another one its place in ``configs`` and why, with the remedy behind a semicolon."""
+    return connection.clashes([(at, config.device, config) for at, config in enumerate(configs) if isinstance(config, ModbusConfig)])
+
+
 def cautions(config: ModbusConfig | OpcUaConfig) -> tuple[str, ...]:
     """Return what is allowed about a device and risky, each as one sentence with its remedy behind a semicolon."""
     match config:
         case ModbusConfig():
-            return ()  # Modbus has no security that could be left out
+            return connection.cautions(config, config.device)  # plain Modbus has no security that could be left out
         case OpcUaConfig():
             return policy.cautions(config)
         case _:

@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from edge_agent.drivers.modbus.config import ModbusConfig, endpoint, fields_of, tags_of
+from edge_agent.drivers.modbus.config import ModbusConfig, fields_of, tags_of
+from edge_agent.drivers.modbus.connection import endpoint
 from edge_agent.drivers.modbus.plan import plan
 
 BASE = {"version": 1, "device": "capper", "driver": "modbus", "host": "10.0.0.6"}

@@ -213,7 +213,7 @@ class Acquisition:
 
     def _who(self, device: Device) -> str:
         config = device.config
-        return f"{device.name} (unit {config.unit_id} at {config.host}:{config.port})"
+        return f"{device.name} (unit {config.unit_id} at {config.where})"
 
 
 def _jobs(devices: Sequence[Device], now: int) -> list[_Job]:

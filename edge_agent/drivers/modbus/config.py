@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from edge_agent.drivers.modbus import field as layout
+from edge_agent.drivers.modbus.connection import ConnectionConfig
 from edge_agent.drivers.modbus.kinds import Name, Period, Whole, WordOrder
 from edge_agent.drivers.modbus.plan import Limits, plan
 from edge_agent.drivers.modbus.tag import ModbusTag
@@ -16,18 +17,14 @@ from edge_agent.model.quantity import Duration, duration_text
 from edge_agent.model.reading import Tag
 
 
-class ModbusConfig(BaseModel):
-    """One Modbus TCP device (or one unit behind a gateway): where it is, how often it is polled, its limits and its tags."""
+class ModbusConfig(ConnectionConfig):
+    """One Modbus device (or one unit behind a gateway or on a serial line): where it is, how often it is polled, its limits and its tags."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal[1]
     device: Name
     driver: Literal["modbus"]
-    host: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True, pattern=r"^[^\s/]+$")] = Field(
-        description="name or IP address"
-    )
-    port: Annotated[Whole, Field(ge=1, le=65_535)] = 502
     unit_id: Annotated[Whole, Field(ge=0, le=255)] = Field(
         1, description="Modbus unit (slave) address; many TCP devices want 1 or 255"
     )
@@ -48,6 +45,12 @@ class ModbusConfig(BaseModel):
     def limits(self) -> Limits:
         """What one request may ask of the device."""
         return Limits(self.max_registers, self.max_bits, self.max_gap)
+
+    @model_validator(mode="after")
+    def _answers(self) -> Self:
+        if self.unit_id == 0 and self.spoken != "tcp":
+            raise ValueError("unit_id: on a serial line 0 speaks to all units at once and none answers; write the unit's own, 1 to 247")
+        return self
 
     @model_validator(mode="after")
     def _can_be_planned(self) -> Self:
@@ -106,11 +109,6 @@ def tags_of(config: ModbusConfig) -> tuple[Tag, ...]:
         Tag(config.device, field.name, field.type, field.scale, field.offset, tag.uom, field.period, snapshots[field.index])
         for field, tag in zip(fields_of(config), config.tags.values(), strict=True)
     )
-
-
-def endpoint(config: ModbusConfig) -> str:
-    """Return what devices that share one connection have in common."""
-    return f"modbus-tcp://{config.host.lower()}:{config.port}"
 
 
 def unscaled(config: ModbusConfig) -> ModbusConfig:

@@ -11,9 +11,9 @@ from typing import Final
 
 from edge_agent.drivers.modbus.config import ModbusConfig, fields_of
 from edge_agent.drivers.modbus.decode import Decoder
+from edge_agent.drivers.modbus.dial import Dial
 from edge_agent.drivers.modbus.frames import InvalidReplyError
 from edge_agent.drivers.modbus.plan import Block, plan
-from edge_agent.drivers.modbus.tcp import TcpWire
 from edge_agent.drivers.modbus.wire import BUSY, TARGET, RefusedError, Reply, SilentError, Wire
 from edge_agent.model.errors import DisconnectedError
 from edge_agent.model.inspection import Inspection
@@ -21,7 +21,6 @@ from edge_agent.model.instant import NS
 from edge_agent.model.reading import Quality
 from edge_agent.ports import PlantClock
 
-_CONNECT: Final = 3.0
 _MOST_SINGLE: Final = 100
 """Tags of one device that are read by themselves to find the one at fault."""
 _MOST_SILENT: Final = 2
@@ -32,19 +31,14 @@ class _Line:
     """One connection to an endpoint; after an answer that stayed out, or came wrong, it is a new one."""
 
     def __init__(self, configs: Sequence[ModbusConfig], clock: PlantClock) -> None:
-        self._first, self._clock = configs[0], clock
-        self._timeout = max(_CONNECT, *(config.timeout / NS for config in configs))
-        self._settle = max(config.connect_pause for config in configs) / NS
+        self._dial = Dial(configs, clock.now)
         self._wire: Wire | None = None
 
     async def open(self) -> Wire:
         """Return the connection. Raises DisconnectedError."""
         if self._wire is None or self._wire.lost is not None:
-            await self.close()
-            wire = TcpWire(self._first.host, self._first.port, self._clock.now, lambda: None)
-            self._wire = wire
-            await wire.open(self._timeout)
-            await asyncio.sleep(self._settle)
+            await self._drop()
+            self._wire = await self._dial.open(lambda: None)
         return self._wire
 
     async def read(self, config: ModbusConfig, block: Block) -> Reply:
@@ -60,12 +54,16 @@ class _Line:
                 if last or refusal.code not in BUSY:
                     raise
             except (SilentError, InvalidReplyError):
-                await self.close()  # a late answer must not meet the next request
+                await self._drop()  # a late answer must not meet the next request
                 raise
         raise AssertionError("unreachable")
 
     async def close(self) -> None:
-        """Close the connection, if there is one."""
+        """Close the connection, if there is one, and give the port back."""
+        await self._drop()
+        await self._dial.close()
+
+    async def _drop(self) -> None:
         wire, self._wire = self._wire, None
         if wire is not None:
             await wire.close()

@@ -1,23 +1,18 @@
-"""The Modbus TCP driver: all devices behind one endpoint, polled over one connection."""
+"""The Modbus driver: all devices behind one endpoint, polled over one connection."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Never
 
 from edge_agent.drivers.modbus.acquire import Acquisition
 from edge_agent.drivers.modbus.config import ModbusConfig
 from edge_agent.drivers.modbus.device import Counts, Device
-from edge_agent.drivers.modbus.tcp import TcpWire
-from edge_agent.drivers.modbus.wire import Wire
-from edge_agent.model.instant import NS
+from edge_agent.drivers.modbus.dial import Dial
 from edge_agent.model.reading import Batch, Tag, Value
 from edge_agent.ports import DeviceWiring, PlantClock
-
-_CONNECT = 3.0
-"""Machine seconds for a TCP connect where the devices' own timeouts are shorter: a handshake may meet a lost packet (first resend after 1 s)."""
 
 
 class ModbusDriver:
@@ -63,25 +58,12 @@ async def connect(
 ) -> AsyncIterator[ModbusDriver]:
     """Open one endpoint with all units behind it; inside, every device was polled once.
 
-    ``configs`` have the same host and port. Raises DisconnectedError when no device answers, ConfigError when a trigger group of
+    ``configs`` have equal links: the same host and port, or serial port. Raises DisconnectedError when no device answers, ConfigError when a trigger group of
     ``wiring`` cannot be read in one request.
     """
-    first = configs[0]
-    timeout = max(_CONNECT, *(config.timeout / NS for config in configs))
-    settle = max(config.connect_pause for config in configs) / NS
-
-    async def open_wire(on_lost: Callable[[], None]) -> Wire:
-        wire = TcpWire(first.host, first.port, clock.now, on_lost)
-        try:
-            await wire.open(timeout)
-            await asyncio.sleep(settle)
-        except BaseException:  # also a cancellation: whoever asked for the wire is told, and no socket stays behind
-            await wire.close()
-            raise
-        return wire
-
+    dial = Dial(configs, clock.now)
     devices = [Device(config, wiring.get(config.device, DeviceWiring())) for config in configs]
-    acquisition = Acquisition(devices, clock, open_wire)
+    acquisition = Acquisition(devices, clock, dial.open)
     try:
         await acquisition.start()
         running = asyncio.create_task(acquisition.run())
@@ -92,3 +74,4 @@ async def connect(
             await asyncio.gather(running, return_exceptions=True)  # what ended it the outlet has told the reader
     finally:
         await acquisition.close()
+        await dial.close()

@@ -1,8 +1,9 @@
-"""The wire over TCP: the only file that knows pymodbus.
+"""The wire by pymodbus, and over TCP or TLS: with `serialport` the only file that knows the library.
 
 pymodbus gives framing and the transport; its retries, its reconnecting and its leniency are switched off. Every received byte is judged by
-`frames` before pymodbus decodes it, every frame to be sent by `guard`. Private names of pymodbus are used (the version is pinned):
-``ctx.call_create``, because ``connect`` hides why it failed, and ``ctx.response_future``, because a lost connection leaves it waiting.
+`framing` before pymodbus decodes it, every frame to be sent by `guard`. Private names of pymodbus are used (the version is pinned):
+``ctx.transport``, because ``connect`` hides why it failed and knows no name of the server's certificate, and ``ctx.response_future``, because
+a lost connection leaves it waiting.
 """
 
 from __future__ import annotations
@@ -11,17 +12,22 @@ import asyncio
 import errno
 import logging
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from pymodbus.client import AsyncModbusTcpClient
+from pymodbus.client.base import ModbusBaseClient
 from pymodbus.exceptions import ConnectionException, ModbusIOException
+from pymodbus.framer import FramerType
 from pymodbus.pdu import ExceptionResponse, ModbusPDU
 
 from edge_agent.drivers.modbus import frames, guard
 from edge_agent.drivers.modbus.field import FUNCTION
 from edge_agent.drivers.modbus.frames import InvalidReplyError
+from edge_agent.drivers.modbus.framing import TCP, Framing
 from edge_agent.drivers.modbus.plan import Block
+from edge_agent.drivers.modbus.tls import tls_trouble
 from edge_agent.drivers.modbus.wire import RefusedError, Reply, SilentError
 from edge_agent.model.errors import DisconnectedError
 
@@ -32,42 +38,69 @@ logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
 class _RawReply(ModbusPDU):
     """An answer that keeps its data bytes: unpacked once per block later, not register by register here."""
 
+    rtu_byte_count_pos = 2
+
     def decode(self, data: bytes) -> None:
-        """Keep what follows the byte count; `frames.complete` has checked it."""
+        """Keep what follows the byte count; `Framing.complete` has checked it."""
         self.raw = bytes(data[1:])
 
 
 _REPLIES = tuple(type(f"_RawReply{code}", (_RawReply,), {"function_code": code}) for code in sorted(guard.READING))
 
 
-class TcpWire:
-    """One TCP connection to one endpoint (see `wire.Wire`)."""
+FRAMER = {"tcp": FramerType.SOCKET, "rtu": FramerType.RTU, "ascii": FramerType.ASCII}
 
-    def __init__(self, host: str, port: int, now: Callable[[], int], on_lost: Callable[[], None]) -> None:
+
+class LibraryWire:
+    """One connection (see `wire.Wire`), whatever it runs over; ``latency`` is the machine seconds from the last request to what came last."""
+
+    _gone = "is gone"
+
+    def __init__(
+        self, where: str, client: ModbusBaseClient, framing: Framing, now: Callable[[], int], on_lost: Callable[[], None]
+    ) -> None:
         """Not yet connected; ``now`` gives plant time, ``on_lost`` is called when the peer goes away."""
         self.lost: str | None = None
-        self._where = f"{host}:{port}"
+        self.latency = 0.0
+        self._where = where
+        self._framing = framing
         self._now = now
         self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
         self._request: frames.Request | None = None
         self._invalid: InvalidReplyError | None = None
         self._arrived = 0
-        self._closing = False
-        self._client = AsyncModbusTcpClient(
-            host, port=port, reconnect_delay=0, retries=0,
-            trace_packet=self._on_packet, trace_pdu=self._on_pdu, trace_connect=self._on_connect,
-        )  # fmt: skip
+        self._sent = self._heard = self._loop.time()
+        self._draining = self._closing = False
+        self._client = client
+        context = client.ctx
+        context.trace_packet, context.trace_pdu, context.trace_connect = self._on_packet, self._on_pdu, self._on_connect
         for reply in _REPLIES:
-            self._client.register(reply)
+            client.register(reply)
 
-    async def open(self, timeout: float) -> None:
-        """Connect within ``timeout`` machine seconds; raises DisconnectedError that says why not."""
-        context = self._client.ctx
+    async def drain(self, quiet: float, limit: float) -> bool:
+        """Drop what arrives until nothing came for ``quiet`` machine seconds; returns whether anything did.
+
+        Raises DisconnectedError when the connection is lost, or when it does not become silent within ``limit`` seconds.
+        """
+        self._draining, self._invalid = True, None
+        began = self._loop.time()
+        self._heard = min(self._heard, began)
+        silent_since = began
         try:
-            async with asyncio.timeout(timeout):
-                context.transport, _ = await context.call_create()
-        except (TimeoutError, OSError) as error:
-            raise DisconnectedError(_why(self._where, error, timeout)) from error
+            while (left := silent_since + quiet - self._loop.time()) > 0:
+                if self.lost is not None:
+                    raise DisconnectedError(self.lost)
+                if silent_since - began > limit:
+                    raise DisconnectedError(
+                        f"{self._where} is not silent for {quiet:g} s although nothing is asked; is another master there?"
+                    )
+                await asyncio.sleep(left)
+                silent_since = max(began, self._heard)
+        finally:
+            self._draining = False
+            self._client.ctx.recv_buffer = b""
+        return self._heard > began
 
     async def read(self, unit: int, block: Block, timeout: float) -> Reply:
         """Ask once; see `wire.Wire.read`."""
@@ -75,7 +108,9 @@ class TcpWire:
             raise self._invalid
         if self.lost is not None:
             raise DisconnectedError(self.lost)
-        self._client.ctx.comm_params.timeout_connect = timeout  # pymodbus's name for the time that an answer may take
+        self._client.ctx.comm_params.timeout_connect = timeout + self._on_the_way(
+            block
+        )  # pymodbus's name for the time that an answer may take
         asked = self._now()
         try:
             reply = await _cancellable(self._call(unit, block))
@@ -90,6 +125,10 @@ class TcpWire:
         if not isinstance(reply, _RawReply) or reply.function_code != FUNCTION[block.area]:
             raise InvalidReplyError(f"a {type(reply).__name__} instead of an answer to function {FUNCTION[block.area]}")
         return Reply(reply.raw, self._arrived, asked)
+
+    def _on_the_way(self, block: Block) -> float:  # noqa: ARG002 - a serial port asks for it
+        """Return the seconds that the bytes of a request and its answer need on the line."""
+        return 0.0
 
     async def _call(self, unit: int, block: Block) -> ModbusPDU:
         match block.area:
@@ -119,13 +158,16 @@ class TcpWire:
     def _on_packet(self, sending: bool, data: bytes) -> bytes:
         """Let nothing out that writes, and nothing in that is not the answer. What is held back here pymodbus keeps and shows again."""
         if sending:
-            guard.check_frame(data)
-            self._request = frames.sent(data)
+            guard.check_frame(data, self._framing.name)
+            self._request = self._framing.sent(data)
+            self._sent = self._loop.time()
             return data
-        if self._invalid is not None or self._closing:
+        self._heard = self._loop.time()
+        self.latency = self._heard - self._sent
+        if self._draining or self._invalid is not None or self._closing:
             return b""
         try:
-            whole = frames.complete(data, self._request)
+            whole = self._framing.complete(data, self._request)
         except InvalidReplyError as error:
             self._invalid = error
             self._fail(error)
@@ -139,13 +181,40 @@ class TcpWire:
     def _on_connect(self, connected: bool) -> None:
         if connected or self._closing:
             return
-        self.lost = f"{self._where} closed the connection; many devices allow only a few connections, is another master connected?"
+        self.lost = f"{self._where} {self._gone}"
         self._fail(ConnectionException(self.lost))
         self._on_lost()
 
     def _fail(self, error: Exception) -> None:
         if self._request is not None and not self._client.ctx.response_future.done():
             self._client.ctx.response_future.set_exception(error)
+
+
+class TcpWire(LibraryWire):
+    """A connection over TCP, or TLS where there is a ``context``."""
+
+    _gone = "closed the connection; many devices allow only a few connections, is another master connected?"
+
+    def __init__(
+        self, host: str, port: int, now: Callable[[], int], on_lost: Callable[[], None], *,
+        framing: Framing = TCP, context: ssl.SSLContext | None = None, server_name: str | None = None, source: str | None = None,
+    ) -> None:  # fmt: skip
+        """Not yet connected; ``source`` is this machine's own address, ``server_name`` the name in the device's certificate (default: host)."""
+        client = AsyncModbusTcpClient(host, port=port, framer=FRAMER[framing.name], reconnect_delay=0, retries=0)
+        super().__init__(f"{host}:{port}", client, framing, now, on_lost)
+        self._host, self._port = host, port
+        self._source = None if source is None else (source, 0)
+        self._tls: dict[str, Any] = {} if context is None else {"ssl": context, "server_hostname": server_name or host}
+
+    async def open(self, timeout: float) -> None:
+        """Connect within ``timeout`` machine seconds; raises DisconnectedError that says why not."""
+        context = self._client.ctx
+        connect = self._loop.create_connection
+        try:
+            async with asyncio.timeout(timeout):
+                context.transport, _ = await connect(lambda: context, self._host, self._port, local_addr=self._source, **self._tls)
+        except (TimeoutError, OSError) as error:
+            raise DisconnectedError(_why(self._where, error, timeout, self._source)) from error
 
 
 async def _cancellable(call: Awaitable[ModbusPDU]) -> ModbusPDU:
@@ -162,10 +231,14 @@ async def _cancellable(call: Awaitable[ModbusPDU]) -> ModbusPDU:
     return reply
 
 
-def _why(where: str, error: OSError | TimeoutError, timeout: float) -> str:
+def _why(where: str, error: OSError | TimeoutError, timeout: float, source: tuple[str, int] | None) -> str:
     """Return in words for people why no connection came up, and what to look at."""
     if isinstance(error, socket.gaierror):
         return f"{where}: the name is not known; write the IP address, or look at the gateway's DNS"
+    if isinstance(error, ssl.SSLError):
+        return tls_trouble(where, error)
+    if source is not None and error.errno in {errno.EADDRNOTAVAIL, errno.EINVAL}:
+        return f"{where}: source_address {source[0]} is none of this machine's addresses; ip address shows them"
     if isinstance(error, TimeoutError):
         return f"{where} does not answer within {timeout:g} s; is the device on, the address right, a firewall between?"
     if f"[Errno {errno.ECONNREFUSED}]" in str(
