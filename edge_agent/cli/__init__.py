@@ -131,6 +131,44 @@ def browse(
 
 
 @app.command()
+def peek(
+    target: Annotated[str, typer.Argument(metavar="HOST|FILE", help="Host, host:port, or a Modbus device's file.")],
+    register: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="REGISTER [COUNT]", help="As the vendor prints it: 40011, holding 10, 4x0011, %MW10, 10; and how many."
+        ),
+    ],
+    expect: Annotated[str | None, typer.Option("--expect", help="What the device's display shows: 21.5, or a text.")] = None,
+    area: Annotated[
+        Literal["holding", "input", "coil", "discrete"] | None,
+        typer.Option("--area", help="Area of a plain number.  [default: holding]"),
+    ] = None,
+    base: Annotated[
+        int | None,
+        typer.Option("--base", min=0, max=1, help="What the first register is called in the vendor's table.  [default: 0]"),
+    ] = None,
+    unit_id: Annotated[int | None, typer.Option("--unit-id", min=0, max=255, help="Modbus unit.  [default: 1]")] = None,
+    reads: Annotated[int, typer.Option("--reads", min=1, max=1000, help="How often it is read: values that move tell more.")] = 3,
+    every: Annotated[str, typer.Option("--every", help="Time between the reads.")] = "1s",
+    timeout: Annotated[str | None, typer.Option("--timeout", help="How long an answer may take.  [default: 1s]")] = None,
+    tolerance: Annotated[float, typer.Option("--tolerance", min=0, max=50, help="Percent that --expect may be off.")] = 2.0,
+    top: Annotated[int, typer.Option("--top", min=1, help="How many candidates to show.")] = 8,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the tag that is printed.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Show what Modbus registers could be: every type and word order, most likely first, as tags. Reads only.
+
+    Exit code 0: shown, 1: the expected value is not there, or the device does not answer.
+    """
+    from edge_agent.cli.peek import Wish
+    from edge_agent.cli.peek import peek as verb
+
+    wish = Wish(target, register, expect, area, base, unit_id, reads, every, timeout, tolerance, top, name)
+    raise typer.Exit(verb(wish, as_json=json))
+
+
+@app.command()
 def trust(
     server: Annotated[str, typer.Argument(metavar="URL", help="opc.tcp://host:4840, or the name of a device.")],
     config: Config = DEFAULT_CONFIG,
