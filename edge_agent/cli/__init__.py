@@ -132,7 +132,9 @@ def browse(
 
 @app.command()
 def peek(
-    target: Annotated[str, typer.Argument(metavar="HOST|FILE", help="Host, host:port, or a Modbus device's file.")],
+    target: Annotated[
+        str, typer.Argument(metavar="HOST|PORT|FILE", help="Host, host:port, /dev/ttyUSB0, or a Modbus device's file.")
+    ],
     register: Annotated[
         list[str],
         typer.Argument(
@@ -155,6 +157,13 @@ def peek(
     tolerance: Annotated[float, typer.Option("--tolerance", min=0, max=50, help="Percent that --expect may be off.")] = 2.0,
     top: Annotated[int, typer.Option("--top", min=1, help="How many candidates to show.")] = 8,
     name: Annotated[str | None, typer.Option("--name", help="Name of the tag that is printed.")] = None,
+    framing: Annotated[
+        Literal["tcp", "rtu", "ascii"] | None, typer.Option("--framing", help="[default: tcp for a host, rtu for a serial port]")
+    ] = None,
+    baud: Annotated[int | None, typer.Option("--baud", min=50, help="Of a serial port.  [default: 19200]")] = None,
+    parity: Annotated[
+        Literal["even", "odd", "none"] | None, typer.Option("--parity", help="Of a serial port.  [default: even]")
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Show what Modbus registers could be: every type and word order, most likely first, as tags. Reads only.
@@ -164,7 +173,7 @@ def peek(
     from edge_agent.cli.peek import Wish
     from edge_agent.cli.peek import peek as verb
 
-    wish = Wish(target, register, expect, area, base, unit_id, reads, every, timeout, tolerance, top, name)
+    wish = Wish(target, register, expect, area, base, unit_id, reads, every, timeout, tolerance, top, name, framing, baud, parity)
     raise typer.Exit(verb(wish, as_json=json))
 
 

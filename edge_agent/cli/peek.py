@@ -26,7 +26,7 @@ from edge_agent.model.errors import ConfigError
 from edge_agent.model.instant import NS
 from edge_agent.model.quantity import duration
 
-_URL: Final = re.compile(r"(?:modbus-tcp://)?(\[[0-9A-Fa-f:.%]+\]|[^:/\s]+)(?::([0-9]+))?/?")
+_URL: Final = re.compile(r"(?:modbus-(?:tcp|rtu-tcp|ascii-tcp)://)?(\[[0-9A-Fa-f:.%]+\]|[^:/\s]+)(?::([0-9]+))?/?")
 _PLACEHOLDER: Final = {"tags": {"placeholder": {"register": "holding", "address": 1}}}
 
 
@@ -45,6 +45,9 @@ class Wish(NamedTuple):
     tolerance: float = 2.0
     top: int = 8
     name: str | None = None
+    framing: str | None = None
+    baud: int | None = None
+    parity: str | None = None
 
 
 def peek(wish: Wish, *, as_json: bool) -> int:
@@ -95,8 +98,9 @@ def _config(wish: Wish) -> ModbusConfig:
             | _place(wish.target)
             | ({"address_base": wish.base} if wish.base else {})
         )
-    data |= {} if wish.unit_id is None else {"unit_id": wish.unit_id}
-    data |= {} if wish.timeout is None else {"timeout": wish.timeout}
+    for key in ("unit_id", "timeout", "framing", "baud", "parity"):
+        if (value := getattr(wish, key)) is not None:
+            data[key] = value
     try:
         return ModbusConfig.model_validate(data | _PLACEHOLDER)
     except ValidationError as error:
@@ -104,9 +108,11 @@ def _config(wish: Wish) -> ModbusConfig:
 
 
 def _place(target: str) -> dict[str, Any]:
+    if target.startswith("/") or re.fullmatch(r"COM[0-9]+", target):
+        return {"serial": target}
     match = _URL.fullmatch(target)
     if match is None:
-        raise ConfigError(f"{target!r} is no Modbus device; write a host, host:port, or a device file")
+        raise ConfigError(f"{target!r} is no Modbus device; write a host, host:port, a serial port, or a device file")
     host, port = match.groups()
     return {"host": host.strip("[]")} | ({"port": int(port)} if port else {})
 

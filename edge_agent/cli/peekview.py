@@ -7,7 +7,8 @@ from typing import Any, Final, NamedTuple
 
 from edge_agent.cli.words import many, plain, table
 from edge_agent.config.tagfile import tag_line
-from edge_agent.drivers.modbus.config import ModbusConfig, endpoint
+from edge_agent.drivers.modbus.config import ModbusConfig
+from edge_agent.drivers.modbus.connection import endpoint
 from edge_agent.drivers.modbus.field import is_bits
 from edge_agent.drivers.modbus.peek import Look
 from edge_agent.drivers.modbus.plausible import Ranked

@@ -154,7 +154,7 @@ async def test_what_the_device_does_not_give_is_told(oven: Oven, register: list[
 @pytest.mark.parametrize(
     ("wish", "said"),
     [
-        (Wish("opc.tcp://plc", ["10"]), "host:port, or a device file"),
+        (Wish("opc.tcp://plc", ["10"]), "host:port, a serial port, or a device file"),
         (Wish("10.0.0.9", ["speed"]), "write what the vendor prints"),
         (Wish("10.0.0.9", ["10"], every="3"), "write a number with its unit"),
         (Wish("10.0.0.9", ["10"], timeout="1ms"), "10ms"),

@@ -10,12 +10,13 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from edge_agent.drivers.modbus.config import ModbusConfig, endpoint
+from edge_agent.drivers.modbus.config import ModbusConfig
+from edge_agent.drivers.modbus.connection import endpoint
+from edge_agent.drivers.modbus.dial import Dial
 from edge_agent.drivers.modbus.field import is_bits
-from edge_agent.drivers.modbus.plan import Block
 from edge_agent.drivers.modbus.frames import InvalidReplyError
+from edge_agent.drivers.modbus.plan import Block
 from edge_agent.drivers.modbus.printed import Asked
-from edge_agent.drivers.modbus.tcp import TcpWire
 from edge_agent.drivers.modbus.wire import BUSY, RefusedError, Reply, SilentError, Wire
 from edge_agent.model.errors import DisconnectedError
 from edge_agent.model.instant import NS
@@ -23,7 +24,6 @@ from edge_agent.ports import PlantClock
 
 AROUND: Final = 2
 """Registers before and behind those that were asked for: the widest step that vendors' tables are wrong by."""
-_CONNECT: Final = 3.0
 _BUSY: Final = 0.2
 _TRIES: Final = 3
 _LESS: Final = frozenset({2, 3})
@@ -109,7 +109,7 @@ class _Line:
     """One connection; after an answer that stayed out, or came wrong, it is a new one."""
 
     def __init__(self, config: ModbusConfig, clock: PlantClock) -> None:
-        self._config, self._clock = config, clock
+        self._config, self._dial = config, Dial([config], clock.now)
         self._wire: Wire | None = None
 
     async def read(self, block: Block) -> Reply:
@@ -128,7 +128,7 @@ class _Line:
                 await asyncio.sleep(_BUSY)
             except (SilentError, InvalidReplyError) as error:
                 silent = error
-                await self.close()  # a late answer must not meet the next request
+                await self._drop()  # a late answer must not meet the next request
         raise DisconnectedError(self._why(block, silent)) from silent
 
     def _why(self, block: Block, error: Exception | None) -> str:
@@ -138,22 +138,24 @@ class _Line:
         if isinstance(error, RefusedError):
             return f"unit {unit} at {where} is busy each time it is asked ({error}); try again later"
         waited = f"{self._config.timeout / NS:g} s"
+        line = "" if self._config.serial is None else ", are --baud, --parity and the wires (A and B swapped?)"
         return (
-            f"{where} takes the connection, and unit {unit} does not answer a read of {block.name} within {waited}; "
-            f"is --unit-id right (many devices want 1 or 255), is the unit on? a slow one needs --timeout 3s"
+            f"{where} is there, and unit {unit} does not answer a read of {block.name} within {waited}; "
+            f"is --unit-id right (many devices want 1 or 255){line}, is the unit on? a slow one needs --timeout 3s"
         )
 
     async def _open(self) -> Wire:
         if self._wire is None or self._wire.lost is not None:
-            await self.close()
-            wire = TcpWire(self._config.host, self._config.port, self._clock.now, lambda: None)
-            self._wire = wire
-            await wire.open(max(_CONNECT, self._config.timeout / NS))
-            await asyncio.sleep(self._config.connect_pause / NS)
+            await self._drop()
+            self._wire = await self._dial.open(lambda: None)
         return self._wire
 
     async def close(self) -> None:
-        """Close the connection, if there is one."""
+        """Close the connection, if there is one, and give the port back."""
+        await self._drop()
+        await self._dial.close()
+
+    async def _drop(self) -> None:
         wire, self._wire = self._wire, None
         if wire is not None:
             await wire.close()
