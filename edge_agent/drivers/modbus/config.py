@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from edge_agent.drivers.modbus import field as layout
 from edge_agent.drivers.modbus.connection import ConnectionConfig
+from edge_agent.drivers.modbus.excluded import span
 from edge_agent.drivers.modbus.kinds import Name, Period, Whole, WordOrder
 from edge_agent.drivers.modbus.plan import Limits, plan
 from edge_agent.drivers.modbus.tag import ModbusTag
@@ -39,12 +40,17 @@ class ModbusConfig(ConnectionConfig):
     )
     max_bits: Annotated[Whole, Field(ge=1, le=2000)] = Field(2000, description="most coils or inputs in one request")
     max_gap: Annotated[Whole, Field(ge=0, le=124)] = Field(0, description="registers that no tag names and that may be read over")
+    exclude: tuple[Annotated[str, BeforeValidator(lambda text: str(text) if type(text) is int else text)], ...] = Field(
+        (),
+        description="addresses that are never read: holding 100-119, input 7 (counted from address_base), 40101-40120 (as printed)",
+    )
     tags: dict[Name, ModbusTag] = Field(min_length=1)
 
     @property
     def limits(self) -> Limits:
         """What one request may ask of the device."""
-        return Limits(self.max_registers, self.max_bits, self.max_gap)
+        excluded = tuple(span(text, self.address_base) for text in self.exclude)
+        return Limits(self.max_registers, self.max_bits, self.max_gap, excluded)
 
     @model_validator(mode="after")
     def _answers(self) -> Self:
