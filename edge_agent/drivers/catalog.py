@@ -11,7 +11,6 @@ from pydantic import Field
 from edge_agent.drivers.modbus import config as modbus
 from edge_agent.drivers.modbus import connection
 from edge_agent.drivers.modbus.config import ModbusConfig
-from edge_agent.drivers.modbus.decode import scaling
 from edge_agent.drivers.opcua import config as opcua
 from edge_agent.drivers.opcua import policy
 from edge_agent.drivers.opcua.config import OpcUaConfig
@@ -49,7 +48,7 @@ def scalings(config: ModbusConfig | OpcUaConfig) -> list[Callable[[Value], Value
     """Return for each tag, in configuration order, what makes its value of what `unscaled` reads."""
     match config:
         case ModbusConfig():
-            return [(lambda raw: raw) if field.type in {"bool", "string"} else scaling(field) for field in modbus.fields_of(config)]
+            return [*modbus.scalings(config)]
         case OpcUaConfig():
             return [*(opcua.scaling(tag) for tag in config.tags.values()), *((lambda raw: raw) for _ in config.alarms)]
         case _:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from edge_agent.drivers.modbus import field as layout
 from edge_agent.drivers.modbus.connection import ConnectionConfig
 from edge_agent.drivers.modbus.excluded import span
-from edge_agent.drivers.modbus.kinds import Name, Period, Whole, WordOrder
+from edge_agent.drivers.modbus.field import Packing, ValueType
+from edge_agent.drivers.modbus.kinds import BadValues, Encoding, Name, Period, TagLists, Whole, WordOrder
 from edge_agent.drivers.modbus.plan import Limits, plan
+from edge_agent.drivers.modbus.resolve import fields_of as fields_of  # noqa: PLC0414 - it belongs to the configuration for all that use it
+from edge_agent.drivers.modbus.scale import scaling
+from edge_agent.drivers.modbus.sentinel import raw_values
 from edge_agent.drivers.modbus.tag import ModbusTag
 from edge_agent.model.instant import MS
 from edge_agent.model.quantity import Duration, duration_text
-from edge_agent.model.reading import Tag
+from edge_agent.model.reading import Tag, Value
 
 
 class ModbusConfig(ConnectionConfig):
@@ -33,7 +36,13 @@ class ModbusConfig(ConnectionConfig):
     timeout: Period = Field(1_000 * MS, description="how long one answer may take (machine time)")
     pause: Duration = Field(0, description="silence between an answer and the next request (machine time)")
     connect_pause: Duration = Field(0, description="wait after connecting before the first request (machine time)")
-    word_order: WordOrder = Field("ABCD", description="of values of two or four registers; a tag may say otherwise")
+    word_order: WordOrder = Field("ABCD", description="of values of two, three or four registers; a tag may say otherwise")
+    packing: Packing = Field("high_first", description="where the characters of strings stand; a tag may say otherwise")
+    encoding: Encoding = Field("utf-8", description="code page of strings; a tag may say otherwise")
+    bad_values: dict[ValueType, BadValues] = Field(
+        default_factory=dict,
+        description="by type, raw values by which the device says 'no value', {int16: 0x8000}; a tag may say otherwise",
+    )
     address_base: Literal[0, 1] = Field(0, description="what the first register's address is called in this file")
     max_registers: Annotated[Whole, Field(ge=1, le=125)] = Field(
         125, description="most registers that the device answers in one request"
@@ -44,7 +53,8 @@ class ModbusConfig(ConnectionConfig):
         (),
         description="addresses that are never read: holding 100-119, input 7 (counted from address_base), 40101-40120 (as printed)",
     )
-    tags: dict[Name, ModbusTag] = Field(min_length=1)
+    tags_from: TagLists = Field((), description="CSV file or files with more tags, one a row, relative to this file")
+    tags: dict[Name, ModbusTag] = Field(default_factory=dict)
 
     @property
     def limits(self) -> Limits:
@@ -60,48 +70,17 @@ class ModbusConfig(ConnectionConfig):
 
     @model_validator(mode="after")
     def _can_be_planned(self) -> Self:
+        if not self.tags:
+            raise ValueError("the device has no tags; write them under tags, or name a CSV file with them as tags_from")
+        for kind, values in self.bad_values.items():
+            if kind in {"bool", "string"}:
+                raise ValueError(f"bad_values.{kind}: a {kind} has none; leave it out")
+            raw_values(kind, values)
         for name, tag in self.tags.items():
             if tag.same_read_as is not None and (tag.same_read_as not in self.tags or tag.same_read_as == name):
                 raise ValueError(f"tags.{name}.same_read_as: {tag.same_read_as} is no other tag of this device")
         plan(fields_of(self), self.limits)
         return self
-
-
-def fields_of(config: ModbusConfig) -> tuple[layout.Field, ...]:
-    """Return every tag as the device holds it, in configuration order; raises ValueError, in words for the user."""
-    together = _together(config.tags)
-    return tuple(_field(config, index, name, together.get(name)) for index, name in enumerate(config.tags))
-
-
-def _field(config: ModbusConfig, index: int, name: str, together: str | None) -> layout.Field:
-    tag = config.tags[name]
-    try:
-        area, address = tag.place(config.address_base)
-    except ValueError as error:
-        raise ValueError(f"tags.{name}: {error}") from None
-    kind = tag.value_type
-    size = (tag.length + 1) // 2 if tag.length is not None else layout.REGISTERS[kind]
-    if address + size > 65_536:  # V1.1b3, 4.4: addresses are 16 bits
-        raise ValueError(f"tags.{name}: the value ends behind the last address (65535)")
-    # Each register is sent high byte first (V1.1b3, 4.2): the device's word order says nothing about values of one register, nor strings.
-    order = tag.word_order or (config.word_order if size > 1 and kind != "string" else "ABCD")
-    period = config.poll if tag.poll is None else tag.poll
-    return layout.Field(
-        index=index, name=name, area=area, address=address, size=size, type=kind, order=order, bit=tag.bit, scale=tag.scale,
-        offset=tag.offset, deadband=tag.deadband, bad=tag.bad_values, period=period, together=together,
-    )  # fmt: skip
-
-
-def _together(tags: Mapping[str, ModbusTag]) -> dict[str, str]:
-    """Return for each tag that takes part in a ``same_read_as`` the name of its group: the first member in the file."""
-    group: dict[str, str] = {}
-    for name, tag in tags.items():
-        if (other := tag.same_read_as) is None:
-            continue
-        mine, theirs = group.get(name, name), group.get(other, other)
-        first = min(mine, theirs, key=list(tags).index)
-        group |= {member: first for member, of in group.items() if of in {mine, theirs}} | {name: first, other: first}
-    return group
 
 
 def tags_of(config: ModbusConfig) -> tuple[Tag, ...]:
@@ -112,12 +91,28 @@ def tags_of(config: ModbusConfig) -> tuple[Tag, ...]:
         for field in block.fields
     }
     return tuple(
-        Tag(config.device, field.name, field.type, field.scale, field.offset, tag.uom, field.period, snapshots[field.index])
+        Tag(
+            config.device, field.name, field.type, field.scale, field.offset, tag.uom, field.period, snapshots[field.index],
+            names=tuple(tag.names.items()), scaled_by=tag.scale_from.tag if tag.scale_from is not None else None,
+        )
         for field, tag in zip(fields_of(config), config.tags.values(), strict=True)
-    )
+    )  # fmt: skip
 
 
 def unscaled(config: ModbusConfig) -> ModbusConfig:
-    """Return the device with its tags as they are on the wire: no scale, no offset, no deadband."""
-    plain = {"scale": 1.0, "offset": 0.0, "deadband": None}
-    return config.model_copy(update={"tags": {name: tag.model_copy(update=plain) for name, tag in config.tags.items()}})
+    """Return the device with its tags as they are on the wire: no scale, no offset, no ratio, no deadband.
+
+    A tag whose value is more than a function of its own register stays as it is: see `scalings`.
+    """
+    plain = {"scale": 1.0, "offset": 0.0, "ratio": (), "deadband": None}
+    tags = {name: tag if _more(tag) else tag.model_copy(update=plain) for name, tag in config.tags.items()}
+    return config.model_copy(update={"tags": tags})
+
+
+def scalings(config: ModbusConfig) -> list[Callable[[Value], Value]]:
+    """Return for each tag, in configuration order, what makes its value of what `unscaled` reads."""
+    return [(lambda raw: raw) if _more(config.tags[field.name]) else scaling(field) for field in fields_of(config)]
+
+
+def _more(tag: ModbusTag) -> bool:
+    return tag.scale_from is not None or tag.clamp is not None

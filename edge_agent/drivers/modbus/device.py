@@ -10,6 +10,7 @@ import msgspec
 from edge_agent.drivers.modbus.config import ModbusConfig, fields_of, tags_of
 from edge_agent.drivers.modbus.plan import Block, plan
 from edge_agent.drivers.modbus.trigger import Group
+from edge_agent.drivers.modbus.twice import NONE, ask_twice
 from edge_agent.drivers.modbus.watch import Watch, add_row
 from edge_agent.drivers.modbus.wire import CONFIGURATION, RefusedError, Reply
 from edge_agent.model.instant import NS
@@ -81,11 +82,11 @@ class Device:
 
     async def _read(self, watch: Watch, ask: Ask, now: int) -> Batch:
         try:
-            reply = await ask(watch.block)
+            reply, unsteady = await ask_twice(ask, watch.block)
         except RefusedError as refusal:
             return self._refused(watch, refusal, now)
         batch = Batch(self.name, reply.at, asked=reply.asked)
-        watch.answered(reply.raw, batch)
+        watch.answered(reply.raw, batch, unsteady)
         if watch.refused is not None:
             watch.refused = None
             batch.before = self._statuses(watch.block, reply.at, None)
@@ -105,7 +106,7 @@ class Device:
     async def _snapshot(self, group: Group, block: Block, ask: Ask, now: int) -> Batch:
         """Read a group by a request of its own. While the device refuses that, the group stays due."""
         try:
-            reply = await ask(block)
+            reply, unsteady = await ask_twice(ask, block)
         except RefusedError as refusal:
             batch, detail = Batch(self.name, refusal.at), f"group {group.name}: {refusal}"
             group.ask_again = now + ASK_AGAIN if refusal.code in CONFIGURATION else now
@@ -117,7 +118,7 @@ class Device:
         if group.refused is not None:
             group.refused = None
             batch.before = self._statuses(block, reply.at, None)
-        _add_snapshot(batch, group, reply.raw)
+        _add_snapshot(batch, group, reply.raw, unsteady)
         return batch
 
     def _statuses(self, block: Block, at: int, trouble: str | None) -> tuple[TagStatus, ...]:
@@ -205,8 +206,8 @@ class Device:
         return [batch]
 
 
-def _add_snapshot(batch: Batch, group: Group, raw: bytes | None) -> None:
+def _add_snapshot(batch: Batch, group: Group, raw: bytes | None, unsteady: frozenset[int] = NONE) -> None:
     start = len(batch)
-    for index, sample in group.samples(raw):
+    for index, sample in group.samples(raw, unsteady):
         add_row(batch, index, sample)
     batch.snapshots += (Snapshot(group.name, start, len(batch)),)

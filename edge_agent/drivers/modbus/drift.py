@@ -139,7 +139,8 @@ async def _single(line: _Line, config: ModbusConfig, block: Block, refusal: Refu
     fields = block.fields[:most]
     if len(block.fields) > 1:
         for field in fields:
-            alone = Block(block.area, field.address, field.size, block.period, (field,))
+            start, end = field.reach
+            alone = Block(block.area, start, end - start, block.period, (field,))
             try:
                 _values(alone, await line.read(config, alone), one)
             except RefusedError as own:

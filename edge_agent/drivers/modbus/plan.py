@@ -63,6 +63,11 @@ class Block(msgspec.Struct, frozen=True):
         """The request as people write it (``holding 0-11``); unique inside a device and period."""
         return f"{self.area} {self.address}-{self.address + self.count - 1}"
 
+    @property
+    def reads(self) -> int:
+        """How often each poll asks for it at least: a value that must come twice in a row makes it two."""
+        return 2 if any(field.twice for field in self.fields) else 1
+
 
 class _Atom(NamedTuple):
     start: int
@@ -88,7 +93,8 @@ def plan(fields: Iterable[Field], limits: Limits) -> tuple[Block, ...]:
 def one_block(fields: Sequence[Field], limits: Limits) -> Block:
     """Return the one request that reads all ``fields``, in the order given, whatever unnamed lies between; raises ValueError when there is none."""
     first = fields[0]
-    block = plan((replace(field, together=first.name, period=first.period) for field in fields), limits)[0]
+    scales = [field.factor.field for field in fields if field.factor is not None]
+    block = plan((replace(field, together=first.name, period=first.period) for field in (*fields, *scales)), limits)[0]
     return replace(block, fields=tuple(fields))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from edge_agent.drivers.modbus.decode import Decoder, Raw, Sample, changed
 from edge_agent.drivers.modbus.plan import Block
+from edge_agent.drivers.modbus.twice import NONE, UNSTEADY
 from edge_agent.model.reading import Batch, Quality
 
 
@@ -28,6 +29,7 @@ class Watch:
         self.raw: bytes | None = None
         self._decoder = Decoder(block)
         self._slots: tuple[Raw, ...] | None = None
+        self._unsteady = NONE
         self._last: list[Sample | None] = [None] * len(block.fields)
 
     @property
@@ -40,8 +42,11 @@ class Watch:
         self.raw = self._slots = None
         self._last = [None] * len(self._last)
 
-    def answered(self, raw: bytes, batch: Batch) -> None:
-        """Add to ``batch`` the rows that the data bytes of a reply make necessary."""
+    def answered(self, raw: bytes, batch: Batch, unsteady: frozenset[int] = NONE) -> None:
+        """Add to ``batch`` the rows that the data bytes of a reply make necessary; the fields at the places ``unsteady`` have no value in it."""
+        if unsteady or self._unsteady:
+            self._guarded(raw, batch, unsteady)
+            return
         if raw == self.raw:
             return
         slots, before = self._decoder.unpack(raw), self._slots
@@ -49,6 +54,11 @@ class Watch:
         for position, (slot, convert) in enumerate(self._decoder.columns):
             if before is None or before[slot] != slots[slot]:
                 self._report(position, convert(slots[slot]), batch)
+
+    def _guarded(self, raw: bytes, batch: Batch, unsteady: frozenset[int]) -> None:
+        self.raw, self._slots, self._unsteady = raw, self._decoder.unpack(raw), unsteady
+        for position, (slot, convert) in enumerate(self._decoder.columns):
+            self._report(position, UNSTEADY if position in unsteady else convert(self._slots[slot]), batch)
 
     def failed(self, detail: str, batch: Batch) -> None:
         """Add rows that say why the block has no values."""
@@ -74,7 +84,10 @@ class Watch:
         if self.raw is None:
             return {}
         decoded = self._decoder.samples(self.raw)
-        return {field.index: sample for field, sample in zip(self.block.fields, decoded, strict=True)}
+        return {
+            field.index: UNSTEADY if place in self._unsteady else sample
+            for place, (field, sample) in enumerate(zip(self.block.fields, decoded, strict=True))
+        }
 
 
 def add_row(batch: Batch, index: int, sample: Sample) -> None:
