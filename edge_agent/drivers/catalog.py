@@ -79,7 +79,9 @@ def link(config: ModbusConfig | OpcUaConfig) -> Hashable:
 
 def clashes(configs: Sequence[ModbusConfig | OpcUaConfig]) -> list[tuple[int, str]]:
     """Return for each device that cannot share the way to another one its place in ``configs`` and why, with the remedy behind a semicolon."""
-    return connection.clashes([(at, config.device, config) for at, config in enumerate(configs) if isinstance(config, ModbusConfig)])
+    return connection.clashes(
+        [(at, config.device, config) for at, config in enumerate(configs) if isinstance(config, ModbusConfig)]
+    )
 
 
 def cautions(config: ModbusConfig | OpcUaConfig) -> tuple[str, ...]:

@@ -65,7 +65,9 @@ class ModbusConfig(ConnectionConfig):
     @model_validator(mode="after")
     def _answers(self) -> Self:
         if self.unit_id == 0 and self.spoken != "tcp":
-            raise ValueError("unit_id: on a serial line 0 speaks to all units at once and none answers; write the unit's own, 1 to 247")
+            raise ValueError(
+                "unit_id: on a serial line 0 speaks to all units at once and none answers; write the unit's own, 1 to 247"
+            )
         return self
 
     @model_validator(mode="after")
