@@ -5,6 +5,7 @@
     python3 dev.py test [ARGS]     the whole test suite (arguments go to pytest)
     python3 dev.py faults [ARGS]   the fault bench, minutes of it; --long: an hour (docs/how-to/faults.md)
     python3 dev.py opcua-faults [ARGS]   OPC UA servers that misbehave, four minutes of it
+    python3 dev.py modbus-faults [ARGS]   Modbus devices that misbehave, four minutes of it
     python3 dev.py interop [ARGS]  against an OPC UA server of another make; needs npm
     python3 dev.py check           format, lint, types, import floors, generated files
     python3 dev.py setup           only the set-up
@@ -36,6 +37,7 @@ def main(argv: list[str]) -> int:
         "test": test,
         "faults": faults,
         "opcua-faults": opcua_faults,
+        "modbus-faults": modbus_faults,
         "interop": interop,
         "check": check,
         "setup": setup_all,
@@ -92,6 +94,13 @@ def opcua_faults(args: list[str]) -> int:
     setup("dev")
     every = "opcua_faults or not opcua_faults"
     return run("-m", "pytest", "tests/opcua_faults", "-m", every, "-p", "no:cacheprovider", "-p", "no:randomly", *args)
+
+
+def modbus_faults(args: list[str]) -> int:
+    """Play everything that Modbus devices do wrong, twenty seeds of each; the last line says how it went."""
+    setup("dev")
+    every = "modbus_faults or not modbus_faults"
+    return run("-m", "pytest", "tests/modbus_faults", "-m", every, "-p", "no:cacheprovider", "-p", "no:randomly", *args)
 
 
 NOT_RUN = 77

@@ -1,0 +1,133 @@
+"""One misbehaving device and the real driver against it, over every transport; what the driver hands on goes to the judge."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from mb_judge import Judge, Spot
+
+from edge_agent.agent.backoff import delays
+from edge_agent.agent.link import Link, keep_open
+from edge_agent.drivers.modbus.config import ModbusConfig
+from edge_agent.drivers.modbus.driver import ModbusDriver, connect
+from edge_agent.model.errors import DisconnectedError
+from simulators.modbus_device import FaultyDevice
+from simulators.modbus_links import Port, line
+
+T0 = 1_761_000_000_000_000_000
+POLL = 0.03
+TIMEOUT = 0.04
+"""Machine seconds. A healthy answer on loopback takes one millisecond."""
+
+TAGS: dict[str, dict[str, Any]] = {
+    **{f"a{n}": {"register": "holding", "address": n} for n in range(3)},
+    "b0": {"register": "holding", "address": 8, "type": "uint32"},
+    "b1": {"register": "holding", "address": 10},
+    **{f"c{n}": {"register": "input", "address": n} for n in range(3)},
+    **{f"d{n}": {"register": "coil", "address": n} for n in range(10)},
+}
+"""Three blocks of three registers: an answer to one has the form of an answer to the others."""
+
+SPOTS = {
+    **{f"a{n}": Spot(3, n) for n in range(3)},
+    "b0": Spot(3, 8, 2),
+    "b1": Spot(3, 10),
+    **{f"c{n}": Spot(4, n) for n in range(3)},
+    **{f"d{n}": Spot(1, n) for n in range(10)},
+}
+
+WORDS = tuple(name for name, spot in SPOTS.items() if spot.function in {3, 4})
+
+
+class Clock:
+    """The plant clock, ``speed`` times as fast as the machine; the device's ledger has the same."""
+
+    def __init__(self, speed: float = 1.0) -> None:
+        self.speed = speed
+        self._start = time.monotonic_ns()
+
+    def now(self) -> int:
+        return T0 + round((time.monotonic_ns() - self._start) * self.speed)
+
+    async def sleep_until(self, instant: int) -> None:
+        await asyncio.sleep(max(0, instant - self.now()) / 1e9 / self.speed)
+
+
+FRAMING = {"tcp": "mbap"}
+"""By transport: what stands on the wire."""
+
+
+class Plant:
+    """A device on a port or a line, and a link of the agent to it."""
+
+    def __init__(self, transport: str, seed: int, *, speed: float = 1.0, **more: Any) -> None:
+        self.transport = transport
+        self.clock = Clock(speed)
+        self.device = FaultyDevice(FRAMING[transport], timeout=TIMEOUT, seed=seed, now=self.clock.now)
+        self.port = Port(self.device.serve)
+        self.judge = Judge("dev", 1, SPOTS, self.device.ledger)
+        self.losses: list[str] = []
+        self.seconds = 0.0
+        self._seed = seed
+        self._more = more
+
+    def config(self, where: str) -> ModbusConfig:
+        """Return the device as a user would write it."""
+        base = {"version": 1, "device": "dev", "driver": "modbus", "timeout": f"{TIMEOUT * 1000:g}ms", "tags": TAGS}
+        base["poll"] = f"{POLL * self.clock.speed * 1000:g}ms"
+        base |= {"host": "127.0.0.1", "port": self.port.port}
+        return ModbusConfig.model_validate(base | self._more)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[Plant]:
+        """Serve the device and keep a link to it open, as the agent does."""
+        async with contextlib.AsyncExitStack() as stack:
+            if self.transport.endswith("line"):
+                where = await stack.enter_async_context(line(self.device.serve))
+            else:
+                await self.port.open()
+                stack.push_async_callback(self.port.shut)
+                where = ""
+            config = self.config(where)
+            began = time.monotonic()
+            task = asyncio.create_task(
+                keep_open(
+                    Link("dev", "device"), lambda: connect([config], self.clock, {}), self._use, self._lost,
+                    lambda: delays(random.Random(self._seed), longest=0.5),
+                )
+            )  # fmt: skip
+            try:
+                yield self
+                assert not task.done(), f"the link ended: {task}"
+            finally:
+                self.seconds = time.monotonic() - began
+                task.cancel()
+                failed = (await asyncio.gather(task, return_exceptions=True))[0]
+            if not isinstance(failed, asyncio.CancelledError | None):
+                raise failed
+
+    async def _use(self, driver: ModbusDriver) -> None:
+        while True:
+            self.judge.take(await driver.read())
+
+    async def _lost(self, error: DisconnectedError) -> None:
+        self.losses.append(str(error))
+
+    async def fresh(self, since: int, within: float) -> float:
+        """Return the machine seconds until every register has a value that was asked for after ``since`` (the ledger's clock)."""
+        began = time.monotonic()
+        while not all(self.judge.good.get(name) and self.judge.good[name][-1].entry.at > since for name in WORDS):
+            await asyncio.sleep(0.01)
+            assert time.monotonic() - began < within, f"no recovery within {within} s: {self.losses[-3:]}"
+        return time.monotonic() - began
+
+    async def until(self, true: Callable[[], object], within: float = 5.0) -> None:
+        """Return when it is so."""
+        async with asyncio.timeout(within):
+            while not true():  # noqa: ASYNC110 - what arrives has no event here
+                await asyncio.sleep(0.01)
