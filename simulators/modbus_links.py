@@ -44,6 +44,8 @@ class SocketLink:
 
     async def close(self, *, reset: bool = False) -> None:
         """End the connection."""
+        if self._writer.transport.is_closing():
+            return
         if reset:
             raw: socket.socket = self._writer.get_extra_info("socket")
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -106,6 +106,10 @@ class Judge:
         )
         return inside and entry.right and spot.value(entry) == value
 
+    def fresh(self, names: Sequence[str], since: int) -> bool:
+        """Whether each of these tags has a value that was asked for after ``since``."""
+        return all(self.good.get(name) and self.good[name][-1].entry.at > since for name in names)
+
     # -- losses ----------------------------------------------------------------------------------------------------------
 
     def losses(self, longest: int) -> int:

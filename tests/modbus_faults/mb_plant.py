@@ -58,30 +58,41 @@ class Clock:
         await asyncio.sleep(max(0, instant - self.now()) / 1e9 / self.speed)
 
 
-FRAMING = {"tcp": "mbap"}
+FRAMING = {"tcp": "mbap", "rtu-tcp": "rtu", "ascii-tcp": "ascii", "rtu-line": "rtu", "ascii-line": "ascii"}
 """By transport: what stands on the wire."""
 
 
 class Plant:
-    """A device on a port or a line, and a link of the agent to it."""
+    """A device on a port or a line, and a link of the agent to it. ``units``: how many are behind the endpoint; the first may do wrong."""
 
-    def __init__(self, transport: str, seed: int, *, speed: float = 1.0, **more: Any) -> None:
+    def __init__(self, transport: str, seed: int, *, speed: float = 1.0, units: int = 1, **more: Any) -> None:
         self.transport = transport
         self.clock = Clock(speed)
-        self.device = FaultyDevice(FRAMING[transport], timeout=TIMEOUT, seed=seed, now=self.clock.now)
+        names = {f"dev{unit}": unit for unit in range(1, units + 1)}
+        self.device = FaultyDevice(FRAMING[transport], units=names.values(), timeout=TIMEOUT, seed=seed, now=self.clock.now)
+        self.device.only = lambda request: request.unit == 1
         self.port = Port(self.device.serve)
-        self.judge = Judge("dev", 1, SPOTS, self.device.ledger)
+        self.judges = {name: Judge(name, unit, SPOTS, self.device.ledger) for name, unit in names.items()}
         self.losses: list[str] = []
         self.seconds = 0.0
         self._seed = seed
         self._more = more
 
-    def config(self, where: str) -> ModbusConfig:
-        """Return the device as a user would write it."""
-        base = {"version": 1, "device": "dev", "driver": "modbus", "timeout": f"{TIMEOUT * 1000:g}ms", "tags": TAGS}
+    def configs(self, where: str) -> list[ModbusConfig]:
+        """Return the devices as a user would write them; ``where`` is the serial line, or nothing."""
+        base = {"version": 1, "driver": "modbus", "timeout": f"{TIMEOUT * 1000:g}ms", "tags": TAGS}
         base["poll"] = f"{POLL * self.clock.speed * 1000:g}ms"
-        base |= {"host": "127.0.0.1", "port": self.port.port}
-        return ModbusConfig.model_validate(base | self._more)
+        base |= (
+            {"serial": where, "baud": 115_200, "parity": "none", "data_bits": 8}
+            if where
+            else {"host": "127.0.0.1", "port": self.port.port}
+        )
+        if self.transport != "tcp":
+            base["framing"] = self.transport.partition("-")[0]
+        return [
+            ModbusConfig.model_validate(base | {"device": name, "unit_id": judge.unit} | self._more)
+            for name, judge in self.judges.items()
+        ]
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Plant]:
@@ -93,11 +104,11 @@ class Plant:
                 await self.port.open()
                 stack.push_async_callback(self.port.shut)
                 where = ""
-            config = self.config(where)
+            configs = self.configs(where)
             began = time.monotonic()
             task = asyncio.create_task(
                 keep_open(
-                    Link("dev", "device"), lambda: connect([config], self.clock, {}), self._use, self._lost,
+                    Link("dev", "device"), lambda: connect(configs, self.clock, {}), self._use, self._lost,
                     lambda: delays(random.Random(self._seed), longest=0.5),
                 )
             )  # fmt: skip
@@ -113,15 +124,17 @@ class Plant:
 
     async def _use(self, driver: ModbusDriver) -> None:
         while True:
-            self.judge.take(await driver.read())
+            batches = await driver.read()
+            for judge in self.judges.values():
+                judge.take(batches)
 
     async def _lost(self, error: DisconnectedError) -> None:
         self.losses.append(str(error))
 
     async def fresh(self, since: int, within: float) -> float:
-        """Return the machine seconds until every register has a value that was asked for after ``since`` (the ledger's clock)."""
+        """Return the machine seconds until every register of every unit has a value asked for after ``since`` (the ledger's clock)."""
         began = time.monotonic()
-        while not all(self.judge.good.get(name) and self.judge.good[name][-1].entry.at > since for name in WORDS):
+        while not all(judge.fresh(WORDS, since) for judge in self.judges.values()):
             await asyncio.sleep(0.01)
             assert time.monotonic() - began < within, f"no recovery within {within} s: {self.losses[-3:]}"
         return time.monotonic() - began
