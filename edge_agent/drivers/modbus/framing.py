@@ -21,7 +21,7 @@ class Framing(NamedTuple):
 
 def _complete_without_number(data: bytes, request: Request | None) -> bool:
     """Judge a reply of a gateway that sets every transaction number to 0; the right number passes too."""
-    if request is not None and data[:2] == b"\0\0":
+    if request is not None and data[:2] in {b"\0", b"\0\0"}:
         request = request._replace(transaction=0)
     return frames.complete(data, request)
 

@@ -50,7 +50,8 @@ def ascii_complete(data: bytes, request: Request | None) -> bool:
     """Like `rtu_complete`, in ASCII."""
     if data[:1] != b":":
         raise InvalidReplyError(f"it begins with {data[:8].hex(' ')} instead of a colon")
-    length = _length(_bytes(data[1 : 7 - len(data) % 2 if len(data) < 7 else 7]), data, request)
+    head = data[1:7]
+    length = _length(_bytes(head[: len(head) & ~1]), data, request)  # half a byte says nothing yet
     if length is None or not _whole(data, 2 * length + 5):  # colon, two characters for each byte and the LRC, CR, LF
         return False
     body = _bytes(data[1:-2])
