@@ -36,10 +36,10 @@ def cross_check(sources: Sequence[Source], agent: AgentFile | None, devices: Seq
     _share(devices)
     tags = {tag.ref: tag for part in devices for tag in tags_of(part.config)}
     calendar = _calendar(main, agent)
-    told = {name for source in sources[1:] if source.problems and source.file.parent.name == "devices" for name in _named(source)}
-    invalid_devices = bool(main.problems or told) or any(part.source.problems for part in devices)
+    told = {name for source in sources[1:] if source.faults and source.file.parent.name == "devices" for name in _named(source)}
+    invalid_devices = bool(main.faults or told) or any(part.source.faults for part in devices)
     for part in units:
-        _references(part, tags, [device.config.device for device in devices], told, quiet=bool(main.problems))
+        _references(part, tags, [device.config.device for device in devices], told, quiet=bool(main.faults))
         if not part.source.problems:
             check_codes(part, tags)
         if not part.source.problems and not invalid_devices:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from edge_agent.drivers.modbus import config as modbus
 from edge_agent.drivers.modbus import connection
+from edge_agent.drivers.modbus.columns import COLUMNS
 from edge_agent.drivers.modbus.config import ModbusConfig
 from edge_agent.drivers.opcua import config as opcua
 from edge_agent.drivers.opcua import policy
@@ -20,6 +21,11 @@ from edge_agent.ports import DeviceWiring, Driver, Identity, PlantClock
 
 DeviceConfig = Annotated[ModbusConfig | OpcUaConfig, Field(discriminator="driver")]
 """What one file of ``devices/`` holds."""
+
+
+def columns_of(driver: object) -> dict[str, str] | None:
+    """Return what a row of a tag list may say for this driver, and how each column reads; None where ``tags_from`` is no list of rows."""
+    return COLUMNS if driver == "modbus" else None
 
 
 def tags_of(config: ModbusConfig | OpcUaConfig) -> tuple[Tag, ...]:
