@@ -7,7 +7,7 @@
     python3 dev.py opcua-faults [ARGS]   OPC UA servers that misbehave, four minutes of it
     python3 dev.py modbus-faults [ARGS]   Modbus devices that misbehave, four minutes of it
     python3 dev.py interop [ARGS]  against an OPC UA server of another make; needs npm
-    python3 dev.py check           format, lint, types, import floors, generated files
+    python3 dev.py check           format, lint, types, import floors, no call that could write to a PLC
     python3 dev.py setup           only the set-up
     python3 dev.py lock            resolve the lock files anew from pyproject.toml
 
@@ -135,12 +135,13 @@ def check(_: list[str]) -> int:
         ["-m", "ruff", "check", *sources],
         ["-m", "mypy"],
         ["-c", "from importlinter.cli import lint_imports_command as c; c()"],
+        ["tests/guard/only_reads.py"],
     ]
     failed = [step for step in steps if run(*step) != 0]
     for step in failed:
         print(f"check failed: {' '.join(step)}", file=sys.stderr)
     if not failed:
-        print("check: format, lint, types and import floors are clean")
+        print("check: format, lint, types, import floors and the look for writing calls are clean")
     return 1 if failed else 0
 
 

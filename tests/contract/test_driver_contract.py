@@ -10,12 +10,14 @@ import contextlib
 import logging
 import socket
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 from asyncua import Server, ua
+from pymodbus.pdu import ModbusPDU
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
@@ -53,6 +55,9 @@ class Rig(Protocol):
     async def set(self, tag: str, value: int) -> None:
         """Let the device have another value."""
 
+    async def judge(self) -> None:
+        """Fail when anything was written, or asked to be."""
+
 
 class ModbusRig:
     """pymodbus's own server."""
@@ -60,6 +65,8 @@ class ModbusRig:
     def __init__(self) -> None:
         tags = {name: {"register": "holding", "address": address} for address, name in enumerate("ab")}
         self.port = free_port()
+        self.functions: Counter[int] = Counter()
+        self.lengths: Counter[int] = Counter()
         self.config = ModbusConfig.model_validate(
             {
                 "version": 1,
@@ -74,12 +81,32 @@ class ModbusRig:
 
     async def start(self) -> None:
         data = SimData(0, values=[1, 2], datatype=DataType.REGISTERS)
-        self.server = ModbusTcpServer(SimDevice(1, simdata=[data]), address=("127.0.0.1", self.port))
+        self.server = ModbusTcpServer(
+            SimDevice(1, simdata=[data]), address=("127.0.0.1", self.port), trace_pdu=self.count, trace_packet=self.see
+        )
         await self.server.serve_forever(background=True)
 
     async def stop(self) -> None:
         await self.server.shutdown()
         await asyncio.sleep(0)
+
+    def count(self, sending: bool, pdu: ModbusPDU) -> ModbusPDU:
+        """Count the function codes that reach the server."""
+        if not sending:
+            self.functions[pdu.function_code] += 1
+        return pdu
+
+    def see(self, sending: bool, data: bytes) -> bytes:
+        """Count the lengths of what reaches the server."""
+        if not sending:
+            self.lengths[len(data)] += 1
+        return data
+
+    async def judge(self) -> None:
+        """Whatever the test did: nothing but read requests came, each alone in its segment, as the packet filter has it."""
+        assert set(self.functions) <= {1, 2, 3, 4}, self.functions
+        assert set(self.lengths) <= {12}, self.lengths
+        assert self.functions, "the driver asked nothing"
 
     async def set(self, tag: str, value: int) -> None:
         await self.server.async_setValues(1, 3, "ab".index(tag), [value])
@@ -113,13 +140,20 @@ class OpcUaRig:
         for name, value in (("a", 1), ("b", 2)):
             variant = ua.Variant(value, ua.VariantType.Int32)
             await self.server.nodes.objects.add_variable(ua.NodeId(name, index), f"{index}:{name}", variant)
+        self.values = {"a": 1, "b": 2}
         self.nodes = {name: self.server.get_node(ua.NodeId(name, index)) for name in "ab"}
         await self.server.start()
 
     async def stop(self) -> None:
         await self.server.stop()
 
+    async def judge(self) -> None:
+        """Whatever the test did: the values are those that the test set, by no other hand."""
+        for name, node in self.nodes.items():
+            assert await node.read_value() == self.values[name]
+
     async def set(self, tag: str, value: int) -> None:
+        self.values[tag] = value
         await self.nodes[tag].write_value(ua.Variant(value, ua.VariantType.Int32))
 
 
@@ -129,6 +163,7 @@ async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     made = request.param()
     await made.start()
     yield made
+    await made.judge()
     await made.stop()
 
 

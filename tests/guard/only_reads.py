@@ -94,7 +94,11 @@ def _names(file: str, node: ast.AST) -> Iterator[str]:
     of = node.value.attr if isinstance(node.value, ast.Attribute) else node.value.id if isinstance(node.value, ast.Name) else ""
     if file in PYMODBUS and of in {"_client", "client"} and name not in _CLIENT:
         yield f"{of}.{name}"
-    if file not in _WRITERS and name in {"write", "writelines", "send", "sendall", "sendto"} and ("transport" in of or "sock" in of):
+    if (
+        file not in _WRITERS
+        and name in {"write", "writelines", "send", "sendall", "sendto"}
+        and ("transport" in of or "sock" in of)
+    ):
         yield f"{of}.{name}"
 
 
