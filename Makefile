@@ -28,5 +28,5 @@ opcua-faults: ## OPC UA servers that misbehave, four minutes of it; ARGS="-k f64
 	@$(PYTHON) dev.py opcua-faults $(ARGS)
 modbus-faults: ## Modbus devices that misbehave, four minutes of it; ARGS="-k late"
 	@$(PYTHON) dev.py modbus-faults $(ARGS)
-interop: ## against an OPC UA server of another make, which npm installs
+interop: ## against stacks of another make: node-opcua, which npm installs, and libmodbus
 	@$(PYTHON) dev.py interop $(ARGS)
