@@ -143,7 +143,7 @@ def peek(
     ],
     expect: Annotated[str | None, typer.Option("--expect", help="What the device's display shows: 21.5, or a text.")] = None,
     area: Annotated[
-        Literal["holding", "input", "coil", "discrete"] | None,
+        Literal["coil", "discrete", "input", "holding"] | None,
         typer.Option("--area", help="Area of a plain number.  [default: holding]"),
     ] = None,
     base: Annotated[
