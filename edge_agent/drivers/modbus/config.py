@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 from edge_agent.drivers.modbus.connection import ConnectionConfig
 from edge_agent.drivers.modbus.excluded import span
@@ -15,6 +15,7 @@ from edge_agent.drivers.modbus.plan import Limits, plan
 from edge_agent.drivers.modbus.resolve import fields_of as fields_of  # noqa: PLC0414 - it belongs to the configuration for all that use it
 from edge_agent.drivers.modbus.scale import scaling
 from edge_agent.drivers.modbus.sentinel import raw_values
+from edge_agent.drivers.modbus.split import Memory
 from edge_agent.drivers.modbus.tag import ModbusTag
 from edge_agent.model.instant import MS
 from edge_agent.model.quantity import Duration, duration_text
@@ -55,6 +56,12 @@ class ModbusConfig(ConnectionConfig):
     )
     tags_from: TagLists = Field((), description="CSV file or files with more tags, one a row, relative to this file")
     tags: dict[Name, ModbusTag] = Field(default_factory=dict)
+    _memory: Memory = PrivateAttr(default_factory=Memory)
+
+    @property
+    def memory(self) -> Memory:
+        """What the device's refusals have taught, as long as the agent runs."""
+        return self._memory
 
     @property
     def limits(self) -> Limits:

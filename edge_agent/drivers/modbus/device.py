@@ -6,21 +6,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
+import structlog
 
 from edge_agent.drivers.modbus.config import ModbusConfig, fields_of, tags_of
 from edge_agent.drivers.modbus.plan import Block, plan
+from edge_agent.drivers.modbus.split import ASK_AGAIN
 from edge_agent.drivers.modbus.trigger import Group
 from edge_agent.drivers.modbus.twice import NONE, ask_twice
 from edge_agent.drivers.modbus.watch import Watch, add_row
 from edge_agent.drivers.modbus.wire import CONFIGURATION, RefusedError, Reply
-from edge_agent.model.instant import NS
 from edge_agent.model.reading import Batch, DeviceDown, DeviceUp, Gap, GapReason, Notice, Snapshot, TagStatus
 from edge_agent.ports import DeviceWiring
 
 Ask = Callable[[Block], Awaitable[Reply]]
-
-ASK_AGAIN = 30 * NS
-"""Plant ns between two tries of a block that the device refuses for good."""
 
 
 class Counts(msgspec.Struct):
@@ -54,7 +52,7 @@ class Device:
         self.name = config.device
         self.tags = tags_of(config)
         fields = fields_of(config)
-        self.watches = [Watch(block) for block in plan(fields, config.limits)]
+        self.watches = [Watch(block, config.memory.of(block, config.limits, fields)) for block in plan(fields, config.limits)]
         self._groups = [Group.of(self.name, trigger, fields, self.watches, config.limits) for trigger in wiring.triggers]
         self.counts = Counts()
         self.up: bool | None = None
@@ -69,38 +67,52 @@ class Device:
 
         SilentError, InvalidReplyError and DisconnectedError pass through: nothing of such a poll may be used, call `discard`.
         """
-        polled = [(watch, await self._read(watch, ask, now)) for watch in watches if watch.ask_again <= now]
-        batches = [batch for _, batch in polled]
+        polled = [(watch, await self._read(watch, ask, now)) for watch in watches]
+        batches = [batch for _, parts in polled for batch in parts]
         for group in self._groups:
-            batch = next((batch for watch, batch in polled if watch is group.watch), None)
-            if batch is not None and group.ask_again <= now and group.due():
-                if group.block is None:
-                    _add_snapshot(batch, group, None)
+            parts = next((parts for watch, parts in polled if watch is group.watch), [])
+            if parts and group.ask_again <= now and group.due():
+                if group.block is None and group.watch.split.whole:
+                    _add_snapshot(parts[0], group, None)
                 else:
-                    batches.append(await self._snapshot(group, group.block, ask, now))
+                    batches.append(await self._snapshot(group, group.read_apart(self.config.limits), ask, now))
         return batches
 
-    async def _read(self, watch: Watch, ask: Ask, now: int) -> Batch:
-        try:
-            reply, unsteady = await ask_twice(ask, watch.block)
-        except RefusedError as refusal:
-            return self._refused(watch, refusal, now)
+    async def _read(self, watch: Watch, ask: Ask, now: int) -> list[Batch]:
+        """Read a block by one request, or by as many as it takes around what the device refuses."""
+        batches, split = [], watch.split
+        before = split.parts
+        for block in split.questions(now):
+            try:
+                reply, unsteady = await ask_twice(ask, block)
+            except RefusedError as refusal:
+                batches.append(self._refused(watch, block, refusal, now))
+                if refusal.code not in CONFIGURATION and split.looks_for(block):
+                    break  # no answer to what is looked for; the next poll asks again
+            else:
+                batches.append(self._answered(watch, block, reply, unsteady))
+        if batches and not split.whole:
+            watch.remind(batches[-1])
+            if split.parts is not before and not split.searching:
+                parts = {"reads": [part.name for part in split.parts], "refused": [block.name for block, _ in split.bad]}
+                structlog.get_logger().warning("modbus.split", device=self.name, block=watch.block.name, **parts)
+        return batches
+
+    def _answered(self, watch: Watch, block: Block, reply: Reply, unsteady: frozenset[int]) -> Batch:
         batch = Batch(self.name, reply.at, asked=reply.asked)
-        watch.answered(reply.raw, batch, unsteady)
-        if watch.refused is not None:
-            watch.refused = None
-            batch.before = self._statuses(watch.block, reply.at, None)
+        if watch.split.answered(block):
+            batch.before = self._statuses(block, reply.at, None)
+        watch.answered(reply.raw, batch, unsteady, block)
         return batch
 
-    def _refused(self, watch: Watch, refusal: RefusedError, now: int) -> Batch:
-        """Turn an exception response into bad rows; one that only a person can end is told once and asked for rarely."""
-        batch, detail = Batch(self.name, refusal.at), f"{watch.block.name}: {refusal}"
-        watch.failed(detail, batch)
-        if refusal.code in CONFIGURATION:
-            watch.ask_again = now + ASK_AGAIN
-            if watch.refused != detail:
-                watch.refused = detail
-                batch.before = self._statuses(watch.block, refusal.at, detail)
+    def _refused(self, watch: Watch, block: Block, refusal: RefusedError, now: int) -> Batch:
+        """Turn an exception response into bad rows; what only a person can end is narrowed down, told once and asked for rarely."""
+        batch, detail = Batch(self.name, refusal.at), f"{block.name}: {refusal}"
+        if refusal.code not in CONFIGURATION:
+            watch.failed(detail, batch, block.fields)
+        elif watch.split.refused(block, detail, now):
+            watch.failed(detail, batch, block.fields)
+            batch.before = self._statuses(block, refusal.at, detail)
         return batch
 
     async def _snapshot(self, group: Group, block: Block, ask: Ask, now: int) -> Batch:
@@ -183,7 +195,7 @@ class Device:
         self.lost(reason, watches, 1)
         self.forget()
         for watch in self.watches:
-            watch.ask_again = 0
+            watch.split.look_again()
         for group in self._groups:
             group.forget()
 

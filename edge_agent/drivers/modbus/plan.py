@@ -75,14 +75,15 @@ class _Atom(NamedTuple):
     fields: tuple[Field, ...]
 
 
-def plan(fields: Iterable[Field], limits: Limits) -> tuple[Block, ...]:
-    """Return the blocks that read all ``fields``, by area, period and address.
+def plan(fields: Iterable[Field], limits: Limits, others: Iterable[Field] = ()) -> tuple[Block, ...]:
+    """Return the blocks that read all ``fields``, by area, period and address; ``others`` of the device name addresses, too.
 
     Raises ValueError, in words for the user, when fields that must be read together differ in area or period, do not fit, or are excluded.
     """
     fields = tuple(fields)
     atoms = _atoms(fields, limits)
-    named = {area: _runs(field for field in fields if field.area == area) for area, _ in atoms}
+    known = (*fields, *others)
+    named = {area: _runs(field for field in known if field.area == area) for area, _ in atoms}
     blocks: list[Block] = []
     for (area, period), members in sorted(atoms.items(), key=lambda item: item[0]):
         for row in _rows(_outermost(members), area, limits, named[area]):

@@ -57,6 +57,13 @@ class Group:
             raise ConfigError(f"{device}: group {trigger.name} must be read in one request, but {error}") from error
         return cls(trigger.name, source.index, watch, members, block)
 
+    def read_apart(self, limits: Limits) -> Block:
+        """Read the group by a request of its own from now on: the device does not answer the block that holds it whole. Returns that request."""
+        if self.block is None:
+            self.block = one_block(self.fields, limits)
+            self._decoder = Decoder(self.block)
+        return self.block
+
     def due(self) -> bool:
         """Whether the trigger has a good value that the group has not been read for."""
         sample = self.watch.last(self._trigger)

@@ -7,29 +7,44 @@ first after a connect, after anything was discarded, and those asked for by ``po
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from edge_agent.drivers.modbus.decode import Decoder, Raw, Sample, changed
-from edge_agent.drivers.modbus.plan import Block
+from edge_agent.drivers.modbus.field import Field
+from edge_agent.drivers.modbus.plan import Block, Limits
+from edge_agent.drivers.modbus.split import Split
 from edge_agent.drivers.modbus.twice import NONE, UNSTEADY
 from edge_agent.model.reading import Batch, Quality
+
+
+class _Part:
+    """One request by which a block, or what a split has left of it, is read, and the last answer to it."""
+
+    def __init__(self, block: Block, positions: Mapping[int, int]) -> None:
+        self.block = block
+        self.decoder = Decoder(block)
+        self.positions = [positions[field.index] for field in block.fields]
+        self.forget()
+
+    def forget(self) -> None:
+        self.raw: bytes | None = None
+        self.slots: tuple[Raw, ...] | None = None
+        self.unsteady = NONE
 
 
 class Watch:
     """One block of a device and what was last reported of it."""
 
-    def __init__(self, block: Block) -> None:
-        """Compile the decoder; nothing was reported yet.
+    def __init__(self, block: Block, split: Split | None = None) -> None:
+        """Compile the decoder; nothing was reported yet. ``split`` says by which requests the block is read (None: by one).
 
-        ``handed_on`` is when its last answer that reached the reader arrived; ``refused`` the exception that only a person can end, and
-        ``ask_again`` when to look whether somebody did (all plant time).
+        ``handed_on`` is when its last answer that reached the reader arrived (plant time).
         """
         self.block = block
-        self.refused: str | None = None
-        self.ask_again = 0
+        self.split = Split(block, Limits()) if split is None else split
         self.handed_on: int | None = None
-        self.raw: bytes | None = None
-        self._decoder = Decoder(block)
-        self._slots: tuple[Raw, ...] | None = None
-        self._unsteady = NONE
+        self._positions = {field.index: position for position, field in enumerate(block.fields)}
+        self._parts = {_key(block): _Part(block, self._positions)}
         self._last: list[Sample | None] = [None] * len(block.fields)
 
     @property
@@ -39,32 +54,57 @@ class Watch:
 
     def forget(self) -> None:
         """Report everything at the next reading: what was reported last did not arrive."""
-        self.raw = self._slots = None
+        self._forget_answers()
         self._last = [None] * len(self._last)
 
-    def answered(self, raw: bytes, batch: Batch, unsteady: frozenset[int] = NONE) -> None:
-        """Add to ``batch`` the rows that the data bytes of a reply make necessary; the fields at the places ``unsteady`` have no value in it."""
-        if unsteady or self._unsteady:
-            self._guarded(raw, batch, unsteady)
+    def _forget_answers(self) -> None:
+        for part in self._parts.values():
+            part.forget()
+
+    def answered(self, raw: bytes, batch: Batch, unsteady: frozenset[int] = NONE, block: Block | None = None) -> None:
+        """Add to ``batch`` the rows that the data bytes of a reply make necessary; ``block`` is the part that was read (None: the whole).
+
+        The fields at the places ``unsteady`` of it have no value in the reply.
+        """
+        part = self._part(block or self.block)
+        if unsteady or part.unsteady:
+            self._guarded(part, raw, batch, unsteady)
             return
-        if raw == self.raw:
+        if raw == part.raw:
             return
-        slots, before = self._decoder.unpack(raw), self._slots
-        self.raw, self._slots = raw, slots
-        for position, (slot, convert) in enumerate(self._decoder.columns):
+        slots, before = part.decoder.unpack(raw), part.slots
+        part.raw, part.slots = raw, slots
+        for position, (slot, convert) in zip(part.positions, part.decoder.columns, strict=True):
             if before is None or before[slot] != slots[slot]:
                 self._report(position, convert(slots[slot]), batch)
 
-    def _guarded(self, raw: bytes, batch: Batch, unsteady: frozenset[int]) -> None:
-        self.raw, self._slots, self._unsteady = raw, self._decoder.unpack(raw), unsteady
-        for position, (slot, convert) in enumerate(self._decoder.columns):
-            self._report(position, UNSTEADY if position in unsteady else convert(self._slots[slot]), batch)
+    def _guarded(self, part: _Part, raw: bytes, batch: Batch, unsteady: frozenset[int]) -> None:
+        part.raw, part.slots, part.unsteady = raw, part.decoder.unpack(raw), unsteady
+        for place, (position, (slot, convert)) in enumerate(zip(part.positions, part.decoder.columns, strict=True)):
+            self._report(position, UNSTEADY if place in unsteady else convert(part.slots[slot]), batch)
 
-    def failed(self, detail: str, batch: Batch) -> None:
-        """Add rows that say why the block has no values."""
-        self.raw = self._slots = None
-        for position in range(len(self._last)):
-            self._report(position, (None, Quality.BAD, detail), batch)
+    def _part(self, block: Block) -> _Part:
+        part = self._parts.get(_key(block))
+        if part is None or part.block is not block:
+            part = self._parts[_key(block)] = _Part(block, self._positions)
+        return part
+
+    def failed(self, detail: str, batch: Batch, fields: Iterable[Field] | None = None) -> None:
+        """Add rows that say why ``fields`` (None: all of the block) have no values."""
+        sample = (None, Quality.BAD, detail)
+        failing = [self._positions[field.index] for field in (self.block.fields if fields is None else fields)]
+        if all(self._last[position] == sample for position in failing):
+            return
+        self._forget_answers()
+        for position in failing:
+            self._report(position, sample, batch)
+
+    def remind(self, batch: Batch) -> None:
+        """Add rows for what is not read because the device refuses it, where they are not known to the reader."""
+        for block, detail in self.split.bad:
+            self.failed(detail, batch, block.fields)
+        if fields := self.split.searching:
+            self.failed(f"{self.block.name}: the device refuses an address in it; the agent is looking for it", batch, fields)
 
     def _report(self, position: int, sample: Sample, batch: Batch) -> None:
         field, last = self.block.fields[position], self._last[position]
@@ -81,13 +121,18 @@ class Watch:
 
     def samples(self) -> dict[int, Sample]:
         """Return every tag of the last reply by its index, whatever was reported; empty when the block has no values."""
-        if self.raw is None:
+        whole = self._part(self.block)
+        if whole.raw is None:
             return {}
-        decoded = self._decoder.samples(self.raw)
+        decoded = whole.decoder.samples(whole.raw)
         return {
-            field.index: UNSTEADY if place in self._unsteady else sample
+            field.index: UNSTEADY if place in whole.unsteady else sample
             for place, (field, sample) in enumerate(zip(self.block.fields, decoded, strict=True))
         }
+
+
+def _key(block: Block) -> tuple[int, int]:
+    return block.address, block.count
 
 
 def add_row(batch: Batch, index: int, sample: Sample) -> None:
