@@ -155,7 +155,10 @@ def yaml_line(peeked: Peeked, one: Ranked, *, usable: bool = True) -> str:
     each = one.candidate
     members = dict(each.members)
     if isinstance(text := each.values[-1], str):
-        members["length"] = max(2, (len(text) + 1) // 2 * 2)
+        members["length"] = len(text) + len(text) % 2 * (members["length"] == 2 * each.size)  # two in a register, or one
+        members.setdefault("packing", "high_first")
+        if members["packing"] == (peeked.config.packing or "high_first"):
+            del members["packing"]
     elif each.size > 1 and peeked.config.word_order != "ABCD":
         members["word_order"] = each.order
     if one.scale != 1:

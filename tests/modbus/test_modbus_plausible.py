@@ -62,7 +62,14 @@ TABLE = {
     "a counter over the edge of a word": (reads("I", [131056, 131066, 131077]), None, ("uint32", "ABCD", AT, 1)),
     "the same, words swapped": (reads("I", [131056, 131066, 131077], "CDAB"), None, ("uint32", "CDAB", AT, 1)),
     "a text": ([b"PUMP-1\0\0"] * 2, None, ("string", "ABCD", AT, 1)),
-    "a text that is expected": ([b"UPPM1-\0\0"], "pump-1", ("string", "BADC", AT, 1)),
+    "a text that is expected": ([b"UPPM1-\0\0"], "pump-1", ("string", "ABCD", AT, 1)),
+    "BCD": (reads("H", [0x1234, 0x1235, 0x1237]), "1237", ("bcd16", "ABCD", AT, 1)),
+    "a double whose halves are swapped": (
+        [bytes(words("d", value))[4:] + words("d", value)[:4] for value in WARM],
+        "21.5",
+        ("float64", "EFGHABCD", AT, 1),
+    ),
+    "three bytes": (reads("I", [80000, 80002, 80005]), "80002", ("uint32", "ABCD", AT, 1)),
     "nothing at all": ([bytes(8)] * 3, None, ("uint16", "ABCD", AT, 1)),
 }
 
@@ -119,6 +126,16 @@ def test_every_type_and_order_of_a_tag_is_tried() -> None:
     assert {order for kind, order in found if kind == "float32"} == {"ABCD", "CDAB", "BADC", "DCBA"}
     assert {order for kind, order in found if kind == "uint16"} == {"ABCD", "BADC"}
     assert {order for _, order in found} <= set(get_args(Order))
+
+
+@pytest.mark.parametrize(
+    ("data", "packing"),
+    [(b"PUMP-1\0\0", None), (b"UPPM1-\0\0", "low_first"), (b"\0P\0U\0M\0P", "low_byte"), (b"P\0U\0M\0P\0", "high_byte")],
+)
+def test_a_text_is_found_in_each_placement(data: bytes, packing: str | None) -> None:
+    """Two characters in a register, or one in either byte of it: with the text that is expected each is found."""
+    best = ranked([data], "pump")[0]
+    assert (best.candidate.type, best.candidate.members.get("packing"), best.matches) == ("string", packing, True)
 
 
 def test_what_is_typed_as_expected() -> None:

@@ -7,7 +7,7 @@ here is what the agent will read, and a new type or order is a candidate as soon
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, get_args
 
@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from edge_agent.drivers.modbus.config import ModbusConfig, fields_of
 from edge_agent.drivers.modbus.decode import Decoder
-from edge_agent.drivers.modbus.field import Order, ValueType
+from edge_agent.drivers.modbus.field import Order, Packing, ValueType
 from edge_agent.drivers.modbus.plan import Block
 from edge_agent.model.reading import Value
 
@@ -54,7 +54,7 @@ def candidates(first: int, reads: Sequence[bytes], starts: Sequence[int]) -> Ite
     end = first + min(map(len, reads)) // 2
     for start in starts:
         rest = min(end - start, _LONGEST // 2)
-        for shape in (*_numbers(), *(_texts(2 * rest) if rest > 0 else ())):
+        for shape in (*_numbers(), *(_texts(rest) if rest > 0 else ())):
             if start < first or start + shape.size > end:
                 continue
             at = 2 * (start - first)
@@ -86,11 +86,18 @@ def _numbers() -> tuple[_Shape, ...]:
 
 
 @lru_cache(maxsize=64)
-def _texts(length: int) -> tuple[_Shape, ...]:
-    return tuple(_distinct([{"type": "string", "length": length}]))
+def _texts(registers: int) -> tuple[_Shape, ...]:
+    shapes = []
+    for packing in get_args(Packing):
+        length = registers if packing in {"low_byte", "high_byte"} else 2 * registers
+        members = {"type": "string", "length": length} | ({} if packing == "high_first" else {"packing": packing})
+        if (shape := _shape(members, "ABCD")) is not None:
+            shapes.append(shape)
+    return tuple(shapes)
 
 
-def _distinct(kinds: Any) -> Iterator[_Shape]:
+def _distinct(kinds: Iterable[Mapping[str, Any]]) -> Iterator[_Shape]:
+    """Yield each kind in every order that it can have and that another one does not read the same."""
     for members in kinds:
         seen = set()
         for order in get_args(Order):
@@ -98,8 +105,8 @@ def _distinct(kinds: Any) -> Iterator[_Shape]:
             if shape is None:
                 continue
             told = tuple(repr(shape.decode(pattern[: 2 * shape.size])) for pattern in _PATTERNS)
-            if (shape.size, told) not in seen:
-                seen.add((shape.size, told))
+            if told not in seen:
+                seen.add(told)
                 yield shape
 
 

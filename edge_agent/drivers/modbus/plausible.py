@@ -69,7 +69,13 @@ def _judge(one: Candidate, asked: int, expect: Expected | None) -> Ranked:
     known = [value for value in one.values if value is not None]
     if len(known) < len(one.values):
         return Ranked(one, _NEVER, 1.0, matches=False, why=())
-    points = _TYPE.get(one.type, _ODD_TYPE) + _ORDER.get(one.order, _ODD_ORDER) - abs(one.start - asked) - (one.start < asked)
+    points = (
+        _TYPE.get(one.type, _ODD_TYPE)
+        + _ORDER.get(one.order, _ODD_ORDER)
+        - ("packing" in one.members)
+        - abs(one.start - asked)
+        - (one.start < asked)
+    )
     texts = [value for value in known if isinstance(value, str)]
     if texts:
         own, matches, why = _text(texts, expect)
