@@ -17,6 +17,7 @@ from edge_agent.drivers.modbus.scale import scaling
 from edge_agent.drivers.modbus.sentinel import raw_values
 from edge_agent.drivers.modbus.split import Memory
 from edge_agent.drivers.modbus.tag import ModbusTag
+from edge_agent.drivers.modbus.trust import Identity
 from edge_agent.model.instant import MS
 from edge_agent.model.quantity import Duration, duration_text
 from edge_agent.model.reading import Tag, Value
@@ -54,6 +55,10 @@ class ModbusConfig(ConnectionConfig):
         (),
         description="addresses that are never read: holding 100-119, input 7 (counted from address_base), 40101-40120 (as printed)",
     )
+    probe: Period = Field(
+        10_000 * MS, description="how often a silent device is asked while others on its connection answer (machine time)"
+    )
+    identity: Identity | None = Field(None, description="how the right device is recognised; the values of another are never used")
     tags_from: TagLists = Field((), description="CSV file or files with more tags, one a row, relative to this file")
     tags: dict[Name, ModbusTag] = Field(default_factory=dict)
     _memory: Memory = PrivateAttr(default_factory=Memory)
@@ -89,6 +94,14 @@ class ModbusConfig(ConnectionConfig):
             if tag.same_read_as is not None and (tag.same_read_as not in self.tags or tag.same_read_as == name):
                 raise ValueError(f"tags.{name}.same_read_as: {tag.same_read_as} is no other tag of this device")
         plan(fields_of(self), self.limits)
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_recognised(self) -> Self:
+        if self.identity is not None and self.identity.register_ is not None:
+            fields_of(self.model_copy(update={"tags": {"identity": self.identity.register_}}))
+        if self.identity is not None and self.identity.objects and self.spoken != "tcp":
+            raise ValueError("identity.objects (function 43/14) is asked over framing: tcp only; write register and equals")
         return self
 
 

@@ -9,8 +9,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
-from edge_agent.drivers.modbus.kinds import Whole
+from edge_agent.drivers.modbus.kinds import Period, Whole
 from edge_agent.drivers.modbus.serialline import SerialLine
+from edge_agent.drivers.modbus.trust import Backup
 
 FramingName = Literal["tcp", "rtu", "ascii"]
 Quirk = Literal["tid_zero"]
@@ -92,6 +93,18 @@ class ConnectionConfig(BaseModel):
     quirks: Annotated[tuple[Quirk, ...], BeforeValidator(_one_is_a_list)] = Field(
         (), description="tid_zero: a gateway that answers every request with transaction number 0"
     )
+    backup: Backup | tuple[Backup, ...] = Field((), description="other addresses, taken in order while those before are away")
+    return_after: Period | None = Field(None, description="how long a backup is used before the primary is tried; default: until it fails")
+
+    @property
+    def backups(self) -> tuple[Backup, ...]:
+        """The backup addresses in their order."""
+        return (self.backup,) if isinstance(self.backup, Backup) else self.backup
+
+    @property
+    def backup_places(self) -> tuple[tuple[str, int | None], ...]:
+        """Where the backups are, whatever unit is asked there."""
+        return tuple((backup.host.lower(), backup.port) for backup in self.backups)
 
     @property
     def spoken(self) -> FramingName:
@@ -133,6 +146,8 @@ class ConnectionConfig(BaseModel):
         for name in ("port", "tls", "source_address"):
             if getattr(self, name) is not None:
                 raise ValueError(f"{name} is for a device on the network; leave it out, or write host instead of serial")
+        if self.backups:
+            raise ValueError("backup is for a device on the network; leave it out, or write host instead of serial")
         if self.connection == "own":
             raise ValueError("a serial port is one line for all units on it; leave out connection: own")
         if self.spoken == "tcp":
@@ -150,7 +165,7 @@ def endpoint(config: ConnectionConfig) -> str:
 def link(config: ConnectionConfig, device: str) -> Hashable:
     """Return what devices must have in common to share one connection and one queue."""
     own = device if config.connection == "own" else None
-    return endpoint(config), config.source_address, config.tls, config.quirks, config.serial and config.line, own
+    return endpoint(config), config.source_address, config.tls, config.quirks, config.serial and config.line, own, config.backup_places
 
 
 def clashes(configs: Sequence[tuple[int, str, ConnectionConfig]]) -> list[tuple[int, str]]:
@@ -163,6 +178,7 @@ def clashes(configs: Sequence[tuple[int, str, ConnectionConfig]]) -> list[tuple[
             ("framing", config.spoken, known.spoken),
             ("tls", config.tls, known.tls),
             ("quirks", config.quirks, known.quirks),
+            ("backup", config.backup_places, known.backup_places),
             ("baud, data_bits, parity and stop_bits", config.serial and config.line, known.serial and known.line),
         ):
             if mine != theirs:

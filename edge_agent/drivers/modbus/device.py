@@ -8,14 +8,18 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
+from edge_agent.drivers.modbus.breaker import Breaker
 from edge_agent.drivers.modbus.config import ModbusConfig, fields_of, tags_of
+from edge_agent.drivers.modbus.health import Health
+from edge_agent.drivers.modbus.identity import REMEDY, Check
 from edge_agent.drivers.modbus.plan import Block, plan
 from edge_agent.drivers.modbus.split import ASK_AGAIN
 from edge_agent.drivers.modbus.trigger import Group
 from edge_agent.drivers.modbus.twice import NONE, ask_twice
 from edge_agent.drivers.modbus.watch import Watch, add_row
-from edge_agent.drivers.modbus.wire import CONFIGURATION, RefusedError, Reply
-from edge_agent.model.reading import Batch, DeviceDown, DeviceUp, Gap, GapReason, Notice, Snapshot, TagStatus
+from edge_agent.drivers.modbus.wire import BUSY, CONFIGURATION, FAILURE, RefusedError, Reply
+from edge_agent.model.instant import NS
+from edge_agent.model.reading import Batch, DeviceDown, DeviceFault, DeviceUp, Gap, GapReason, Notice, Snapshot, TagStatus
 from edge_agent.ports import DeviceWiring
 
 Ask = Callable[[Block], Awaitable[Reply]]
@@ -46,8 +50,11 @@ class Device:
     proof as one that does.
     """
 
-    def __init__(self, config: ModbusConfig, wiring: DeviceWiring) -> None:
-        """Plan the blocks; raises ConfigError when a trigger group cannot be read in one request."""
+    def __init__(self, config: ModbusConfig, wiring: DeviceWiring, *, shared: bool = False) -> None:
+        """Plan the blocks; raises ConfigError when a trigger group cannot be read in one request.
+
+        ``shared``: others are read over the same connection.
+        """
         self.config = config
         self.name = config.device
         self.tags = tags_of(config)
@@ -56,9 +63,12 @@ class Device:
         self._groups = [Group.of(self.name, trigger, fields, self.watches, config.limits) for trigger in wiring.triggers]
         self.counts = Counts()
         self.up: bool | None = None
-        self.misses = 0
         self.last_good: int | None = None
-        self.probe_at = 0.0
+        self.breaker = Breaker(config.timeout / NS, config.probe / NS, shared=shared)
+        self.health = Health(self.name)
+        self.identity = None if config.identity is None else Check(config, config.identity)
+        self.stranger: str | None = None
+        self.place: DeviceFault | None = None
         self._pending: list[Notice] = []
         self._losses: list[_Loss] = []
 
@@ -100,6 +110,7 @@ class Device:
 
     def _answered(self, watch: Watch, block: Block, reply: Reply, unsteady: frozenset[int]) -> Batch:
         batch = Batch(self.name, reply.at, asked=reply.asked)
+        self._judge(watch.block, None, reply.at)
         if watch.split.answered(block):
             batch.before = self._statuses(block, reply.at, None)
         watch.answered(reply.raw, batch, unsteady, block)
@@ -108,12 +119,19 @@ class Device:
     def _refused(self, watch: Watch, block: Block, refusal: RefusedError, now: int) -> Batch:
         """Turn an exception response into bad rows; what only a person can end is narrowed down, told once and asked for rarely."""
         batch, detail = Batch(self.name, refusal.at), f"{block.name}: {refusal}"
+        self._judge(watch.block, refusal, refusal.at)
         if refusal.code not in CONFIGURATION:
             watch.failed(detail, batch, block.fields)
         elif watch.split.refused(block, detail, now):
             watch.failed(detail, batch, block.fields)
             batch.before = self._statuses(block, refusal.at, detail)
         return batch
+
+    def _judge(self, block: Block, refusal: RefusedError | None, at: int) -> None:
+        """Count what an answer says of the device itself; addresses that it does not have are told tag by tag."""
+        for code, codes in (("busy", BUSY), ("device_failure", FAILURE)):
+            bad = refusal is not None and refusal.code in codes
+            self.health.count(code, bad, f"{self.name}: {block.name}: {refusal}", at, block.name)
 
     async def _snapshot(self, group: Group, block: Block, ask: Ask, now: int) -> Batch:
         """Read a group by a request of its own. While the device refuses that, the group stays due."""
@@ -143,7 +161,6 @@ class Device:
         """
         if not batches:
             return []  # every block waits for its next try
-        self.misses = 0
         if not room:
             self._pending += [notice for batch in batches for notice in batch.before]
             self.lost("sampling_overrun", watches, 1)
@@ -161,10 +178,12 @@ class Device:
 
     def _facts(self, at: int, watches: Sequence[Watch]) -> list[Notice]:
         """Return what is to be told before the rows of an answer at ``at`` to ``watches``, and consider it told."""
-        facts, self._pending = self._pending, []
+        facts: list[Notice]
+        facts, self._pending = [*self._pending, *self.health.take()], []
         if self.up is not True:
-            self.up, self._losses = True, []  # from down to up is a gap already
-            return [DeviceUp(self.name, at), *facts]
+            self.up, self._losses, self.stranger = True, [], None  # from down to up is a gap already
+            known = [] if self.identity is None else [DeviceFault(self.name, at, "replaced", True)]
+            return [DeviceUp(self.name, at), *([] if self.place is None else [self.place]), *known, *facts]
         ended = [loss for loss in self._losses if any(watch in watches for watch in loss.watches)]
         self._losses = [loss for loss in self._losses if loss not in ended]
         for loss in ended:
@@ -190,14 +209,19 @@ class Device:
 
     def discard(self, reason: GapReason, watches: Sequence[Watch]) -> None:
         """Drop what the current poll of ``watches`` brought: report everything anew with the next answer, and the gap up to it."""
-        self.misses += 1
         self.counts.discarded += 1
         self.lost(reason, watches, 1)
+        self._doubt()
+
+    def _doubt(self) -> None:
+        """Begin anew with whatever answers next: every tag, every group, and who it is."""
         self.forget()
         for watch in self.watches:
             watch.split.look_again()
         for group in self._groups:
             group.forget()
+        if self.identity is not None:
+            self.identity.doubt()
 
     def forget(self) -> None:
         """Report every tag with the next answer, changed or not."""
@@ -215,6 +239,20 @@ class Device:
             for watch in self.watches:
                 watch.failed(error, batch)
                 watch.forget()
+        return [batch]
+
+    def replaced(self, now: int, text: str) -> list[Batch]:
+        """Another device answers, as ``text`` says: every tag is bad, and a person is needed. Nothing when that was told already."""
+        self._doubt()
+        if self.stranger == text:
+            return []
+        self.stranger = text
+        (batch,) = self.went_down(now, text) or [Batch(self.name, now)]
+        if not len(batch):
+            for watch in self.watches:
+                watch.failed(text, batch)
+                watch.forget()
+        batch.before += (DeviceFault(self.name, now, "replaced", False, text, REMEDY, 900),)
         return [batch]
 
 

@@ -12,6 +12,9 @@ CONFIGURATION = frozenset({1, 2, 3})
 BUSY = frozenset({5, 6})
 """Exceptions that say: ask again."""
 
+FAILURE = frozenset({4, 8})
+"""Exceptions by which the device reports a failure of its own."""
+
 TARGET = frozenset({10, 11})
 """Exceptions by which a gateway says that the unit behind it does not answer."""
 
