@@ -209,7 +209,16 @@ class Acquisition:
     async def _recognise(self, device: Device) -> None:
         now = self._loop.time()
         if device.identity is not None and device.identity.due(now):
-            await device.identity.verify(lambda block: self._ask(device, block), dict, now)
+            await device.identity.verify(lambda block: self._ask(device, block), lambda first: self._identify(device, first), now)
+
+    async def _identify(self, device: Device, first: tuple[int, int]) -> bytes:
+        unit, patience = device.config.unit_id, self._patience(device)
+        return await self._connection.ask(
+            device.config, "its identification", lambda wire: wire.identify(unit, *first, patience), patience
+        )
+
+    def _patience(self, device: Device) -> float:
+        return device.breaker.patience(self._dead(), max(other.breaker.slowest for other in self.devices))
 
     def _still_known(self, device: Device, closes: int) -> None:
         """Trust an answer only where no connection ended since the device was recognised; all are checked anew."""
@@ -219,9 +228,7 @@ class Acquisition:
                 raise SilentError(f"{who(device.config)} closed the connection; who answers now is asked first", clean=True)
 
     async def _ask(self, device: Device, block: Block) -> Reply:
-        hint = max((other.breaker.slowest for other in self.devices), default=0.0)
-        patience = device.breaker.patience(self._dead(), hint)
-        unit = device.config.unit_id
+        unit, patience = device.config.unit_id, self._patience(device)
         reply = await self._connection.ask(device.config, block.name, lambda wire: wire.read(unit, block, patience), patience)
         if device.identity is not None:
             device.identity.answered(self._loop.time())

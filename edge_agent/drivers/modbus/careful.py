@@ -73,6 +73,10 @@ class CarefulWire:
             raise InvalidReplyError("more bytes follow each answer")
         return await self._ask(unit, block, timeout)
 
+    async def identify(self, unit: int, category: int, first: int, timeout: float) -> bytes:
+        """Ask who the unit is. Only gateways that answer with transaction 0 get here, and this answer has a shape of its own."""
+        return await self._wire.identify(unit, category, first, timeout)
+
     async def _ask(self, unit: int, block: Block, timeout: float) -> Reply:
         known = unit in self._steps.in_step
         self._steps.in_step.discard(unit)  # an answer that nobody waited for (a cancelled request) is owed too

@@ -1,7 +1,8 @@
 """The read-only guard: no frame leaves whose function code is not one of the four that read.
 
 Two places ask it, both before the socket or the port: the request object on its way to the framer, and the finished bytes, in every framing.
-There is no way round it and no setting that opens it.
+There is no way round it. One more request passes, the question who a device is (function 43 with MEI type 14), and only while a device's
+identity is checked by it; no setting opens anything that writes.
 """
 
 from __future__ import annotations
@@ -20,22 +21,28 @@ _PDU: Final = 5
 """Bytes of a read request: function code, address, count."""
 
 
-def check_function(code: int) -> None:
-    """Raise PermissionError unless ``code`` only reads."""
-    if code not in READING:
+_IDENTIFY: Final = frozenset(bytes((0x2B, 0x0E, category)) for category in (1, 2, 3))
+"""Read Device Identification, stream access (V1.1b3, 6.21). Function 43 alone is not enough: its MEI type 13 is CANopen, which can write."""
+
+
+def check_function(code: int, *, identify: bool = False) -> None:
+    """Raise PermissionError unless ``code`` only reads; ``identify``: a device is being asked who it is."""
+    if code not in READING and not (identify and code == 0x2B):
         raise PermissionError(f"Modbus function code {code} is blocked: this agent only reads (codes 1 to 4)")
 
 
-def check_frame(frame: bytes, framing: Literal["tcp", "rtu", "ascii"] = "tcp") -> None:
+def check_frame(frame: bytes, framing: Literal["tcp", "rtu", "ascii"] = "tcp", *, identify: bool = False) -> None:
     """Raise PermissionError unless ``frame`` is exactly one read request in this framing.
 
     One request in one segment is also what a packet filter that looks at the first header of a segment relies on.
     """
-    check_pdu(_UNWRAP[framing](frame))
+    check_pdu(_UNWRAP[framing](frame), identify=identify)
 
 
-def check_pdu(pdu: bytes) -> None:
-    """Raise PermissionError unless ``pdu`` is a read request, whole and alone."""
+def check_pdu(pdu: bytes, *, identify: bool = False) -> None:
+    """Raise PermissionError unless ``pdu`` is a read request, whole and alone; with ``identify`` the question who the device is, too."""
+    if identify and len(pdu) == 4 and pdu[:3] in _IDENTIFY:
+        return
     check_function(pdu[0])
     if len(pdu) != _PDU:
         raise PermissionError(f"a request of {len(pdu)} bytes is blocked: a read request has {_PDU}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
+from edge_agent.drivers.modbus import identification
 from edge_agent.drivers.modbus.config import ModbusConfig, fields_of
 from edge_agent.drivers.modbus.decode import Decoder
 from edge_agent.drivers.modbus.plan import Block, plan
@@ -55,15 +56,15 @@ class Check:
         return self._checked is None or now - self._checked >= self._every or now - self._seen > _UNOBSERVED
 
     async def verify(
-        self, ask: Callable[[Block], Awaitable[Reply]], identify: Callable[[], Awaitable[Mapping[int, str]]], now: float
+        self, ask: Callable[[Block], Awaitable[Reply]], identify: Callable[[tuple[int, int]], Awaitable[bytes]], now: float
     ) -> None:
-        """Ask who answers. Raises StrangerError, or SilentError where nothing can be said now."""
+        """Ask who answers; ``identify`` takes category and first object of function 43/14. Raises StrangerError, or SilentError where nothing can be said now."""
         self._checked = None
         try:
             if self._block is not None:
                 self._compare(self._decoder.samples((await ask(self._block)).raw)[0][0], self._block.name)
             if self._objects:
-                self._compare_objects(await identify())
+                self._compare_objects(await _all_objects(identify, identification.category(self._objects)))
         except RefusedError as refusal:
             if refusal.code in CONFIGURATION:
                 raise StrangerError(f"it refuses to say who it is: {refusal}") from refusal
@@ -78,3 +79,15 @@ class Check:
         for number, text in self._objects.items():
             if said.get(number) != text:
                 raise StrangerError(f"identification object {number} is {said.get(number)!r} instead of {text!r}")
+
+
+async def _all_objects(identify: Callable[[tuple[int, int]], Awaitable[bytes]], category: int) -> dict[int, str]:
+    """Ask until the device says that this was all; an answer that does not go on is the last."""
+    found: dict[int, str] = {}
+    first: int | None = 0
+    while first is not None and (not found or first > max(found)):
+        some, first = identification.objects(await identify((category, first)))
+        found |= some
+        if not some:
+            break
+    return found

@@ -22,7 +22,7 @@ from pymodbus.exceptions import ConnectionException, ModbusIOException
 from pymodbus.framer import FramerType
 from pymodbus.pdu import ExceptionResponse, ModbusPDU
 
-from edge_agent.drivers.modbus import frames, guard
+from edge_agent.drivers.modbus import frames, guard, identification
 from edge_agent.drivers.modbus.field import FUNCTION
 from edge_agent.drivers.modbus.frames import InvalidReplyError
 from edge_agent.drivers.modbus.framing import TCP, Framing
@@ -48,6 +48,16 @@ class _RawReply(ModbusPDU):
 _REPLIES = tuple(type(f"_RawReply{code}", (_RawReply,), {"function_code": code}) for code in sorted(guard.READING))
 
 
+class _Identification(ModbusPDU):
+    """An answer that says who the device is, undecoded."""
+
+    function_code = identification.FUNCTION
+
+    def decode(self, data: bytes) -> None:
+        """Keep what follows the function code."""
+        self.raw = bytes(data)
+
+
 FRAMER = {"tcp": FramerType.SOCKET, "rtu": FramerType.RTU, "ascii": FramerType.ASCII}
 
 
@@ -71,11 +81,11 @@ class LibraryWire:
         self._invalid: InvalidReplyError | None = None
         self._arrived = 0
         self._sent = self._heard = self._loop.time()
-        self._draining = self._closing = False
+        self._draining = self._closing = self._identifying = False
         self._client = client
         context = client.ctx
         context.trace_packet, context.trace_pdu, context.trace_connect = self._on_packet, self._on_pdu, self._on_connect
-        for reply in _REPLIES:
+        for reply in (*_REPLIES, _Identification):
             client.register(reply)
 
     async def drain(self, quiet: float, limit: float) -> bool:
@@ -104,16 +114,36 @@ class LibraryWire:
 
     async def read(self, unit: int, block: Block, timeout: float) -> Reply:
         """Ask once; see `wire.Wire.read`."""
-        if self._invalid is not None:
-            raise self._invalid
-        if self.lost is not None:
-            raise DisconnectedError(self.lost)
         self._client.ctx.comm_params.timeout_connect = timeout + self._on_the_way(
             block
         )  # pymodbus's name for the time that an answer may take
         asked = self._now()
+        reply = await self._answer(lambda: self._call(unit, block))
+        if not isinstance(reply, _RawReply) or reply.function_code != FUNCTION[block.area]:
+            raise InvalidReplyError(f"a {type(reply).__name__} instead of an answer to function {FUNCTION[block.area]}")
+        return Reply(reply.raw, self._arrived, asked)
+
+    async def identify(self, unit: int, category: int, first: int, timeout: float) -> bytes:
+        """Ask who the unit is; see `wire.Wire.identify`."""
+        self._client.ctx.comm_params.timeout_connect = timeout
+        self._identifying = True
         try:
-            reply = await _cancellable(self._call(unit, block))
+            ask = self._client.read_device_information
+            reply = await self._answer(lambda: ask(read_code=category, object_id=first, device_id=unit))
+        finally:
+            self._identifying = False
+        if not isinstance(reply, _Identification):
+            raise InvalidReplyError(f"a {type(reply).__name__} instead of an identification")
+        return reply.raw
+
+    async def _answer(self, call: Callable[[], Awaitable[ModbusPDU]]) -> ModbusPDU:
+        """Make one request; raises what `wire.Wire.read` raises."""
+        if self._invalid is not None:
+            raise self._invalid
+        if self.lost is not None:
+            raise DisconnectedError(self.lost)
+        try:
+            reply = await _cancellable(call())
         except ModbusIOException as error:
             raise SilentError(str(error)) from error
         except ConnectionException as error:
@@ -122,9 +152,7 @@ class LibraryWire:
             self._request = None
         if isinstance(reply, ExceptionResponse):
             raise RefusedError(reply.exception_code, self._arrived)
-        if not isinstance(reply, _RawReply) or reply.function_code != FUNCTION[block.area]:
-            raise InvalidReplyError(f"a {type(reply).__name__} instead of an answer to function {FUNCTION[block.area]}")
-        return Reply(reply.raw, self._arrived, asked)
+        return reply
 
     def _on_the_way(self, block: Block) -> float:  # noqa: ARG002 - a serial port asks for it
         """Return the seconds that the bytes of a request and its answer need on the line."""
@@ -152,14 +180,14 @@ class LibraryWire:
 
     def _on_pdu(self, sending: bool, pdu: ModbusPDU) -> ModbusPDU:
         if sending:
-            guard.check_function(pdu.function_code)
+            guard.check_function(pdu.function_code, identify=self._identifying)
         return pdu
 
     def _on_packet(self, sending: bool, data: bytes) -> bytes:
         """Let nothing out that writes, and nothing in that is not the answer. What is held back here pymodbus keeps and shows again."""
         if sending:
-            guard.check_frame(data, self._framing.name)
-            self._request = self._framing.sent(data)
+            guard.check_frame(data, self._framing.name, identify=self._identifying)
+            self._request = identification.sent(data) if self._identifying else self._framing.sent(data)
             self._sent = self._loop.time()
             return data
         self._heard = self._loop.time()
@@ -167,7 +195,10 @@ class LibraryWire:
         if self._draining or self._invalid is not None or self._closing:
             return b""
         try:
-            whole = self._framing.complete(data, self._request)
+            if self._request is not None and self._request.function == identification.FUNCTION:
+                whole = identification.complete(data, self._request)
+            else:
+                whole = self._framing.complete(data, self._request)
         except InvalidReplyError as error:
             self._invalid = error
             self._fail(error)

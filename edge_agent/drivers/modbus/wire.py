@@ -73,6 +73,10 @@ class Wire(Protocol):
         """
         ...
 
+    async def identify(self, unit: int, category: int, first: int, timeout: float) -> bytes:
+        """Ask who the unit is (function 43/14) from object ``first`` on; returns what follows the function code. Raises like `read`."""
+        ...
+
     async def close(self) -> None:
         """Close at once; nothing that is still on its way is ever read."""
         ...
