@@ -83,6 +83,6 @@ def _why(where: str, error: Exception, line: SerialLine) -> str:
         return f"{where} may not be opened by this user; add it to the group dialout, as a service also DeviceAllow={where} rw"
     if code in {errno.EAGAIN, errno.EWOULDBLOCK, errno.EBUSY} or "exclusively lock" in str(error):
         return f"{where} is in use; is another program, or another edge-agent, reading the line?"
-    if code in {errno.EINVAL, errno.ENOTTY} or isinstance(error, ValueError):
+    if code in {errno.EINVAL, errno.ENOTTY} or isinstance(error, ValueError) or "configure port" in str(error):
         return f"{where} cannot do {line.baud} baud, {line.data_bits} data bits, parity {line.parity}, {line.stop_bits} stop bits; is it a serial port?"
     return f"{where} cannot be opened ({error}); look at the adapter"
