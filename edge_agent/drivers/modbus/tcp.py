@@ -235,6 +235,8 @@ class TcpWire(LibraryWire):
         super().__init__(f"{host}:{port}", client, framing, now, on_lost)
         self._host, self._port = host, port
         self._source = None if source is None else (source, 0)
+        if context is not None:  # with TLS 1.3 a device refuses the agent's certificate only after the handshake
+            self._gone = "closed the connection; does it ask for a tls.cert, and know who signed it? is another master connected?"
         self._tls: dict[str, Any] = {} if context is None else {"ssl": context, "server_hostname": server_name or host}
 
     async def open(self, timeout: float) -> None:
