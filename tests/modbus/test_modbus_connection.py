@@ -273,7 +273,7 @@ async def test_a_device_that_wants_a_certificate_says_so(tmp_path: Path) -> None
     """Without one it hangs up after the handshake, and the reason is said."""
     authority = Authority(tmp_path)
     async with secured(authority.server()) as plc:
-        with pytest.raises(DisconnectedError, match="does it ask for a tls.cert"):
+        with pytest.raises(DisconnectedError, match="does it ask for a tls"):
             await first_values(plc, authority.files("ca.pem"))
     assert not plc.asked
 
