@@ -9,7 +9,7 @@ from typing import Annotated, assert_never
 from pydantic import Field
 
 from edge_agent.drivers.modbus import config as modbus
-from edge_agent.drivers.modbus import connection
+from edge_agent.drivers.modbus import connection, rawwords
 from edge_agent.drivers.modbus.columns import COLUMNS
 from edge_agent.drivers.modbus.config import ModbusConfig
 from edge_agent.drivers.opcua import config as opcua
@@ -46,6 +46,17 @@ def unscaled(config: ModbusConfig | OpcUaConfig) -> ModbusConfig | OpcUaConfig:
             return modbus.unscaled(config)
         case OpcUaConfig():
             return opcua.unscaled(config)
+        case _:
+            assert_never(config)
+
+
+def with_words(config: ModbusConfig | OpcUaConfig) -> tuple[ModbusConfig | OpcUaConfig, dict[int, tuple[int, ...]]]:
+    """Return the device with the registers of its tags as tags behind them, and which are whose, by index; where there are none, itself."""
+    match config:
+        case ModbusConfig():
+            return rawwords.with_words(config)
+        case OpcUaConfig():
+            return config, {}
         case _:
             assert_never(config)
 
