@@ -60,6 +60,11 @@ class CarefulWire:
         """Why the connection is gone, None while it is there."""
         return self._wire.lost
 
+    @property
+    def latency(self) -> float:
+        """See `wire.Wire.latency`."""
+        return self._wire.latency
+
     async def read(self, unit: int, block: Block, timeout: float) -> Reply:
         """Ask once, and before that once for nothing when the unit is not in step; see `wire.Wire.read`."""
         for _ in range(_TRIES):
@@ -85,7 +90,7 @@ class CarefulWire:
             reply = await self._wire.read(unit, block, timeout)
         except RefusedError as refusal:
             reply = refusal
-        self._steps.seen(self._wire.latency)
+        self._steps.seen(self._wire.heard_after)
         if known:
             self._steps.in_step.add(unit)
         if isinstance(reply, RefusedError):
@@ -101,5 +106,5 @@ async def drained(wire: LibraryWire, steps: Steps) -> bool:
     """Wait until ``wire`` is silent for as long as answers take; returns whether something came."""
     heard = await wire.drain(steps.quiet, LIMIT)
     if heard:
-        steps.seen(wire.latency)
+        steps.seen(wire.heard_after)
     return heard

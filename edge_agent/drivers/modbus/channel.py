@@ -120,11 +120,10 @@ class Connection:
     async def _once(self, config: ModbusConfig, name: str, request: Callable[[Wire], Awaitable[T]], patience: float) -> T:
         if self._wire is None:
             raise DisconnectedError("the connection is closed")
-        asked = self._loop.time()
         try:
             reply = await request(self._wire)
         except RefusedError as refusal:
-            self._took(asked)
+            self._took(self._wire)
             if refusal.code in TARGET:
                 raise SilentError(f"{who(config)}: {refusal}", clean=True) from refusal
             raise
@@ -133,12 +132,12 @@ class Connection:
             raise SilentError(text) from None
         finally:
             self._answered = self._loop.time()
-        self._took(asked)
+        self._took(self._wire)
         return reply
 
-    def _took(self, asked: float) -> None:
+    def _took(self, wire: Wire) -> None:
         self._answers += 1
-        self.slowest = max(self.slowest, self._loop.time() - asked)
+        self.slowest = max(self.slowest, wire.latency)
 
 
 def who(config: ModbusConfig) -> str:

@@ -62,10 +62,11 @@ class Dial:
             self._port.resume(on_lost)
             return self._port
         await self.close()
-        self._port = SerialWire(name, self._config.line, self._framing, self._now, on_lost)
-        await self._port.open()
+        port = SerialWire(name, self._config.line, self._framing, self._now, on_lost)
+        await port.open()
+        self._port = port
         await asyncio.sleep(self._settle)
-        return self._port
+        return port
 
     async def close(self) -> None:
         """Give a serial port back, if there is one; a connection is closed by its wire."""

@@ -62,7 +62,7 @@ FRAMER = {"tcp": FramerType.SOCKET, "rtu": FramerType.RTU, "ascii": FramerType.A
 
 
 class LibraryWire:
-    """One connection (see `wire.Wire`), whatever it runs over; ``latency`` is the machine seconds from the last request to what came last."""
+    """One connection (see `wire.Wire`), whatever it runs over; ``heard_after`` is the machine seconds from the last request to what came last."""
 
     _gone = "is gone"
 
@@ -71,7 +71,8 @@ class LibraryWire:
     ) -> None:
         """Not yet connected; ``now`` gives plant time, ``on_lost`` is called when the peer goes away."""
         self.lost: str | None = None
-        self.latency = 0.0
+        self.heard_after = 0.0
+        self._way = 0.0
         self._where = where
         self._framing = framing
         self._now = now
@@ -87,6 +88,11 @@ class LibraryWire:
         context.trace_packet, context.trace_pdu, context.trace_connect = self._on_packet, self._on_pdu, self._on_connect
         for reply in (*_REPLIES, _Identification):
             client.register(reply)
+
+    @property
+    def latency(self) -> float:
+        """See `wire.Wire.latency`."""
+        return max(0.0, self.heard_after - self._way)
 
     async def drain(self, quiet: float, limit: float) -> bool:
         """Drop what arrives until nothing came for ``quiet`` machine seconds; returns whether anything did.
@@ -114,9 +120,8 @@ class LibraryWire:
 
     async def read(self, unit: int, block: Block, timeout: float) -> Reply:
         """Ask once; see `wire.Wire.read`."""
-        self._client.ctx.comm_params.timeout_connect = timeout + self._on_the_way(
-            block
-        )  # pymodbus's name for the time that an answer may take
+        self._way = self._on_the_way(block)
+        self._client.ctx.comm_params.timeout_connect = timeout + self._way  # pymodbus's name for the time that an answer may take
         asked = self._now()
         reply = await self._answer(lambda: self._call(unit, block))
         if not isinstance(reply, _RawReply) or reply.function_code != FUNCTION[block.area]:
@@ -191,7 +196,7 @@ class LibraryWire:
             self._sent = self._loop.time()
             return data
         self._heard = self._loop.time()
-        self.latency = self._heard - self._sent
+        self.heard_after = self._heard - self._sent
         if self._draining or self._invalid is not None or self._closing:
             return b""
         try:

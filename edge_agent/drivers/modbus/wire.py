@@ -66,6 +66,11 @@ class Wire(Protocol):
         """Why the connection is gone, None while it is there."""
         ...
 
+    @property
+    def latency(self) -> float:
+        """Machine seconds that the device took for the last answer: without the bytes' own time on a serial line, and without our care."""
+        ...
+
     async def read(self, unit: int, block: Block, timeout: float) -> Reply:
         """Ask once and return the checked answer; ``timeout`` in machine seconds.
 
