@@ -70,6 +70,28 @@ def check(
 
 
 @app.command()
+def plan(
+    config: Config = DEFAULT_CONFIG,
+    device: Annotated[str | None, typer.Argument(help="One device, and what shares its connection.  [default: all]")] = None,
+    answer: Annotated[
+        str,
+        typer.Option(
+            "--answer", help="Time that each answer is taken to need besides its bytes: network and device. An assumption."
+        ),
+    ] = "10ms",
+    blocks: Annotated[bool, typer.Option("--blocks", help="Also list every request.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Show what the polls of the Modbus devices cost: requests, bytes, time on the line, and the worst case with one dead unit. Asks no device.
+
+    Exit code 0: the periods hold, 1: some cannot hold.
+    """
+    from edge_agent.cli.plan import plan as verb
+
+    raise typer.Exit(verb(config, device, answer, blocks=blocks, as_json=json))
+
+
+@app.command()
 def status(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> None:
     """Show how the running agent does: devices, units, delivery, buffer. Exit code 0: ok, 1: degraded or critical, 2: no agent runs."""
     from edge_agent.cli.status import status as verb

@@ -10,7 +10,7 @@ from typing import Any
 from edge_agent.config.schema import AgentFile
 from edge_agent.config.source import Path_, Source
 from edge_agent.config.words import did_you_mean
-from edge_agent.drivers.catalog import clashes, tags_of
+from edge_agent.drivers.catalog import clashes, overloads, tags_of
 from edge_agent.events.catalog import inputs, rules_of
 from edge_agent.events.shift import Calendar
 from edge_agent.model.errors import ConfigError
@@ -67,10 +67,12 @@ def _unique(parts: Sequence[Part], key: str) -> None:
 
 
 def _share(devices: Sequence[Part]) -> None:
-    """Note every device that disagrees with another one about the way to both."""
-    for number, text in clashes([part.config for part in devices]):
-        part, (message, _, remedy) = devices[number], text.partition("; ")
-        part.source.problem(part.source.place((*part.path, "device")), message, remedy)
+    """Note every device that disagrees with another one about the way to both, and every way that has not the time for its polls."""
+    configs = [part.config for part in devices]
+    for key, told in (("device", clashes(configs)), ("poll", overloads(configs))):
+        for number, text in told:
+            part, (message, _, remedy) = devices[number], text.partition("; ")
+            part.source.problem(part.source.place((*part.path, key)), message, remedy)
 
 
 def _references(part: Part, tags: Mapping[str, Tag], devices: Sequence[str], told: set[str], *, quiet: bool) -> None:

@@ -101,6 +101,13 @@ def clashes(configs: Sequence[ModbusConfig | OpcUaConfig]) -> list[tuple[int, st
     )
 
 
+def overloads(configs: Sequence[ModbusConfig | OpcUaConfig]) -> list[tuple[int, str]]:
+    """Return for each connection whose poll periods cannot hold the place of its first device in ``configs`` and why, with the remedy."""
+    from edge_agent.drivers.modbus import load  # noqa: PLC0415 - only who checks wants it
+
+    return load.overloads([(at, config) for at, config in enumerate(configs) if isinstance(config, ModbusConfig)])
+
+
 def cautions(config: ModbusConfig | OpcUaConfig) -> tuple[str, ...]:
     """Return what is allowed about a device and risky, each as one sentence with its remedy behind a semicolon."""
     match config:

@@ -20,7 +20,7 @@ from edge_agent.drivers.modbus.frames import InvalidReplyError
 from edge_agent.drivers.modbus.identity import StrangerError
 from edge_agent.drivers.modbus.outlet import Outlet
 from edge_agent.drivers.modbus.plan import Block
-from edge_agent.drivers.modbus.schedule import Grid, overrun
+from edge_agent.drivers.modbus.schedule import Grid, overrun, phases
 from edge_agent.drivers.modbus.watch import Watch
 from edge_agent.drivers.modbus.wire import Reply, SilentError
 from edge_agent.model.errors import DisconnectedError
@@ -274,7 +274,5 @@ def _jobs(devices: Sequence[Device], now: int) -> list[_Job]:
         for device in devices
         for period in sorted({watch.block.period for watch in device.watches})
     ]
-    return [
-        _Job(device, watches, watches[0].block.period * number // len(groups), now)
-        for number, (device, watches) in enumerate(groups)
-    ]
+    spread = phases([watches[0].block.period for _, watches in groups])
+    return [_Job(device, watches, phase, now) for (device, watches), phase in zip(groups, spread, strict=True)]

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
+from edge_agent.drivers.modbus.bus import Bus
 from edge_agent.drivers.modbus.connection import ConnectionConfig
 from edge_agent.drivers.modbus.excluded import span
 from edge_agent.drivers.modbus.field import Packing, ValueType
@@ -72,7 +73,12 @@ class ModbusConfig(ConnectionConfig):
     def limits(self) -> Limits:
         """What one request may ask of the device."""
         excluded = tuple(span(text, self.address_base) for text in self.exclude)
-        return Limits(self.max_registers, self.max_bits, self.max_gap, excluded)
+        return Limits(self.max_registers, self.max_bits, self.max_gap, excluded, request=self.bus.request)
+
+    @property
+    def bus(self) -> Bus:
+        """What a request to the device costs."""
+        return Bus.of(self, self.pause)
 
     @model_validator(mode="after")
     def _answers(self) -> Self:
