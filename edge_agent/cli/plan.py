@@ -67,12 +67,12 @@ def _worst(one: Load) -> Iterator[str]:
     if (dead := one.dead) is None:
         return
     yield (
-        f"  one unit dead: {dead.timeout:g} s without an answer every {dead.every:g} s ({dead.share:.1%} of the time; worst: {dead.device}); "
+        f"  one unit dead: {dead.timeout:g} s once (worst: {dead.device}), then its probes take at most {dead.share:.1%} of the time; "
         f"together {one.share + dead.share:.1%}"
     )
     short = sorted({poll.device for poll in one.polls if poll.device != dead.device and poll.period / 1e9 < dead.timeout})
     if short:
-        yield f"    each time polls are left out, as a declared gap, of: {', '.join(short)}; a shorter timeout of {dead.device} spares them"
+        yield f"    until it is noticed, polls are left out, as a declared gap, of: {', '.join(short)}; a shorter timeout of {dead.device} spares them"
 
 
 def _document(one: Load) -> dict[str, object]:
@@ -91,6 +91,6 @@ def _document(one: Load) -> dict[str, object]:
         "share": round(one.share, 6),
         "one_dead": None
         if one.dead is None
-        else {"device": one.dead.device, "timeout_seconds": one.dead.timeout, "every_seconds": one.dead.every, "share": round(one.dead.share, 6)},
+        else {"device": one.dead.device, "timeout_seconds": one.dead.timeout, "share": round(one.dead.share, 6)},
         "problems": one.problems,
     }  # fmt: skip

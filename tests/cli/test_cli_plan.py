@@ -57,7 +57,9 @@ def test_the_plan_of_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], 
     code, out, err = run(capsys, monkeypatch, "plan", "-c", str(folder), "--blocks")
     assert (code, err) == (0, "")
     assert out.startswith(GOLDEN)
-    assert out.removeprefix(GOLDEN).startswith("  one unit dead: 1 s without an answer every ")
+    assert out.removeprefix(GOLDEN).startswith(
+        "  one unit dead: 1 s once (worst: a), then its probes take at most 4.0% of the time"
+    )
 
 
 def test_the_plan_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_agent.drivers.modbus.breaker import SHARE
 from edge_agent.drivers.modbus.bus import Bus
 from edge_agent.drivers.modbus.config import ModbusConfig, fields_of
 from edge_agent.drivers.modbus.load import loads, overloads
@@ -87,7 +88,7 @@ def test_phases_of_equal_polls_are_even() -> None:
 
 
 def test_the_load_of_a_line() -> None:
-    """The polls of all units of a line are added up; a dead unit takes its timeout once in a probe interval."""
+    """The polls of all units of a line are added up; a dead unit takes its timeout once, and then its share."""
     (load,) = loads(
         [device("a", 1, 10, baud=9600, poll="500ms"), device("b", 2, 10, baud=9600, poll="1s", timeout="200ms")], 10 * MS
     )
@@ -95,7 +96,7 @@ def test_the_load_of_a_line() -> None:
     assert [poll.seconds for poll in load.polls] == [pytest.approx(once)] * 2
     assert load.share == pytest.approx(3 * once)
     assert load.dead is not None
-    assert (load.dead.device, load.dead.timeout, load.dead.share) == ("a", 1.0, pytest.approx(1 / (load.dead.every + 1)))
+    assert (load.dead.device, load.dead.timeout, load.dead.share) == ("a", 1.0, SHARE)
     assert load.problems == ()
 
 

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 import msgspec
 
-from edge_agent.drivers.modbus.acquire import _PROBE, _SHORTEST_PROBE
+from edge_agent.drivers.modbus.breaker import SHARE
 from edge_agent.drivers.modbus.bus import ANSWER
 from edge_agent.drivers.modbus.config import ModbusConfig, fields_of
 from edge_agent.drivers.modbus.connection import endpoint, link
@@ -39,16 +39,14 @@ class Poll(msgspec.Struct, frozen=True):
 
 
 class Dead(msgspec.Struct, frozen=True):
-    """What the others pay while the unit ``device`` is dead: seconds until a probe is given up, and between two probes."""
+    """What the others pay while the unit ``device``, the one with the longest timeout, is dead.
+
+    ``timeout`` seconds once, until it is noticed, and then the part ``share`` of the connection's time for its probes.
+    """
 
     device: str
     timeout: float
-    every: float
-
-    @property
-    def share(self) -> float:
-        """The part of the connection's time that the probes take."""
-        return self.timeout / (self.every + self.timeout)
+    share: float
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -120,8 +118,7 @@ def _worst(configs: Sequence[ModbusConfig]) -> Dead | None:
     if len(configs) == 1:
         return None
     dead = max(configs, key=lambda config: config.timeout)
-    timeout = dead.timeout / NS
-    return Dead(dead.device, timeout, max(_PROBE * timeout, _SHORTEST_PROBE))
+    return Dead(dead.device, dead.timeout / NS, SHARE)
 
 
 def overloads(configs: Sequence[tuple[int, ModbusConfig]]) -> list[tuple[int, str]]:
