@@ -41,7 +41,12 @@ _WRITING_CALL = re.compile(
     r"|set_writable|set_read_only|set_data_value|call_method\w*|add_(object|variable|folder|method|property|reference|data_type|event_type)\w*"
     r"|delete_(nodes|references)|history_update\w*|register_server\w*)"
 )
-_CLIENT = {"read_coils", "read_discrete_inputs", "read_holding_registers", "read_input_registers", "register", "close", "ctx"}
+_CLIENT = (
+    {"read_coils", "read_discrete_inputs", "read_holding_registers", "read_input_registers", "register", "close", "ctx"}
+    | {
+        "read_device_information"  # function 43/14, which says who a device is; `guard` lets it pass only where a device's `identity` asks for it
+    }
+)
 """What is used of pymodbus's client."""
 _WRITERS = {"edge_agent/drivers/opcua/guard.py"}
 """Files of drivers that put bytes on a transport themselves, behind their own check."""

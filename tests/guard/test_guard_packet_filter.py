@@ -48,7 +48,7 @@ def modbus_frames(received: str) -> list[bytes]:
 
 
 def test_reads_pass_and_nothing_else_reaches_a_device() -> None:
-    """In all three framings the four reads are answered; of ten other codes, in one piece, in several, or behind a read, no byte arrives."""
+    """In all three framings the four reads are answered; of eleven others, in one piece, in several, or behind a read, no byte arrives."""
     result = played(RULES)
     for kind in ("tcp", "rtu", "ascii"):
         assert {code for code, answered in result[kind].items() if answered} == READING
@@ -97,3 +97,14 @@ def test_a_user_of_its_own_instead_of_the_cgroup(tmp_path: Path) -> None:
     result = played(tmp_path / "rules.nft", 3, 6)
     assert result["tcp"] == {"3": True, "6": False}
     assert result["another program"] is False, "it has the same user"
+
+
+def test_the_identification_passes_where_it_is_switched_on(tmp_path: Path) -> None:
+    """With its two lines function 43/14 gets out, in its one form, and nothing that writes with it."""
+    other, lines = re.subn(r"# (@ih,88,8 0-255 counter drop|@ih,16,32 0x00000005)", r"\1", RULES.read_text(encoding="utf-8"))
+    assert lines == 2
+    (tmp_path / "rules.nft").write_text(other, encoding="utf-8")
+    result = played(tmp_path / "rules.nft", 3, 6, 16, 43, 0x2B0D, 90)
+    assert {code for code, answered in result["tcp"].items() if answered} == {"3", "43"}
+    assert "2b0e0100" in result["received"]["tcp"]
+    assert [frame[7] for frame in modbus_frames(result["received"]["tcp"])] == [3, 43]
