@@ -7,8 +7,9 @@ import json
 import re
 import struct
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import pytest_asyncio
 
 sys.path.append(str(Path(__file__).parents[1] / "modbus"))
 
+from modbus_line import Line, over_pty, over_tcp
 from modbus_plc import Asked, Plc, Send, frame, serving
 
 from edge_agent.cli.peek import Wish, peek
@@ -183,3 +185,22 @@ async def test_a_device_that_answers_few_registers_at_once(oven: Oven, tmp_path:
     )
     assert await run(oven, "10", target=str(file), expect="21.5", reads=1) == 0
     assert [(asked.address, asked.count) for asked in oven.asked] == [(10, 3)]
+
+
+@pytest.mark.parametrize("way", [over_pty, over_tcp])
+async def test_a_serial_line_is_peeked_into(
+    way: Callable[[Line], AbstractAsyncContextManager[Line]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Over a port of this machine, and behind a gateway that passes bytes on: the same words, and unit 9 is told to be silent."""
+    high, low = struct.unpack(">HH", struct.pack(">f", 21.5))
+    unit = Line(value=lambda _, address: {10: low, 11: high}.get(address, 0), silent={9})
+    async with way(unit) as line:
+        target = {"target": line.path, "parity": "none"} if line.path else {"target": f"127.0.0.1:{line.port}", "framing": "rtu"}
+        wish = {"register": ["40011"], "every": "1ms", "timeout": "100ms", "expect": "21.5", "reads": 2} | target
+        with ThreadPoolExecutor(1) as thread:
+            loop = asyncio.get_running_loop()
+            assert await loop.run_in_executor(thread, partial(peek, Wish(**wish), as_json=False)) == 0  # type: ignore[arg-type]
+            with pytest.raises(DisconnectedError, match="is --unit-id right"):
+                await loop.run_in_executor(thread, partial(peek, Wish(**wish, unit_id=9), as_json=False))  # type: ignore[arg-type]
+    assert "{register: holding, address: 10, type: float32, word_order: CDAB}" in capsys.readouterr().out
+    assert {asked.function for asked in line.asked} == {3}
