@@ -16,8 +16,9 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 
 PYMODBUS = {
-    "edge_agent/drivers/modbus/tcp.py": {
-        "AsyncModbusTcpClient", "ModbusBaseClient", "ConnectionException", "ModbusIOException", "FramerType", "ExceptionResponse", "ModbusPDU",
+    "edge_agent/drivers/modbus/tcp.py": {"AsyncModbusTcpClient"},
+    "edge_agent/drivers/modbus/library.py": {
+        "ModbusBaseClient", "ConnectionException", "ModbusIOException", "FramerType", "ExceptionResponse", "ModbusPDU",
     },
     "edge_agent/drivers/modbus/serialport.py": {"AsyncModbusSerialClient"},
 }  # fmt: skip

@@ -14,10 +14,10 @@ sys.path.append(str(Path(__file__).parents[1] / "modbus"))
 from modbus_plc import Plc, ScaledClock, device, serving
 
 from edge_agent.drivers.modbus.driver import connect
-from edge_agent.drivers.modbus.tcp import LibraryWire
+from edge_agent.drivers.modbus.library import LibraryWire
 from edge_agent.model.errors import DisconnectedError
 
-TCP = "edge_agent/drivers/modbus/tcp.py"
+TCP = "edge_agent/drivers/modbus/library.py"
 SESSION = "edge_agent/drivers/opcua/session.py"
 
 PATCHES = {

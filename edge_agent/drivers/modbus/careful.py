@@ -12,8 +12,8 @@ import contextlib
 from typing import Final
 
 from edge_agent.drivers.modbus.frames import InvalidReplyError
+from edge_agent.drivers.modbus.library import LibraryWire
 from edge_agent.drivers.modbus.plan import Block
-from edge_agent.drivers.modbus.tcp import LibraryWire
 from edge_agent.drivers.modbus.wire import RefusedError, Reply
 
 LIMIT: Final = 10.0

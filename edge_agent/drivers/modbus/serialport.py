@@ -12,9 +12,9 @@ from pymodbus.client import AsyncModbusSerialClient
 from edge_agent.drivers.modbus.field import FUNCTION
 from edge_agent.drivers.modbus.frames import data_bytes
 from edge_agent.drivers.modbus.framing import Framing
+from edge_agent.drivers.modbus.library import FRAMER, LibraryWire
 from edge_agent.drivers.modbus.plan import Block
 from edge_agent.drivers.modbus.serialline import SerialLine
-from edge_agent.drivers.modbus.tcp import FRAMER, LibraryWire
 from edge_agent.drivers.modbus.wire import Reply
 from edge_agent.model.errors import DisconnectedError
 
@@ -34,7 +34,7 @@ class SerialWire(LibraryWire):
     _gone = "is gone; was the adapter unplugged?"
 
     def __init__(self, port: str, line: SerialLine, framing: Framing, now: Callable[[], int], on_lost: Callable[[], None]) -> None:
-        """Not yet open; see `tcp.LibraryWire`."""
+        """Not yet open; see `library.LibraryWire`."""
         client = AsyncModbusSerialClient(
             port, framer=FRAMER[framing.name], baudrate=line.baud, bytesize=line.data_bits, parity=_PARITY[line.parity],
             stopbits=line.stop_bits, reconnect_delay=0, retries=0,
