@@ -92,6 +92,7 @@ async def test_tenths_are_told_with_their_scale(oven: Oven, capsys: pytest.Captu
     told = json.loads(capsys.readouterr().out)
     first = told["candidates"][0]
     assert (first["type"], first["address"], first["scale"], first["matches"]) == ("uint16", 20, 0.1, True)
+    assert "type: uint16, scale: 0.1}" in first["tag"]
     assert (told["first"], told["address"], len(told["reads"])) == (18, 20, 3)
     assert {len(read["hex"]) for read in told["reads"]} == {4 * (2 + 4 + 2)}
 
@@ -204,3 +205,16 @@ async def test_a_serial_line_is_peeked_into(
                 await loop.run_in_executor(thread, partial(peek, Wish(**wish, unit_id=9), as_json=False))  # type: ignore[arg-type]
     assert "{register: holding, address: 10, type: float32, word_order: CDAB}" in capsys.readouterr().out
     assert {asked.function for asked in line.asked} == {3}
+
+
+async def test_a_late_answer_is_not_taken_for_the_next(oven: Oven, capsys: pytest.CaptureFixture[str]) -> None:
+    """After an answer that stayed out it is asked again on another connection."""
+
+    async def late(asked: Asked, right: bytes, send: Send) -> None:
+        await asyncio.sleep(0.15)
+        await send(right)
+
+    oven.tricks[1] = late
+    assert await run(oven, "40011", expect="21.5") == 0
+    assert oven.connections == 2
+    assert "as expected" in capsys.readouterr().out

@@ -91,7 +91,9 @@ def test_a_temperature_with_swapped_words_is_far_ahead() -> None:
 def test_one_register_too_far_is_found() -> None:
     """A list that counts from 1 leads to the register behind: the value that starts before wins over its own half."""
     data = reads("f", WARM, "CDAB")
-    assert told(ranked(data, "21.5", first=AT - 1, at=AT)[0]) == ("float32", "CDAB", AT - 1, 1)
+    best, half, *_ = ranked(data, "21.5", first=AT - 1, at=AT)
+    assert (told(best), told(half)) == (("float32", "CDAB", AT - 1, 1), ("float32", "ABCD", AT, 1))
+    assert best.points > half.points + 3, "the low word of the half never moves"
 
 
 def test_wild_jumps_and_growth_are_judged() -> None:
@@ -110,6 +112,8 @@ def test_what_has_no_value_is_no_candidate() -> None:
     found = ranked([bytes.fromhex("7fc0 0000")])
     assert ("float32", "ABCD") not in {told(one)[:2] for one in found}
     assert "string" not in {told(one)[0] for one in found}
+    once = ranked([bytes.fromhex("7fc0 0000"), *reads("f", WARM, behind="")], "21.5")
+    assert ("float32", "ABCD") not in {told(one)[:2] for one in once}, "not even when it has one in other reads"
 
 
 def test_every_type_and_order_of_a_tag_is_tried() -> None:
