@@ -6,7 +6,7 @@ Nothing here is computed by the driver's code: what a word means stands in the t
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -53,7 +53,9 @@ class Judge:
     good: dict[str, list[Good]] = field(default_factory=dict)
     bad: dict[str, list[int]] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
+    used: set[int] = field(default_factory=set)
     values: int = 0
+    listener: Callable[[Batch], None] | None = None
     double: bool = False
 
     def __post_init__(self) -> None:
@@ -67,6 +69,8 @@ class Judge:
             if batch.device == self.device:
                 self.notices += (*batch.before, *batch.after)
                 self._rows(batch)
+                if self.listener is not None:
+                    self.listener(batch)
 
     def _rows(self, batch: Batch) -> None:
         good = [row for row in range(len(batch)) if batch.quality[row] == Quality.GOOD]
@@ -78,6 +82,7 @@ class Judge:
         assert batch.asked, f"nobody knows when the values of {self.device} were asked for"
         rows = [(self.names[batch.tags[row]], batch.values[row]) for row in good]
         entry = self._answering(batch, rows)
+        self.used.add(id(entry))
         for name, _ in rows:
             self.good.setdefault(name, []).append(Good(entry, batch.received))
         self.values += len(rows)
@@ -106,9 +111,10 @@ class Judge:
         )
         return inside and entry.right and spot.value(entry) == value
 
-    def fresh(self, names: Sequence[str], since: int) -> bool:
-        """Whether each of these tags has a value that was asked for after ``since``."""
-        return all(self.good.get(name) and self.good[name][-1].entry.at > since for name in names)
+    def fresh(self, since: int) -> bool:
+        """Whether each register has a value that was asked for after ``since``; bits that did not change are not reported."""
+        words = [name for name, spot in self.spots.items() if spot.function in {3, 4}]
+        return all(self.good.get(name) and self.good[name][-1].entry.at > since for name in words)
 
     # -- losses ----------------------------------------------------------------------------------------------------------
 
