@@ -16,6 +16,7 @@ from edge_agent.model.reading import Batch, DeviceDown, DeviceUp, Gap, Notice, Q
 from simulators.modbus_ledger import Entry, Ledger
 
 ALWAYS = 1 << 63
+ASKED_AGAIN = {*(f"exception {code}" for code in (1, 2, 3, 5, 6)), "closes before it", "closes amid it", "resets"}
 
 
 class Spot(NamedTuple):
@@ -56,7 +57,6 @@ class Judge:
     used: set[int] = field(default_factory=set)
     values: int = 0
     listener: Callable[[Batch], None] | None = None
-    double: bool = False
 
     def __post_init__(self) -> None:
         """Tags are numbered in the order of their configuration."""
@@ -146,8 +146,11 @@ class Judge:
         return len(missed)
 
     def _asked_again(self, entry: Entry) -> bool:
-        """Whether nothing is lost: the device said that it is busy and was asked once more, or the request was the first of a double read."""
-        return entry.fault in {"exception 5", "exception 6"} or (self.double and entry.right)
+        """Whether nothing need be lost: a busy device is asked once more, one that closed, too, and a refused block in parts; all at once.
+
+        Where that failed as well there is a hole all the same, and the length of the silence tells.
+        """
+        return entry.fault in ASKED_AGAIN
 
     def _declared(self) -> list[tuple[int, int, tuple[str, ...]]]:
         """Return the stretches (ns) without data that were told, each with the tags it is about (none: all)."""
