@@ -142,7 +142,8 @@ class Judge:
             said = any(since <= point <= until and (not tags or name in tags) for since, until, tags in declared)
             if not said and not any(before.received <= at <= after.received for at in self.bad.get(name, [])):
                 TALLY.undeclared += 1
-                raise AssertionError(f"undeclared: {self.device}.{name} has nothing at {point}, between {before} and {after}")
+                told = f"{self.device}.{name} has nothing at {point}, between {before} and {after}; asked: {asked}; told: {self.notices}"
+                raise AssertionError(f"undeclared: {told}")
         return len(missed)
 
     def _asked_again(self, entry: Entry) -> bool:

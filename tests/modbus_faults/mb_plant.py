@@ -20,7 +20,7 @@ from simulators.modbus_device import FaultyDevice
 from simulators.modbus_links import Port, line
 
 T0 = 1_761_000_000_000_000_000
-POLL = 0.03
+POLL = 0.05
 TIMEOUT = 0.05
 """Machine seconds. A healthy answer on loopback takes one millisecond."""
 
