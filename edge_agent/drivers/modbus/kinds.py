@@ -54,6 +54,12 @@ def _list(given: object) -> object:
     return (given,) if isinstance(given, int | float) and not isinstance(given, bool) else given
 
 
+def _raw(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{value!r} is no number; write 0x7FFF, -1 or .nan")  # noqa: TRY004 - pydantic shows ValueErrors
+    return value
+
+
 def _texts(given: object) -> object:
     items = given if isinstance(given, list | tuple) else (given,)
     return tuple(str(item) if isinstance(item, int | float) and not isinstance(item, bool) else item for item in items)
@@ -70,7 +76,9 @@ WordOrder = Annotated[Order, BeforeValidator(_order), WithJsonSchema({"enum": [*
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Bound = Annotated[float, Field(allow_inf_nan=True), AfterValidator(_no_nan)]
 Encoding = Literal["utf-8", "ascii", "latin-1", "cp1252"]
-BadValues = Annotated[tuple[int | float, ...], BeforeValidator(_list, json_schema_input_type=float | list[float])]
+BadValues = Annotated[
+    tuple[Annotated[int | float, BeforeValidator(_raw)], ...], BeforeValidator(_list, json_schema_input_type=float | list[float])
+]
 Ratios = Annotated[
     tuple[Annotated[str, AfterValidator(_ratio)], ...],
     BeforeValidator(_texts, json_schema_input_type=float | str | list[float | str]),
