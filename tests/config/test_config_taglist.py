@@ -185,12 +185,16 @@ def test_units_of_a_device_with_a_wrong_table_are_not_blamed(tmp_path: Path) -> 
     (folder / "units").mkdir()
     counter = "{tag: capper.count, role: good, wraps: uint16, max_rate: 3/s}"
     (folder / "units" / "u.yaml").write_text(
-        f"version: 1\nunit: u\npath: [a, b, c]\nsampling: {{counters: 1s}}\ncounters: {{good: {counter}}}\n"
+        f"version: 1\nunit: u\npath: [acme, plant1, area, line]\ncounters: {{good: {counter}}}\n"
     )
     with pytest.raises(InvalidConfigError) as caught:
         load(folder)
-    assert {problem.file.name for problem in caught.value.problems if problem.file.name != "u.yaml"} == {"capper-tags.csv"}
-    assert not any("capper" in problem.message for problem in caught.value.problems if problem.file.name == "u.yaml")
+    assert [problem.file.name for problem in caught.value.problems] == ["capper-tags.csv"]
+    (folder / "devices" / "capper-tags.csv").write_text("name;register;address\ncounter;holding;1\n")
+    with pytest.raises(InvalidConfigError, match="did you mean 'capper.counter'"):
+        load(folder)
+    (folder / "devices" / "capper-tags.csv").write_text("name;register;address\ncount;holding;1\n")
+    assert len(load(folder).units) == 1
 
 
 def test_check_shows_row_and_caret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
