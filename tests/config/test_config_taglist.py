@@ -191,7 +191,7 @@ def test_units_of_a_device_with_a_wrong_table_are_not_blamed(tmp_path: Path) -> 
         load(folder)
     assert [problem.file.name for problem in caught.value.problems] == ["capper-tags.csv"]
     (folder / "devices" / "capper-tags.csv").write_text("name;register;address\ncounter;holding;1\n")
-    with pytest.raises(InvalidConfigError, match="did you mean 'capper.counter'"):
+    with pytest.raises(InvalidConfigError, match=r"did you mean 'capper\.counter'"):
         load(folder)
     (folder / "devices" / "capper-tags.csv").write_text("name;register;address\ncount;holding;1\n")
     assert len(load(folder).units) == 1
