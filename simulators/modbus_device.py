@@ -26,7 +26,7 @@ class FaultyDevice:
 
     ``fault`` is what it does wrong at present ('' = nothing), to a share ``rate`` of the requests, drawn from ``seed``. ``timeout`` is
     what the client waits (machine seconds): misdeeds with times are made of it. ``now`` is the clock of the ledger (ns). ``torn`` makes
-    the first half of every answer one scan older than the second. ``identity`` is vendor, product and serial number.
+    the first half of every answer one scan older than the second; ``latency`` (s) is what each answer takes. ``identity`` is vendor, product and serial number.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class FaultyDevice:
         self.rate = 1.0
         self.only: Callable[[Request], bool] = lambda _: True
         self.torn = False
+        self.latency = 0.0
         self.identity = (b"edge-agent", b"faulty device", b"1")
         self._random = Random(seed)
         self._timeout = timeout
@@ -79,6 +80,7 @@ class FaultyDevice:
             entry.fault = "not there"
             return
         await self._sleep_through()
+        await asyncio.sleep(self.latency)
         pdu = self._answer(request, entry)
         chosen = bool(self.fault) and entry.function in _MOST and self.only(request) and self._random.random() < self.rate
         if chosen:

@@ -25,6 +25,7 @@ _COLLECT = "tests/agent/test_agent_collect.py"
 _UNIT = "tests/agent/test_agent_unit.py"
 _EFFECTS = "tests/agent/test_agent_effects.py"
 _MISBEHAVING = "tests/modbus_faults/test_misbehaving.py::test_each_misdeed_of_a_class"
+_FUZZ = "tests/modbus_faults/test_frame_fuzz.py::test_20000_frames_of_a_framing"
 _COUNTER = "tests/events/test_matrix_counters.py"
 
 BUGS = (
@@ -197,7 +198,7 @@ BUGS = (
         "edge_agent/drivers/modbus/frames.py",
         '    _same("transaction", transaction, request.transaction)\n',
         "",
-        ("tests/modbus/test_modbus_frames.py", f"{_MISBEHAVING}[tcp-F51]"),
+        ("tests/modbus/test_modbus_frames.py", f"{_MISBEHAVING}[tcp-F52]"),
     ),
     Bug(
         "a Modbus answer with another number of registers is believed",
@@ -211,14 +212,35 @@ BUGS = (
         "edge_agent/drivers/modbus/frames.py",
         '    _same("unit", unit, request.unit)\n',
         "",
-        ("tests/modbus/test_modbus_frames.py",),
+        ("tests/modbus/test_modbus_frames.py", f"{_FUZZ}[tcp]"),
     ),
     Bug(
         "a Modbus connection is kept after a timeout",
         "edge_agent/drivers/modbus/acquire.py",
-        "if not clean and self._wire is not None:",
-        "if self._wire is None:",
+        "        if not clean:\n            await self._connection.drop()\n",
+        "",
         (f"{_MISBEHAVING}[tcp-F50]",),
+    ),
+    Bug(
+        "a Modbus answer with a wrong CRC is believed",
+        "edge_agent/drivers/modbus/serialframes.py",
+        "if crc(data[:-2]) != data[-2:]:",
+        "if not data:",
+        (f"{_FUZZ}[rtu]",),
+    ),
+    Bug(
+        "a Modbus ASCII answer with a wrong LRC is believed",
+        "edge_agent/drivers/modbus/serialframes.py",
+        "if lrc(body[:-1]) != body[-1]:",
+        "if not body:",
+        (f"{_FUZZ}[ascii]",),
+    ),
+    Bug(
+        "a serial line is not drained",
+        "edge_agent/drivers/modbus/careful.py",
+        "heard = await wire.drain(steps.quiet, LIMIT)",
+        "heard = await wire.drain(0.0, LIMIT)",
+        ("tests/modbus_faults/test_late_on_a_line.py",),
     ),
     Bug(
         "NaN is a value",
