@@ -236,13 +236,6 @@ BUGS = (
         (f"{_FUZZ}[ascii]",),
     ),
     Bug(
-        "a serial line is not drained",
-        "edge_agent/drivers/modbus/careful.py",
-        "heard = await wire.drain(steps.quiet, LIMIT)",
-        "heard = await wire.drain(0.0, LIMIT)",
-        ("tests/modbus_faults/test_late_on_a_line.py",),
-    ),
-    Bug(
         "NaN is a value",
         "edge_agent/drivers/modbus/decode.py",
         "if floating and not math.isfinite(raw):",
