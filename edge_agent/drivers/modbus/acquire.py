@@ -253,10 +253,10 @@ class Acquisition:
             device.breaker.trip(now, now - began, waited, self._dead())
 
     def _blamed(self, device: Device, waited: float, *, clean: bool) -> bool:
-        """Charge a miss to its device, or once to the one before, on which a gateway may still have been waiting; returns whether to the device."""
+        """Charge a miss to its device, or at first to the one before, on which a gateway may still have been waiting; returns whether to the device."""
         culprit = self._culprit
-        if culprit is not None and culprit is not device and device.up is True and not device.breaker.excused:
-            device.breaker.excused = True
+        if culprit is not None and culprit is not device and device.up is True and device.breaker.excused < SILENT_LIMIT:
+            device.breaker.excused += 1
             culprit.breaker.blame(waited)
             return False
         device.breaker.missed(self._loop.time(), waited, clean=clean)

@@ -34,7 +34,7 @@ class Breaker:
         ``shared``: others wait while this device is waited for. A device alone on its connection is never given less than its timeout.
         """
         self.misses = 0
-        self.excused = False
+        self.excused = 0
         self.next_at = 0.0
         self.slowest = 0.0
         self._timeout = timeout
@@ -66,7 +66,7 @@ class Breaker:
         A device that stays slow is asked less often where others share the connection, for they wait for it, too.
         """
         self._pay(now)
-        self.misses, self.excused, self._open, self._probes = 0, False, False, 0
+        self.misses, self.excused, self._open, self._probes = 0, 0, False, 0
         self.slowest = max(slowest, 0.98 * self.slowest)
         slow = slowest > self._timeout / 2
         if slow:
