@@ -198,15 +198,19 @@ async def test_the_backup_takes_over_and_is_left_when_it_fails() -> None:
         assert spare.connections == 1
 
 
-async def test_a_silent_primary_is_left_before_the_backup_is_opened() -> None:
-    """A gateway that takes connections and says nothing counts as failed, and its connection is closed first."""
+async def test_a_primary_without_its_unit_is_left_before_the_backup_is_opened() -> None:
+    """A gateway behind which no unit answers counts as failed, and its connection is closed first."""
     left: list[bool] = []
 
     async def look(asked: Asked, answer: bytes, send: Send) -> None:
+        await asyncio.sleep(0.02)  # both ends are in this loop: it has seen a close by then
         left.append(all(writer.is_closing() for writer in primary.writers))
         await send(answer)
 
-    primary, spare = Plc(silent={1}), Plc(always=look)
+    async def nobody(asked: Asked, answer: bytes, send: Send) -> None:
+        await send(frame(asked.tid, asked.unit, b"\x83\x0b"))
+
+    primary, spare = Plc(always=nobody), Plc(always=look)
     async with serving(primary), serving(spare):
         config = device(primary.port, backup=[{"host": "127.0.0.1", "port": spare.port}])
         async with connect([config], ScaledClock(), {}) as driver:

@@ -83,7 +83,7 @@ class Plant:
 
     def configs(self, where: str) -> list[ModbusConfig]:
         """Return the devices as a user would write them; ``where`` is the serial line, or nothing."""
-        base = {"version": 1, "driver": "modbus", "timeout": f"{TIMEOUT * 1000:g}ms", "tags": self._tags}
+        base = {"version": 1, "driver": "modbus", "probe": "1s", "timeout": f"{TIMEOUT * 1000:g}ms", "tags": self._tags}
         base["poll"] = f"{POLL * self.clock.speed * 1000:g}ms"
         base |= (
             {"serial": where, "baud": 115_200, "parity": "none", "data_bits": 8}

@@ -149,7 +149,9 @@ class Acquisition:
         device.counts.missed += missed
         if missed and (rests or overrun(missed, grid.period, self._clock.speed)):
             device.lost("sampling_overrun", job.watches, missed, due)
-        if not rests:
+        if rests:
+            device.forget()  # what comes after the gap is reported whether it changed or not
+        else:
             await self._poll(device, job.watches)
 
     def _late(self, device: Device, late: int, period: int, now: int) -> None:
