@@ -4,7 +4,7 @@ import math
 from itertools import combinations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.drivers.modbus.breaker import SHARE
@@ -70,6 +70,7 @@ def test_a_gap_is_read_as_far_as_it_pays() -> None:
     assert [block.name for block in plan(fields_of(behind), behind.limits)] == ["holding 0-12", "holding 40-40"]
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.integers(1, 25), min_size=2, max_size=30))
 def test_phases_keep_polls_apart(tenths: list[int]) -> None:
     """Whatever the periods, no two grids have a point in common while their common divisor has room, and equal periods lie evenly."""

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -179,6 +179,7 @@ def cheapest(fields: list[Field], limits: Limits) -> int:
     return total
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(maps())
 def test_plan_holds_its_promises(case: tuple[list[Field], Limits]) -> None:
     """Every tag in exactly one block, whole; no block above its limit, over an excluded address or over a gap above the budget."""
@@ -192,6 +193,7 @@ def test_plan_holds_its_promises(case: tuple[list[Field], Limits]) -> None:
         assert allowed(block.address, block.address + block.count, block.area, fields, limits)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(maps())
 def test_plan_needs_no_more_requests_than_a_greedy_one(case: tuple[list[Field], Limits]) -> None:
     """Taking tags from the left as long as they fit never needs fewer requests than the plan, and the gap rule changes nothing in that."""
@@ -199,6 +201,7 @@ def test_plan_needs_no_more_requests_than_a_greedy_one(case: tuple[list[Field], 
     assert len(plan(fields, limits._replace(request=FEWEST))) <= greedy(fields, limits)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(maps(most=7, far=25))
 def test_plan_is_the_cheapest_there_is(case: tuple[list[Field], Limits]) -> None:
     """On small maps no set of allowed requests costs less, whatever a request costs; with the default none is smaller, and none of that size reads less."""
@@ -256,6 +259,7 @@ def test_a_long_map_is_planned_at_once() -> None:
     assert [len(blocks), sum(len(block.fields) for block in blocks)] == [10 + 239, 20_000]
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(maps(), st.integers(2, 5))
 def test_groups_are_never_split(case: tuple[list[Field], Limits], size: int) -> None:
     """Tags that must be read together are in one block, whatever else is planned, or the plan is refused."""

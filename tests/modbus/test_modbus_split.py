@@ -2,13 +2,15 @@
 
 import math
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from edge_agent.drivers.modbus.field import Field
 from edge_agent.drivers.modbus.plan import Block, Limits, plan
 from edge_agent.drivers.modbus.split import ASK_AGAIN, PROBES, RETRIES, Split, units
+from edge_agent.drivers.modbus.watch import Watch
+from edge_agent.model.reading import Batch
 
 S = 1_000_000_000
 LIMITS = Limits()
@@ -70,6 +72,7 @@ def split_of(fields: list[Field], limits: Limits = LIMITS) -> Split:
     return Split(block, limits, fields)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.integers(1, 60), st.sampled_from([(1, 1), (2, 2), (2, 1)]), st.sets(st.integers(0, 119), max_size=6))
 def test_the_bad_are_found_and_the_good_go_on(count: int, layout: tuple[int, int], bad: set[int]) -> None:
     """Exactly the values with a bad address are found bad, all others have values in every later cycle, and no request touches a bad value's address."""
@@ -86,6 +89,7 @@ def test_the_bad_are_found_and_the_good_go_on(count: int, layout: tuple[int, int
     assert split.whole is (not truly and all(device.answers(block) for block in [split.block]))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.integers(2, 125), st.sets(st.integers(0, 124), min_size=1, max_size=8))
 def test_the_search_asks_little(count: int, bad: set[int]) -> None:
     """In a block of n values with d bad ones at most about 2 d log2 n requests are spent, and afterwards a cycle needs d more than before."""
@@ -152,7 +156,20 @@ def test_a_border_that_no_request_may_cross_is_found() -> None:
     split = split_of(registers(100))
     _, bad = settle(split, Device(set(), border=37))
     assert bad == set()
-    assert ("holding", 37) in {(part.area, part.address) for part in split.parts}
+    assert [part.name for part in split.parts] == ["holding 0-36", "holding 37-99"]
+
+
+def test_an_answer_after_a_failure_is_reported_though_it_is_the_same() -> None:
+    """A value that was bad for a poll is good again with the next answer, also when its bytes are those of the last good one."""
+    watch = Watch(split_of(registers(2)).block)
+    for step in range(3):
+        batch = Batch("dev", step)
+        if step == 1:
+            watch.failed("refused", batch, watch.block.fields[:1])
+        else:
+            watch.answered(b"\0\1\0\2", batch)
+        assert 0 in batch.tags
+    assert batch.values[batch.tags.index(0)] == 1
 
 
 def test_too_many_at_once_is_no_bad_address() -> None:
