@@ -70,7 +70,9 @@ class Port:
         self._links: dict[asyncio.Task[None], SocketLink] = {}
 
     async def open(self) -> None:
-        """Listen, on the same port as before."""
+        """Listen, on the same port as before; nothing when it does already."""
+        if self._server is not None:
+            return
         self._server = await asyncio.start_server(self._connected, self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
