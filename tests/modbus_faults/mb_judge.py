@@ -56,6 +56,7 @@ class Judge:
     notices: list[Notice] = field(default_factory=list)
     used: set[int] = field(default_factory=set)
     values: int = 0
+    careful: bool = False
     listener: Callable[[Batch], None] | None = None
 
     def __post_init__(self) -> None:
@@ -149,9 +150,10 @@ class Judge:
     def _asked_again(self, entry: Entry) -> bool:
         """Whether nothing need be lost: a busy device is asked once more, one that closed, too, and a refused block in parts; all at once.
 
+        Where answers carry no number (``careful``) a unit is also asked once for nothing, on each connection and after each failure.
         Where that failed as well there is a hole all the same, and the length of the silence tells.
         """
-        return entry.fault in ASKED_AGAIN
+        return entry.fault in ASKED_AGAIN or (self.careful and entry.right)
 
     def _declared(self) -> list[tuple[int, int, tuple[str, ...]]]:
         """Return the stretches (ns) without data that were told, each with the tags it is about (none: all)."""

@@ -74,7 +74,9 @@ class Plant:
         self.device = FaultyDevice(FRAMING[transport], units=names.values(), timeout=TIMEOUT, seed=seed, now=self.clock.now)
         self.device.only = lambda request: request.unit == 1
         self.port = Port(self.device.serve)
-        self.judges = {name: Judge(name, unit, spots, self.device.ledger) for name, unit in names.items()}
+        self.judges = {
+            name: Judge(name, unit, spots, self.device.ledger, careful=transport != "tcp") for name, unit in names.items()
+        }
         self.losses: list[str] = []
         self.seconds = 0.0
         self._seed = seed
