@@ -7,6 +7,7 @@
     python3 dev.py opcua-faults [ARGS]   OPC UA servers that misbehave, four minutes of it
     python3 dev.py modbus-faults [ARGS]   Modbus devices that misbehave, four minutes of it
     python3 dev.py interop [ARGS]  against stacks of another make: node-opcua (needs npm), libmodbus (needs a C compiler)
+    python3 dev.py bench [ARGS]    what a sample costs; --quick: less than a minute (benchmarks/README.md)
     python3 dev.py check           format, lint, types, import floors, no call that could write to a PLC
     python3 dev.py setup           only the set-up
     python3 dev.py lock            resolve the lock files anew from pyproject.toml
@@ -39,6 +40,7 @@ def main(argv: list[str]) -> int:
         "opcua-faults": opcua_faults,
         "modbus-faults": modbus_faults,
         "interop": interop,
+        "bench": bench,
         "check": check,
         "setup": setup_all,
         "lock": lock,
@@ -103,6 +105,13 @@ def modbus_faults(args: list[str]) -> int:
     return run("-m", "pytest", "tests/modbus_faults", "-m", every, "-p", "no:cacheprovider", "-p", "no:randomly", *args)
 
 
+def bench(args: list[str]) -> int:
+    """Measure what a sample costs; the exit code says whether every value was right."""
+    setup("dev")
+    need_mosquitto()
+    return run("-m", "benchmarks.bench", *args)
+
+
 NOT_RUN = 77
 """Exit code of what could not be tried, as automake has it: no failure, and no success."""
 
@@ -165,7 +174,7 @@ def libmodbus() -> int | None:
 def check(_: list[str]) -> int:
     """Run every check that needs no running program; all of them, then fail if one did."""
     setup("dev")
-    sources = ["edge_agent", "simulators", "tests", "dev.py"]
+    sources = ["edge_agent", "simulators", "tests", "benchmarks", "dev.py"]
     steps = [
         ["-m", "ruff", "format", "--check", *sources],
         ["-m", "ruff", "check", *sources],

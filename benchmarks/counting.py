@@ -25,6 +25,10 @@ _LOW = (1 << 32) - 1
 _MOST = 2_000_000
 
 
+AGAIN = "sample told again"
+"""The newest sample once more: wrong where every sample is new. An agent that stops reads everything once more and tells it, changed or not."""
+
+
 class Columns(msgspec.Struct):
     """The rows of a telemetry message."""
 
@@ -107,10 +111,7 @@ class Counting:
                 self.bad += 1
                 continue
             found = count_of(value, number, kind)
-            if kind == 2:
-                following[name] = expected + 1 & 0xFFFF if found == expected else found + 1 & 0xFFFF
-            else:
-                following[name] = found + 1
+            following[name] = found + 1 & (0xFFFF if kind == 2 else _LOW)
             if found != expected:
                 self._complain(name, value, found, expected)
         self.samples += len(columns.tag)
@@ -119,7 +120,8 @@ class Counting:
             self.latencies.extend([age - later for later in columns.dt_us])
 
     def _complain(self, name: str, value: object, found: int, expected: int) -> None:
-        kind = "value of another tag" if found < 0 else "sample lost" if found > expected else "sample twice or out of order"
+        ahead = (found - expected + 0x8000) % 0x10000 - 0x8000 if ".r" in name else found - expected
+        kind = "value of another tag" if found < 0 else "sample lost" if ahead > 0 else AGAIN if ahead == -1 else "out of order"
         self.wrong[kind] += 1
         if len(self.examples) < 10:
             self.examples.append(f"{name} = {value!r}: its number {found}, expected {expected}")

@@ -99,7 +99,9 @@ async def serve(registers: Registers) -> None:
 def main() -> None:
     """Run."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--changing", type=int, default=100, help="percent of the registers that a read finds changed; 0: none ever")
+    options.add_argument(
+        "--changing", type=int, default=100, help="percent of the registers that a read finds changed; 0: none ever"
+    )
     asyncio.run(serve(Registers(options.parse_args().changing)))
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import ipaddress
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from asyncua import ua
@@ -26,7 +26,7 @@ class Certificate:
 
     def __init__(self) -> None:
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        now = datetime.datetime.now(datetime.UTC)
+        now = datetime.now(UTC)
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench source")])
         names = [x509.UniformResourceIdentifier(APPLICATION), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         off = dict.fromkeys(("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"), False)
@@ -38,8 +38,8 @@ class Certificate:
             .issuer_name(name)
             .public_key(public)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=365))
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=365))
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.KeyUsage(**(off | on)), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)

@@ -121,6 +121,10 @@ class Agent:
         """Bytes of memory now, of all its processes."""
         return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE for pid in self.pids)
 
+    def look(self) -> None:
+        """Begin the profile."""
+        self._process.send_signal(signal.SIGUSR2)
+
     def __enter__(self) -> Self:
         return self
 

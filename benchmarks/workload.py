@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
-
-import msgspec
 
 from benchmarks.stage import tags_of
 
@@ -99,17 +98,20 @@ class Workload:
         return replace(self, loads=loads, counters=min(self.counters, 4))
 
     def write(self, folder: Path, broker: int, ready: list[dict[str, Any]]) -> Path:
-        """Write the agent's configuration for these running sources; return its folder."""
+        """Write the agent's configuration for these running sources, in files as people have them; return its folder."""
         config = folder / "config"
-        config.mkdir()
+        (config / "devices").mkdir(parents=True)
+        (config / "units").mkdir()
         devices = [load.device(f"{load.kind}{place}", one) for place, (load, one) in enumerate(zip(self.loads, ready, strict=True))]
         agent = {
             "version": 1, "agent": "bench", "site": ["bench", "plant"],
             "mqtt": {"broker": f"mqtt://127.0.0.1:{broker}", "allow_insecure": True, "root": "edge", **self.extra.get("mqtt", {})},
             "buffer": {"path": str(folder / "buffer"), **self.extra.get("buffer", {})},
-            "devices": devices, "units": [self._unit(devices)],
         }  # fmt: skip
-        (config / "agent.yaml").write_bytes(msgspec.json.format(msgspec.json.encode(agent), indent=1))  # JSON is YAML
+        (config / "agent.yaml").write_text(yaml_of(agent))
+        for device in devices:
+            (config / "devices" / f"{device['device']}.yaml").write_text(yaml_of(device))
+        (config / "units" / "line.yaml").write_text(yaml_of(self._unit(devices)))
         return config
 
     def _unit(self, devices: list[dict[str, Any]]) -> dict[str, Any]:
@@ -119,39 +121,57 @@ class Workload:
         if self.counters:
             counted = [f"{devices[0]['device']}.{tag}" for tag in list(devices[0]["tags"])[: self.counters]]
             unit["counters"] = {
-                f"c{place}": {"tag": tag, "role": "total", "wraps": "none", "max_rate": "1000/s"} for place, tag in enumerate(counted)
+                f"c{place}": {"tag": tag, "role": "total", "wraps": "never", "max_rate": "1000/s"}
+                for place, tag in enumerate(counted)
             }
         return unit
 
 
-def _ua(tags: int, rate: float, **more: Any) -> Load:
+def yaml_of(value: dict[str, Any], indent: str = "") -> str:
+    """Return a table as YAML in the way people write it: one key a line, the innermost tables in braces, long lists one item a line."""
+    out = []
+    for key, one in value.items():
+        if isinstance(one, dict) and any(isinstance(inner, dict) for inner in one.values()):
+            out.append(f"{indent}{key}:\n{yaml_of(one, indent + '  ')}")
+        elif isinstance(one, dict):
+            out.append(f"{indent}{key}: {{" + ", ".join(f"{name}: {json.dumps(inner)}" for name, inner in one.items()) + "}\n")
+        elif isinstance(one, list) and len(one) > 8:
+            out.append(f"{indent}{key}:\n" + "".join(f"{indent}  - {item}\n" for item in one))
+        else:
+            out.append(f"{indent}{key}: {json.dumps(one)}\n")
+    return "".join(out)
+
+
+def opcua(tags: int, rate: float, **more: Any) -> Load:
+    """Return tags of one OPC UA server."""
     return Load("opcua", tags, rate, **more)
 
 
-def _modbus(tags: int, rate: float, **more: Any) -> Load:
+def modbus(tags: int, rate: float, **more: Any) -> Load:
+    """Return registers of one Modbus device."""
     return Load("modbus", tags, rate, **more)
 
 
 WORKLOADS = (
-    Workload("a1", "OPC UA subscription, 1,000 tags x 10/s", (_ua(1000, 10),), 8.0, rss=120),
-    Workload("a2", "OPC UA subscription, 5,000 tags x 10/s", (_ua(5000, 10),), 6.0, rss=110),
-    Workload("a2m", "the same, types in turn", (_ua(5000, 10, alternating=True),)),
-    Workload("a1s", "a1 secured (SignAndEncrypt)", (_ua(1000, 10, secure=True),)),
-    Workload("a2s", "a2 secured (SignAndEncrypt)", (_ua(5000, 10, secure=True),)),
-    Workload("b", "OPC UA polled, 10,000 tags x 1/s", (_ua(10_000, 1, polled=True),), 6.0),
-    Workload("bs", "b secured (SignAndEncrypt)", (_ua(10_000, 1, polled=True, secure=True),)),
-    Workload("c1", "Modbus 1,000 registers x 1/s", (_modbus(1000, 1),), rss=60),
-    Workload("c2", "Modbus 1,000 registers x 10/s", (_modbus(1000, 10),), 8.0, rss=60),
-    Workload("c3", "Modbus 10,000 registers x 1/s", (_modbus(10_000, 1),)),
-    Workload("c4", "Modbus 10,000 registers x 10/s", (_modbus(10_000, 10),)),
-    Workload("d0", "mixed line: 500 OPC UA + 500 Modbus x 10/s", (_ua(500, 10), _modbus(500, 10))),
-    Workload("d", "the same with 20 counters x 10/s", (_ua(500, 10), _modbus(500, 10)), counters=20),
-    Workload("e1", "OPC UA polled, 10,000 tags x 1/s, 2 % change", (_ua(10_000, 1, polled=True, changing=2),), 1.5, per="poll"),
-    Workload("e2", "Modbus 10,000 registers x 1/s, 2 % change", (_modbus(10_000, 1, changing=2),), 3.0, per="poll"),
+    Workload("a1", "OPC UA subscription, 1,000 tags x 10/s", (opcua(1000, 10),), 8.0, rss=120),
+    Workload("a2", "OPC UA subscription, 5,000 tags x 10/s", (opcua(5000, 10),), 6.0, rss=110),
+    Workload("a2m", "the same, types in turn", (opcua(5000, 10, alternating=True),)),
+    Workload("a1s", "a1 secured (SignAndEncrypt)", (opcua(1000, 10, secure=True),)),
+    Workload("a2s", "a2 secured (SignAndEncrypt)", (opcua(5000, 10, secure=True),)),
+    Workload("b", "OPC UA polled, 10,000 tags x 1/s", (opcua(10_000, 1, polled=True),), 6.0),
+    Workload("bs", "b secured (SignAndEncrypt)", (opcua(10_000, 1, polled=True, secure=True),)),
+    Workload("c1", "Modbus 1,000 registers x 1/s", (modbus(1000, 1),), rss=60),
+    Workload("c2", "Modbus 1,000 registers x 10/s", (modbus(1000, 10),), 8.0, rss=60),
+    Workload("c3", "Modbus 10,000 registers x 1/s", (modbus(10_000, 1),)),
+    Workload("c4", "Modbus 10,000 registers x 10/s", (modbus(10_000, 10),)),
+    Workload("d0", "mixed line: 500 OPC UA + 500 Modbus x 10/s", (opcua(500, 10), modbus(500, 10))),
+    Workload("d", "the same with 20 counters x 10/s", (opcua(500, 10), modbus(500, 10)), counters=20),
+    Workload("e1", "OPC UA polled, 10,000 tags x 1/s, 2 % change", (opcua(10_000, 1, polled=True, changing=2),), 1.5, per="poll"),
+    Workload("e2", "Modbus 10,000 registers x 1/s, 2 % change", (modbus(10_000, 1, changing=2),), 3.0, per="poll"),
 )
 """Lines of the table that are measured in one and the same way: steady load for some seconds."""
 
 IDLE = (
-    Workload("h1", "idle: 1,000 OPC UA tags that never change", (_ua(1000, 0),)),
-    Workload("h2", "idle: 1,000 registers x 1/s that never change", (_modbus(1000, 1, changing=0),)),
+    Workload("h1", "idle: 1,000 OPC UA tags that never change", (opcua(1000, 0),)),
+    Workload("h2", "idle: 1,000 registers x 1/s that never change", (modbus(1000, 1, changing=0),)),
 )
