@@ -115,6 +115,25 @@ def fit(points: list[tuple[float, float]]) -> dict[str, float]:
     return {"us": slope * 1e4, "base": base, "r2": 1 - off / spread if spread else 1.0}
 
 
+def against(other: Path, works: list[Workload], runs: int, settle: float, window: float) -> None:
+    """Measure another version of the agent and this one in turn, and print how much this one needs of what the other does."""
+    for work in works:
+        ratios, each = [], []
+        for _ in range(runs):
+            theirs = steady(work, settle=settle, window=window, root=other)
+            ours = steady(work, settle=settle, window=window)
+            ratios.append(ours["us"] / theirs["us"])
+            each.append((theirs, ours))
+        old, new = (median(pair[place]["us"] for pair in each) for place in (0, 1))
+        grown = median(ours["rss"] - theirs["rss"] for theirs, ours in each)
+        shown = ", ".join(f"{ratio:.2f}" for ratio in sorted(ratios))
+        wrong = [one["wrong"] for pair in each for one in pair if one["wrong"]]
+        print(
+            f"{work.key}: {old:.2f} -> {new:.2f} us/{work.per}, x {median(ratios):.3f} (runs: {shown}), RSS {grown:+.1f} MB {wrong or ''}",
+            flush=True,
+        )
+
+
 def profiles(works: list[Workload], settle: float, window: float) -> dict[str, Any]:
     """Return for each workload where the agent's time goes."""
     out = {}
@@ -153,6 +172,9 @@ def main(argv: list[str]) -> int:
     print(
         f"calibration {result['machine']['calibration']:.4f} s (reference {REFERENCE} s): targets are stretched by it", flush=True
     )
+    if told.against:
+        against(told.against.resolve(), chosen, runs, settle, window)
+        return 0
     if told.profile:
         result["profiles"] = profiles(chosen, settle, window)
     else:
@@ -198,6 +220,7 @@ def _options() -> argparse.ArgumentParser:
     options.add_argument("--window", type=float, default=10.0, help="seconds that are measured")
     options.add_argument("--events", type=int, default=1_000_000, help="events of the drain")
     options.add_argument("--profile", action="store_true", help="instead: where the time of each line goes")
+    options.add_argument("--against", type=Path, help="instead: measure the agent of another checkout and this one in turn")
     options.add_argument("--save", action="store_true", help="put the result into benchmarks/results.json, README.md and charts/")
     return options
 

@@ -9,22 +9,25 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.counting import AGAIN
-from benchmarks.stage import Agent, Asked, Broker, until
+from benchmarks.stage import ROOT, Agent, Asked, Broker, until
 from benchmarks.workload import Workload
 
 START = 60.0
 """Seconds within which the first sample must have come."""
 
 
-def steady(work: Workload, *, settle: float, window: float, profile: Path | None = None) -> dict[str, Any]:
-    """Measure ``work`` for ``window`` seconds, ``settle`` seconds after its first sample. Raises RuntimeError when it does not come."""
+def steady(work: Workload, *, settle: float, window: float, profile: Path | None = None, root: Path = ROOT) -> dict[str, Any]:
+    """Measure ``work`` for ``window`` seconds, ``settle`` seconds after its first sample. Raises RuntimeError when it does not come.
+
+    ``root`` is where the agent's sources are, to compare one version with another.
+    """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-bench-")))
         broker = stack.enter_context(Broker(folder))
         counting = stack.enter_context(Asked("benchmarks.counting", "--port", str(broker.port)))
         sources = [stack.enter_context(Asked(*load.program)) for load in work.loads]
         config = work.write(folder, broker.port, [source.ready for source in sources])
-        with Agent(config, folder, profile) as agent:
+        with Agent(config, folder, profile, root) as agent:
             tags = sum(load.tags for load in work.loads)
             first = until(counting, "samples", tags, START, agent)
             time.sleep(settle)

@@ -93,15 +93,18 @@ class Broker:
 
 
 class Agent:
-    """``edge-agent run``; its figures are those of all its processes. ``profile`` names a file for where its time goes."""
+    """``edge-agent run``; its figures are those of all its processes. ``profile`` names a file for where its time goes.
 
-    def __init__(self, config: Path, folder: Path, profile: Path | None = None) -> None:
+    ``root`` is the folder of the sources that are run.
+    """
+
+    def __init__(self, config: Path, folder: Path, profile: Path | None = None, root: Path = ROOT) -> None:
         program = ["-m", "edge_agent"] if profile is None else ["-m", "benchmarks.sampled", str(profile)]
         self.log = folder / "agent.log"
         self.began = time.time_ns()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, *program, "run", "-c", str(config), "--log-level", "warning"], cwd=ROOT, stdout=log, stderr=log
+                [sys.executable, *program, "run", "-c", str(config), "--log-level", "warning"], cwd=root, stdout=log, stderr=log
             )
 
     @property
