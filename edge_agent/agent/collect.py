@@ -51,7 +51,7 @@ class DeviceState:
                 self.faults.pop(notice.code, None)
                 if not notice.ok:
                     self.faults[notice.code] = f"{notice.text}; {notice.remedy}" if notice.remedy else notice.text
-        newest = max(
+        newest = max(batch.source) if batch.source and all(batch.source) and not any(batch.quality) else max(
             (source or server or batch.received for source, server, quality in zip(batch.source, batch.server, batch.quality, strict=True) if quality != Quality.BAD),
             default=None,
         )  # fmt: skip

@@ -7,7 +7,7 @@ One message per unit and flush. Its data::
      "columns": {"tag": [0, 1, 0], "dt_us": [0, 40, 1000], "value": [120.0, 72.1, null], "q": [0, 0, 2]},
      "q": "uncertain", "cfg": "..."}
 
-Row i is a sample of ``tags[columns.tag[i]]`` taken ``dt_us[i]`` microseconds after ``t0`` (by the best clock of the sample); ``q`` is 0
+``tags`` are those that have a sample in the message. Row i is a sample of ``tags[columns.tag[i]]`` taken ``dt_us[i]`` microseconds after ``t0`` (by the best clock of the sample); ``q`` is 0
 good, 1 uncertain, 2 bad. ``derivation: historical`` stands in messages of samples that were made while nobody listened. A bad sample has no value; NaN and infinities are bad samples. The ``q`` outside is good when all are.
 """
 
@@ -30,6 +30,10 @@ from edge_agent.model.stream import Entry
 
 MOST = 1000
 """Samples in one message at most."""
+
+
+_HEADS = 64
+"""Orders of tags whose JSON is kept."""
 
 
 class TelemetryConfig(BaseModel):
@@ -80,7 +84,8 @@ class Telemetry:
 
     def __init__(self, spec: TelemetrySpec, devices: Mapping[str, Sequence[Tag]]) -> None:
         self._spec = spec
-        self._names = [{"tag": tag.ref, "uom": tag.uom} for tag in spec.tags]
+        self._names = [msgspec.json.encode({"tag": tag.ref, "uom": tag.uom}) for tag in spec.tags]
+        self._heads: dict[tuple[int, ...], tuple[msgspec.Raw, msgspec.Raw]] = {}
         place = {tag.ref: column for column, tag in enumerate(spec.tags)}
         self._routes: dict[str, _Route] = {}
         for device, tags in devices.items():
@@ -112,10 +117,11 @@ class Telemetry:
     def _entry(self, rows: _Chunk, now: int) -> Entry:
         spec, first = self._spec, min(rows.times)
         values, quality = _publishable(rows)
+        names, column = self._head(rows.tags)
         data = {
-            "tags": self._names,
+            "tags": names,
             "t0": iso(first),
-            "columns": {"tag": rows.tags, "dt_us": [(time - first) // 1000 for time in rows.times], "value": values, "q": quality},
+            "columns": {"tag": column, "dt_us": [(time - first) // 1000 for time in rows.times], "value": values, "q": quality},
             "q": "uncertain" if any(quality) else "good",
             "cfg": spec.cfg,
         }
@@ -124,6 +130,23 @@ class Telemetry:
         body = msgspec.json.encode(data)
         kind = full_type("process.value", spec.prefix)
         return Entry(f"{spec.unit}/telemetry", "T", kind, max(rows.times), now, body, samples=len(values))
+
+    def _head(self, tags: list[int]) -> tuple[msgspec.Raw, msgspec.Raw]:
+        """Return the JSON of the tags that rows are of, and of the rows' places among them.
+
+        Devices tell the same tags in the same order again and again, so both are kept.
+        """
+        key = tuple(tags)
+        known = self._heads.get(key)
+        if known is None:
+            used = sorted(set(tags))
+            place = {tag: number for number, tag in enumerate(used)}
+            names = msgspec.Raw(b"[" + b",".join([self._names[tag] for tag in used]) + b"]")
+            known = names, msgspec.Raw(msgspec.json.encode([place[tag] for tag in tags]))
+            if len(self._heads) >= _HEADS:
+                self._heads.clear()
+            self._heads[key] = known
+        return known
 
 
 def _chunk(batch: Batch, route: _Route) -> _Chunk:

@@ -85,6 +85,8 @@ class Converter:
 
     def _remarkable(self, rows: Columns, latest: int) -> list[int]:
         expected = self._expected
+        if _unremarkable(rows, [expected[handle] for handle in rows.handles], latest):
+            return []
         columns = zip(rows.handles, rows.types, rows.values, rows.status, rows.source, rows.server, strict=True)
         return [
             row
@@ -149,6 +151,16 @@ class Converter:
             out.values[row] = scaled if isfinite(scaled) else None
             if not isfinite(scaled):
                 self._lower(out, row, Quality.BAD, "out of range after scaling")
+
+
+def _unremarkable(rows: Columns, expected: list[int], latest: int) -> bool:
+    """Whether every row is good, of its expected plain type, finite and of a believable time; column by column, without a look at single rows."""
+    if any(rows.status) or rows.types != expected or not _PLAIN.issuperset(rows.types):
+        return False
+    for times in (rows.source, rows.server):
+        if not times or min(times) <= _EARLIEST or max(times) >= latest:
+            return False
+    return isfinite(sum(rows.values))  # type: ignore[arg-type]  # plain types are numbers
 
 
 def plain_value(kind: int, value: object) -> tuple[Value | None, str | None]:

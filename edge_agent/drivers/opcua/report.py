@@ -67,7 +67,8 @@ class Reporter:
         """
         now = self._clock.now()
         notices = (*before, *self._boot_changes(rows, now), *self._overflows(rows, now))
-        self._last.update((handle, time) for handle, time in zip(rows.handles, rows.source, strict=True) if time)
+        told = zip(rows.handles, rows.source, strict=True)
+        self._last.update(told if all(rows.source) else ((handle, time) for handle, time in told if time))
         batch = self._converter.batch(rows, now, self._slack, self._floor)
         retyped = self._retyped.look(batch, self._converter.other)
         if details:

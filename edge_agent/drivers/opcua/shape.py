@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from edge_agent.drivers.opcua.variant import SCALARS, U32, DecodeError, nanoseconds, variant
+from edge_agent.drivers.opcua.variant import EPOCH, SCALARS, U32, DecodeError, nanoseconds, variant
 
 _NO_VALUE: Final = -1
 _VALUE, _STATUS, _SOURCE, _SOURCE_PICO, _SERVER, _SERVER_PICO = 0x01, 0x02, 0x04, 0x10, 0x08, 0x20
@@ -126,7 +126,14 @@ def _append_run(out: Columns, shape: _Shape, rows: Sequence[tuple[object, ...]],
     out.values.extend(columns[int(lead)] if scalar else [None] * count)
     out.status.extend(columns[shape.status] if shape.status >= 0 else zeros)
     for place, times in ((shape.source, out.source), (shape.server, out.server)):
-        times.extend([nanoseconds(ticks) for ticks in columns[place]] if place >= 0 else zeros)
+        times.extend(_all_nanoseconds(columns[place]) if place >= 0 else zeros)
+
+
+def _all_nanoseconds(column: tuple[Any, ...]) -> list[int]:
+    """Return `nanoseconds` of a column; servers give many rows of a message one and the same time."""
+    if column.count(column[0]) == len(column):
+        return [nanoseconds(column[0])] * len(column)
+    return [(ticks - EPOCH) * 100 for ticks in column]
 
 
 def _append_single(out: Columns, shape: _Shape, fields: tuple[Any, ...], lead: str) -> None:

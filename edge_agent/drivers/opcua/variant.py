@@ -16,7 +16,7 @@ I32: Final = struct.Struct("<i")
 U32: Final = struct.Struct("<I")
 _U16: Final = struct.Struct("<H")
 _I64: Final = struct.Struct("<q")
-_EPOCH: Final = 116_444_736_000_000_000
+EPOCH: Final = 116_444_736_000_000_000
 _DEPTH: Final = 100
 _ARRAY: Final = 0x80
 _MATRIX: Final = 0x40
@@ -63,7 +63,7 @@ class Structure(NamedTuple):
 
 def nanoseconds(ticks: int) -> int:
     """Return UTC ns since 1970 of a DateTime, which counts 100 ns since 1601 (OPC 10000-6, 5.2.2.5); exact, never clamped."""
-    return (ticks - _EPOCH) * 100
+    return (ticks - EPOCH) * 100
 
 
 def take(body: bytes, pos: int, size: int) -> tuple[bytes, int]:
