@@ -10,6 +10,8 @@ from typing import Any, Literal
 from benchmarks.stage import tags_of
 
 URI = "urn:edge-agent:bench"
+_SHORT = 8
+"""Items that stand in one line of a configuration."""
 
 
 @dataclass(frozen=True)
@@ -131,11 +133,13 @@ def yaml_of(value: dict[str, Any], indent: str = "") -> str:
     """Return a table as YAML in the way people write it: one key a line, the innermost tables in braces, long lists one item a line."""
     out = []
     for key, one in value.items():
-        if isinstance(one, dict) and any(isinstance(inner, dict) for inner in one.values()):
+        if isinstance(one, dict) and any(
+            isinstance(inner, dict) or (isinstance(inner, list) and len(inner) > _SHORT) for inner in one.values()
+        ):
             out.append(f"{indent}{key}:\n{yaml_of(one, indent + '  ')}")
         elif isinstance(one, dict):
             out.append(f"{indent}{key}: {{" + ", ".join(f"{name}: {json.dumps(inner)}" for name, inner in one.items()) + "}\n")
-        elif isinstance(one, list) and len(one) > 8:
+        elif isinstance(one, list) and len(one) > _SHORT:
             out.append(f"{indent}{key}:\n" + "".join(f"{indent}  - {item}\n" for item in one))
         else:
             out.append(f"{indent}{key}: {json.dumps(one)}\n")

@@ -18,6 +18,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from edge_agent.config.problem import Problem
+from edge_agent.config.runs import Line, Runs
 from edge_agent.config.scalar import resolve, whole
 
 MAX_BYTES = 4 * 1024 * 1024
@@ -112,8 +113,19 @@ def _too_deep(source: Source) -> bool:
 
 
 def _compose(source: Source) -> None:
+    """Parse the file; long lists of tags line by line, where that is certain to be the same."""
+    runs = Runs(source.text)
+    _parse(source, runs)
+    if runs.left or (source.problems and runs.text != source.text):
+        source.data, source.problems = None, []
+        source.keys.clear()
+        source.values.clear()
+        _parse(source, Runs(""), source.text)
+
+
+def _parse(source: Source, runs: Runs, text: str | None = None) -> None:
     try:
-        root = YAML(typ="rt", pure=True).compose(source.text)
+        root = YAML(typ="rt", pure=True).compose(runs.text if text is None else text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
@@ -125,7 +137,7 @@ def _compose(source: Source) -> None:
     if root is None:
         source.problem((1, 1), "the file is empty", "write at least `version: 1`; the folder config/ has examples")
         return
-    source.data = _plain(source, root, ())
+    source.data = _plain(source, root, (), runs)
 
 
 def _yaml_words(error: MarkedYAMLError, source: Source, line: int) -> str:
@@ -151,7 +163,7 @@ def _mark(node: Node) -> Place:
     return (node.start_mark.line + 1, node.start_mark.column + 1)
 
 
-def _plain(source: Source, node: Node, path: Path_) -> Any:
+def _plain(source: Source, node: Node, path: Path_, runs: Runs) -> Any:
     """Return a node as plain data, noting places and problems."""
     source.values[path] = _mark(node)
     if len(path) > MAX_DEPTH:
@@ -165,13 +177,24 @@ def _plain(source: Source, node: Node, path: Path_) -> Any:
         )
         return None
     if isinstance(node, MappingNode):
-        return _mapping(source, node, path)
+        return _mapping(source, node, path, runs)
     if isinstance(node, SequenceNode):
-        return [_plain(source, item, (*path, index)) for index, item in enumerate(node.value)]
+        return _sequence(source, node, path, runs)
     return _scalar(source, node) if isinstance(node, ScalarNode) else None
 
 
-def _mapping(source: Source, node: MappingNode, path: Path_) -> dict[Any, Any]:
+def _sequence(source: Source, node: SequenceNode, path: Path_, runs: Runs) -> list[Any]:
+    data: list[Any] = []
+    for item in node.value:
+        data.append(_plain(source, item, (*path, len(data)), runs))
+        if isinstance(item, ScalarNode) and item.style is None and not node.flow_style:
+            for line in runs.behind(*_mark(item), str(item.value)):
+                source.values[(*path, len(data))] = (line.number, line.column)
+                data.append(resolve(line.name))
+    return data
+
+
+def _mapping(source: Source, node: MappingNode, path: Path_, runs: Runs) -> dict[Any, Any]:
     data: dict[Any, Any] = {}
     for key_node, value_node in node.value:
         if not isinstance(key_node, ScalarNode):
@@ -187,8 +210,26 @@ def _mapping(source: Source, node: MappingNode, path: Path_) -> dict[Any, Any]:
             )
             continue
         source.keys[(*path, key)] = _mark(key_node)
-        data[key] = _plain(source, value_node, (*path, key))
+        data[key] = _plain(source, value_node, (*path, key), runs)
+        if isinstance(value_node, MappingNode) and not node.flow_style:
+            for line in runs.behind(*_mark(key_node), str(key)):
+                _entry(source, data, path, line)
     return data
+
+
+def _entry(source: Source, data: dict[Any, Any], path: Path_, line: Line) -> None:
+    """Put one line of a run among the data. A name that is there already is a problem, which the parser tells better."""
+    own = (*path, line.name)
+    if line.name in data:
+        source.problem(
+            (line.number, line.column), f"the key '{line.name}' stands here a second time", "remove or rename one of them"
+        )
+        return
+    source.keys[own], source.values[own] = (line.number, line.column), (line.number, line.at - 1)
+    inside = data[line.name] = {}
+    for key, column, value, at in line.pairs():
+        source.keys[(*own, key)], source.values[(*own, key)] = (line.number, column), (line.number, at)
+        inside[key] = value
 
 
 def _key(source: Source, node: ScalarNode) -> str | int:
