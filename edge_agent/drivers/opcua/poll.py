@@ -16,7 +16,9 @@ from typing import Final
 import structlog
 from asyncua import ua
 
+from edge_agent.drivers.opcua.abreast import SMALL
 from edge_agent.drivers.opcua.item import NODE_GONE, Item, take_parts
+from edge_agent.drivers.opcua.pollplan import Sheet
 from edge_agent.drivers.opcua.session import STATE, Session
 from edge_agent.drivers.opcua.shape import Columns
 from edge_agent.model.errors import DisconnectedError
@@ -48,6 +50,8 @@ class Poller:
         self._registers = True
         self._last: dict[int, tuple[object, ...]] = {}
         self._due: dict[float, float] = {}
+        self._sheets: dict[float, list[Sheet]] = {}
+        self._size = 0
         self._news = asyncio.Event()
         self.turn = asyncio.Lock()
         self._log = structlog.get_logger().bind(server=session.client.server_url.netloc)
@@ -60,6 +64,7 @@ class Poller:
     async def add(self, items: Sequence[Item]) -> None:
         """Poll items from now on; they count as working. Raises DisconnectedError."""
         await self._register(items)
+        self._rearrange()
         for item in items:
             item.polls()
             self._last.pop(item.handle, None)
@@ -106,7 +111,7 @@ class Poller:
             for period, due in list(self._due.items()):
                 if due <= now:
                     async with self.turn:
-                        await self._poll([item for item in self._items.values() if self._period(item) == period])
+                        await self._poll(period)
                     self._due[period] = max(due + period, clock()) if due else now + period
             if self.watches and look <= now:
                 look = now + _STATE_EVERY
@@ -119,20 +124,60 @@ class Poller:
         except TimeoutError:
             return
 
-    async def _poll(self, items: Sequence[Item]) -> None:
-        for item in items:
-            if item.state != "active" or not item.polled:
-                self._drop(item.handle)
-        items = [item for item in items if item.handle in self._items]
-        wanted = [item.value_id for item in items]
-        for item, want in zip(items, wanted, strict=True):
-            want.NodeId = self._registered.get(item.handle, want.NodeId)
-        if items:
-            rows = await self._session.read_ids(wanted, [item.handle for item in items])
-            take_parts(rows, {item.handle: item for item in items if item.pick is not None})
+    async def _poll(self, period: float) -> None:
+        for item in [item for item in self._items.values() if item.state != "active" or not item.polled]:
+            self._drop(item.handle)
+        if self._size != self._session.read_size:
+            self._rearrange()
+        if period not in self._sheets:
+            self._sheets[period] = self._arranged([item for item in self._items.values() if self._period(item) == period])
+        for sheet in self._sheets[period]:
+            self._compare(sheet, await self._answer(sheet))
+
+    async def _answer(self, sheet: Sheet) -> Columns:
+        """Ask for everything on a sheet at once, and from the first time on that this brings no plain answer with all care."""
+        rows = None if sheet.careful else await self._session.read_ready(sheet.request, sheet.handles)
+        if rows is None:
+            sheet.careful = True
+            rows = await self._session.read_ids(sheet.wanted, sheet.handles)
+        if not sheet.plain:
+            take_parts(
+                rows, {handle: item for handle in sheet.handles if (item := self._items.get(handle)) and item.pick is not None}
+            )
+        return rows
+
+    def _arranged(self, items: Sequence[Item]) -> list[Sheet]:
+        """Return the requests for ``items``, of as many as the server takes at once; where it takes few, one sheet for them all."""
+        few = self._size < SMALL
+        size, sheets = len(items) if few else self._size, []
+        for chunk in (items[at : at + size] for at in range(0, len(items), max(size, 1))):
+            wanted = [item.value_id for item in chunk]
+            for item, want in zip(chunk, wanted, strict=True):
+                want.NodeId = self._registered.get(item.handle, want.NodeId)
+            plain = all(item.band is None and item.pick is None for item in chunk)
+            sheets.append(Sheet(wanted, [item.handle for item in chunk], plain=plain, careful=few))
+        return sheets
+
+    def _compare(self, sheet: Sheet, rows: Columns) -> None:
+        """Deliver what is news of the answer to one request."""
+        news = sheet.changed(rows)
+        if news is None:
+            self._last.update(sheet.forget())
+            sheet.remember(rows.copy())
             self._changed(rows)
+        elif news:
+            self._deliver(rows.select(news))
+
+    def _rearrange(self) -> None:
+        """Have the requests made anew; what was told stays known."""
+        for sheets in self._sheets.values():
+            for sheet in sheets:
+                self._last.update(sheet.forget())
+        self._sheets.clear()
+        self._size = self._session.read_size
 
     def _drop(self, handle: int) -> None:
+        self._rearrange()
         self._items.pop(handle, None)
         self._registered.pop(handle, None)
         self._last.pop(handle, None)

@@ -212,6 +212,21 @@ class Session:
         """Read the Value of all nodes, newest, with both times; ``whole`` = in one request, however many they are."""
         return await self.read_ids([ua.ReadValueId(node, ua.AttributeIds.Value) for node in nodes], handles, whole=whole)
 
+    @property
+    def read_size(self) -> int:
+        """How many values the server is asked for at once, as far as is known."""
+        return self._read_size
+
+    async def read_ready(self, request: Ready, handles: Sequence[int]) -> Columns | None:
+        """Read by an encoded request; None where the answer is no plain success: `read_ids` knows what to do then."""
+        async with self._turn if self.profile.serial else contextlib.nullcontext():
+            body = await self.answer(self.send_ready([request])[0], "read")
+        try:
+            status, rows = read_response(body, handles)
+        except DecodeError:
+            return None
+        return rows if not status >> 31 else None
+
     async def read_ids(
         self, wanted: Sequence[ua.ReadValueId], handles: Sequence[int] | None = None, *, whole: bool = False
     ) -> Columns:

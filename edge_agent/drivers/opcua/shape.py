@@ -59,9 +59,16 @@ class Columns:
 
     def select(self, rows: Iterable[int]) -> Columns:
         """Return the given rows as columns of their own."""
+        out, rows = Columns(), list(rows)
+        for name in self.__slots__:
+            column = getattr(self, name)
+            setattr(out, name, [column[row] for row in rows])
+        return out
+
+    def copy(self) -> Columns:
+        """Return all rows as columns of their own."""
         out = Columns()
-        for row in rows:
-            out.copy_row(self, row)
+        out.extend(self)
         return out
 
 
