@@ -51,10 +51,7 @@ class DeviceState:
                 self.faults.pop(notice.code, None)
                 if not notice.ok:
                     self.faults[notice.code] = f"{notice.text}; {notice.remedy}" if notice.remedy else notice.text
-        newest = max(batch.source) if batch.source and all(batch.source) and not any(batch.quality) else max(
-            (source or server or batch.received for source, server, quality in zip(batch.source, batch.server, batch.quality, strict=True) if quality != Quality.BAD),
-            default=None,
-        )  # fmt: skip
+        newest = _newest_good(batch)
         if newest is None and not len(batch) and not batch.before and not batch.after:
             newest = batch.received  # the device answered, and nothing had changed
         if newest is not None:
@@ -162,6 +159,17 @@ class Collector:
     def stop(self) -> None:
         """Ask `run` to take a last poll and return."""
         self._stopping.set()
+
+
+def _newest_good(batch: Batch) -> int | None:
+    """Return the best time of the newest row that is not bad; by column where all rows are good and have the same sort of time."""
+    if batch.tags and not any(batch.quality):
+        if all(batch.source):
+            return max(batch.source)
+        if not any(batch.source) and not any(batch.server):
+            return batch.received
+    columns = zip(batch.source, batch.server, batch.quality, strict=True)
+    return max((source or server or batch.received for source, server, quality in columns if quality != Quality.BAD), default=None)
 
 
 def _stands_still(name: str, now: int, device: DeviceState, error: DisconnectedError) -> tuple[DeviceFault, ...]:
