@@ -68,7 +68,7 @@ def summary(work: Workload, runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 def most(secure: bool, settle: float, window: float, rates: list[int]) -> dict[str, Any]:
     """Step the rate up until the lag grows; the last rate that held is what the agent sustains."""
-    steps = []
+    steps: list[dict[str, Any]] = []
     for tags in rates:
         work = Workload(f"max{tags}", f"{tags * 10:,}/s", (opcua(tags, 10, secure=secure),))
         try:

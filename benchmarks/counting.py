@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 FLOOR = 1 << 52
 _LOW = (1 << 32) - 1
@@ -171,10 +172,14 @@ def main() -> None:
     def on_message(_: mqtt.Client, __: object, message: mqtt.MQTTMessage) -> None:
         now = time.time_ns()
         with lock:
-            counting.take(message.topic, message.payload, now)
+            counting.take(message.topic, bytes(message.payload), now)
 
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="bench-counting", protocol=mqtt.MQTTv311)
-    client.on_connect = lambda *_: client.subscribe("#", qos=1)
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="bench-counting", protocol=mqtt.MQTTv311)
+
+    def on_connect(*_: object) -> None:
+        client.subscribe("#", qos=1)
+
+    client.on_connect = on_connect
     client.on_subscribe = lambda *_: print(json.dumps({"ready": True}), flush=True)
     client.on_message = on_message
     client.connect("127.0.0.1", told.port)

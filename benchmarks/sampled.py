@@ -38,7 +38,8 @@ class Samples:
     def look(self, _: int, frame: FrameType | None) -> None:
         """Take one sample."""
         self.count += 1
-        names, room = [], ""
+        names: list[str] = []
+        room = ""
         while frame is not None and len(names) < _DEEP:
             file = frame.f_code.co_filename
             names.append(f"{_short(file)}:{frame.f_code.co_qualname}" if sys.version_info >= (3, 11) else _short(file))
@@ -76,7 +77,7 @@ def main() -> None:
     samples = Samples()
     signal.signal(signal.SIGPROF, samples.look)
     signal.signal(signal.SIGUSR2, samples.start)
-    from edge_agent.__main__ import main as agent  # noqa: PLC0415 - the clock of the profile is set up first
+    from edge_agent.cli import main as agent  # noqa: PLC0415 - the clock of the profile is set up first
 
     try:
         agent()

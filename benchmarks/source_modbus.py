@@ -14,7 +14,6 @@ import argparse
 import asyncio
 import json
 import struct
-import sys
 from typing import Any
 
 from benchmarks.standing import until_told
@@ -106,4 +105,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -17,67 +17,34 @@ import asyncio
 import json
 import logging
 import struct
-import sys
 import time
 from collections import deque
-from types import SimpleNamespace
+from collections.abc import Callable
 from typing import Any
 
 from asyncua import ua
-from asyncua.common.connection import SecureConnection, TransportLimits
 from asyncua.common.utils import Buffer
-from asyncua.crypto.security_policies import SecurityPolicyNone
-from asyncua.ua.ua_binary import header_from_binary, struct_from_binary, struct_to_binary, uatcp_to_binary
+from asyncua.ua.ua_binary import struct_from_binary, struct_to_binary
 
-from benchmarks.source_ua_session import Certificate, Policies, created, endpoint
+from benchmarks.source_ua_channel import Channel
+from benchmarks.source_ua_session import Certificate, created, endpoint
+from benchmarks.source_ua_state import Source
 from benchmarks.source_ua_wire import Block, Cursor, counted, number_of, octets, response, ticks, u32
 from benchmarks.standing import until_told
 
-URI = "urn:edge-agent:bench"
 NAMESPACE = 1
 MOST = 1000
 UNSUPPORTED, NODE_UNKNOWN = 0x800B0000, 0x80340000
 NOTHING = u32(0)
 
 
-class Source:
-    """The tags, who is connected, and what was produced."""
-
-    def __init__(self, tags: int, rate: float, *, polled: bool, changing: int, certificate: Certificate | None) -> None:
-        self.tags, self.rate, self.polled, self.changing, self.certificate = tags, rate, polled, changing, certificate
-        self.port = 0
-        self.produced = self.count = 0
-        self.stamp = time.time_ns()
-        self.links: set[Link] = set()
-        self.started = self.stamp
-
-    def figures(self) -> dict[str, Any]:
-        """Return samples produced so far, and how many messages wait for somebody to ask for them."""
-        return {"produced": self.produced, "waiting": sum(len(link.ready) for link in self.links), "count": self.count}
-
-    def standard(self, number: int | str) -> bytes | None:
-        """Return the DataValue of a node that every server has."""
-        now = time.time_ns()
-        texts = b"".join(octets(uri.encode()) for uri in ("http://opcfoundation.org/UA/", URI))
-        known = {
-            2255: b"\x8c" + u32(2) + texts,
-            2257: b"\x0d" + struct.pack("<q", ticks(self.started)),
-            2258: b"\x0d" + struct.pack("<q", ticks(now)),
-            2259: b"\x06" + u32(0),
-        }
-        found = known.get(int(number)) if isinstance(number, int) else None
-        return None if found is None else b"\x0d" + found + struct.pack("<qq", ticks(now), ticks(now))
-
-
-class Link(asyncio.Protocol):
+class Link(Channel):
     """One connection, with at most one session and one subscription."""
 
     def __init__(self, source: Source) -> None:
+        super().__init__(source.certificate)
         self.source = source
-        self._pending = bytearray()
-        self._channel = SecureConnection(SecurityPolicyNone(), TransportLimits())
-        self._channel.set_policy_factories([Policies(source.certificate)])
-        self._services = {
+        self._services: dict[int, tuple[Callable[..., bytes | None], int]] = {
             428: (self._endpoints, 431), 461: (self._create_session, 464), 467: (self._activate, 470), 473: (self._close, 476),
             527: (self._refuse, 0), 560: (self._register, 563), 631: (self._read, 634), 751: (self._create_items, 754),
             787: (self._subscribe, 790), 826: (self._publish, 829), 847: (self._forget, 850),
@@ -91,11 +58,9 @@ class Link(asyncio.Protocol):
         self._sequence, self._interval, self._keep_alive = 0, 0.1, 10
         self._task: asyncio.Task[None] | None = None
 
-    # -- framing -------------------------------------------------------------------------------------------------
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take note of a client."""
-        self._transport: Any = transport
+        super().connection_made(transport)
         self.source.links.add(self)
 
     def connection_lost(self, _: Exception | None) -> None:
@@ -104,51 +69,14 @@ class Link(asyncio.Protocol):
         if self._task is not None:
             self._task.cancel()
 
-    def data_received(self, data: bytes) -> None:
-        """Handle whole chunks."""
-        self._pending += data
-        while len(self._pending) >= 8:
-            (size,) = struct.unpack_from("<I", self._pending, 4)
-            if len(self._pending) < size:
-                return
-            chunk = bytes(self._pending[:size])
-            del self._pending[:size]
-            self._chunk(Buffer(chunk))
-
-    def _chunk(self, chunk: Any) -> None:
-        header = header_from_binary(chunk)
-        message = self._channel.receive_from_header_and_body(header, chunk)
-        if isinstance(message, ua.Hello):
-            self._transport.write(uatcp_to_binary(ua.MessageType.Acknowledge, ua.Acknowledge(0, 65535, 65535, 0, 0)))
-        elif header.MessageType == ua.MessageType.SecureOpen:
-            self._open(message)
-        elif header.MessageType == ua.MessageType.SecureClose:
-            self._transport.close()
-        elif message is not None:
-            body = message.body()
-            self._serve(message.request_id(), bytes(body.read(len(body))))
-
-    def _open(self, message: Any) -> None:
-        security = message.SecurityHeader()
-        request = struct_from_binary(ua.OpenSecureChannelRequest, message.body())
-        if not self._channel.is_open():
-            self._channel.select_policy(security.SecurityPolicyURI, security.SenderCertificate, request.Parameters.SecurityMode)
-        answer = ua.OpenSecureChannelResponse()
-        answer.Parameters = self._channel.open(request.Parameters, SimpleNamespace(get_new_channel_id=lambda: 5))
-        answer.ResponseHeader.RequestHandle = request.RequestHeader.RequestHandle
-        raw = struct_to_binary(answer)
-        self._transport.write(self._channel.message_to_binary(raw, ua.MessageType.SecureOpen, message.request_id()))
-
-    def _send(self, request: int, body: bytes) -> None:
-        self._transport.write(self._channel.message_to_binary(body, request_id=request))
-
-    def _serve(self, request: int, body: bytes) -> None:
+    def serve(self, request: int, body: bytes) -> None:
+        """Do what is asked for."""
         cursor = Cursor(body)
         service, _, handle = cursor.header()
         serve, number = self._services.get(int(service), (self._refuse, 0))
         answer = serve(cursor, request, handle)
         if answer is not None:
-            self._send(request, response(number, handle) + answer if number else response(397, handle, UNSUPPORTED))
+            self.send(request, response(number, handle) + answer if number else response(397, handle, UNSUPPORTED))
 
     # -- sessions ------------------------------------------------------------------------------------------------
 
@@ -157,7 +85,7 @@ class Link(asyncio.Protocol):
 
     def _create_session(self, cursor: Cursor, *_: Any) -> bytes:
         params = struct_from_binary(ua.CreateSessionParameters, Buffer(cursor.data[cursor.pos :]))
-        return created(params, self._channel.security_policy, self.source.port, self.source.certificate)
+        return created(params, self.secured.security_policy, self.source.port, self.source.certificate)
 
     def _activate(self, *_: Any) -> bytes:
         return octets(bytes(32)) + NOTHING + NOTHING
@@ -199,9 +127,9 @@ class Link(asyncio.Protocol):
             block.patch(reads[0], now)
             self.source.produced += block.rows
         else:
-            first = reads[0] % step
-            block.patch((reads[0] - 1) // step + 1, now, first=first, step=step)
-            self.source.produced += len(range(first, block.rows, step))
+            begin = reads[0] % step
+            block.patch((reads[0] - 1) // step + 1, now, first=begin, step=step)
+            self.source.produced += len(range(begin, block.rows, step))
         return head + bytes(block.data) + NOTHING
 
     def _value(self, space: int, name: int | str) -> bytes:
@@ -216,7 +144,7 @@ class Link(asyncio.Protocol):
 
     def _subscribe(self, cursor: Cursor, request: int, handle: int) -> bytes | None:
         if self.source.polled:
-            self._send(request, response(397, handle, UNSUPPORTED))
+            self.send(request, response(397, handle, UNSUPPORTED))
             return None
         interval, lifetime, keep_alive = cursor.take("<d"), cursor.take("<I"), cursor.take("<I")
         self._interval, self._keep_alive = interval / 1000, keep_alive
@@ -226,7 +154,7 @@ class Link(asyncio.Protocol):
     def _create_items(self, cursor: Cursor, *_: Any) -> bytes:
         cursor.pos += 8
         out = []
-        for _ in range(cursor.take("<I")):
+        for _number in range(cursor.take("<I")):
             space, name = cursor.node()
             cursor.pos += 4
             cursor.octets()
@@ -255,7 +183,7 @@ class Link(asyncio.Protocol):
             message = self.ready.popleft()
             more = bytes([bool(self.ready)])
             results = u32(acks) + bytes(4 * acks) + NOTHING
-            self._send(request, response(829, handle) + u32(9, 0) + more + message + results)
+            self.send(request, response(829, handle) + u32(9, 0) + more + message + results)
 
     async def _run(self) -> None:
         """Publish; nothing but signs of life until all tags are monitored, then every tag at the rate."""
@@ -322,7 +250,7 @@ async def serve(source: Source) -> None:
     await until_told(source.figures)
     server.close()
     for link in list(source.links):
-        link._transport.abort()  # noqa: SLF001 - the program ends
+        link.transport.abort()
 
 
 def main() -> None:
@@ -340,4 +268,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -33,7 +33,7 @@ class Asked:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self._process.args} ended with {self._process.wait()}")
+            raise RuntimeError(f"{self._process.args!r} ended with {self._process.wait()}")
         return dict(json.loads(line))
 
     def ask(self) -> dict[str, Any]:

@@ -82,6 +82,17 @@ def profile_lines(key: str, profile: dict[str, Any], most: int = 12) -> list[str
     return rows
 
 
+def how_long(result: dict[str, Any]) -> str:
+    """Return how many runs of how many seconds stand behind the lines, and how much the core's speed moved meanwhile."""
+    lines = result.get("lines", ())
+    if not lines:
+        return ""
+    runs, seconds = sorted({one["runs"] for one in lines}), sorted({round(one["seconds"]["median"]) for one in lines})
+    slow = [one["calibration"][end] / result["machine"]["reference"] for one in lines for end in ("min", "max")]
+    text = f"Runs of each line: {' or '.join(map(str, runs))}, of {' or '.join(map(str, seconds))} s; "
+    return text + f"meanwhile the core was {min(slow):.2f} to {max(slow):.2f} times as slow as the reference."
+
+
 def into_readme(readme: Path, result: dict[str, Any]) -> None:
     """Put table, charts and profiles between the marks."""
     text = readme.read_text()
@@ -91,7 +102,7 @@ def into_readme(readme: Path, result: dict[str, Any]) -> None:
     packages = ", ".join(f"{name} {number}" for name, number in where["versions"].items())
     head = (
         f"{where['cpu']}, {where['cores']} cores, Linux {where['kernel']}, Python {where['python']}; {packages}; {where['date']}. "
-        f"Calibration loop {where['calibration']:.4f} s (reference {where['reference']} s)."
+        f"Calibration loop {where['calibration']:.4f} s (reference {where['reference']} s). {how_long(result)}"
     )
     parts = [
         head, "", table(result), "", "![cost of a sample](charts/cost.svg)", "![memory](charts/memory.svg)",
