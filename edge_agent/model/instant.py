@@ -6,6 +6,7 @@ Integers compare, subtract and store without loss; text is made once per event, 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 NS = 1_000_000_000
 MS = 1_000_000
@@ -17,8 +18,13 @@ def iso(ns: int) -> str:
     Raises OverflowError or ValueError outside the years 1 to 9999.
     """
     seconds, rest = divmod(ns, NS)
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest // 1000:06d}Z"
+    return f"{_to_the_second(seconds)}.{rest // 1000:06d}Z"
+
+
+@lru_cache(maxsize=256)
+def _to_the_second(seconds: int) -> str:
+    """Return the part before the fraction; an event has eight times, most of them of one second."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def parse(text: str) -> int:
