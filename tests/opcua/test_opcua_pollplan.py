@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from asyncua import ua
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.drivers.opcua.poll import differs
@@ -24,8 +24,8 @@ ANSWER = st.lists(CELL, min_size=len(HANDLES), max_size=len(HANDLES))
 def _columns(answer: list[tuple[Any, ...]]) -> Columns:
     rows = Columns()
     for handle, (kind, value, status, source, server) in zip(HANDLES, answer, strict=True):
-        value = float(value) if value == "nan" else value  # an object of its own, as decoding makes it
-        rows.append(handle, kind=kind, value=value, status=status, source=source, server=server)
+        own = float(value) if value == "nan" else value  # an object of its own, as decoding makes it
+        rows.append(handle, kind=kind, value=own, status=status, source=source, server=server)
     return rows
 
 
@@ -35,6 +35,7 @@ def _sheet(*, plain: bool = True) -> Sheet:
 
 @pytest.mark.parametrize("plain", [True, False])
 @given(answers=st.lists(ANSWER, max_size=8))
+@settings(deadline=None)
 def test_opcua_sheet_tells_what_changed(plain: bool, answers: list[list[tuple[Any, ...]]]) -> None:
     """Whatever a server answers, and in whatever order: the same rows are news as when each is compared with what was told of it last."""
     sheet, known, reference = _sheet(plain=plain), dict[int, tuple[object, ...]](), dict[int, tuple[object, ...]]()
