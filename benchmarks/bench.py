@@ -53,7 +53,7 @@ def runs_of(works: list[Workload], runs: int, settle: float, window: float) -> l
 def summary(work: Workload, runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Return medians with least and most of every figure; what was wrong is added up."""
     out: dict[str, Any] = {"key": work.key, "title": work.title, "per": work.per, "runs": len(runs)}
-    for name in (key for key, value in runs[0].items() if isinstance(value, int | float)):
+    for name in (key for key, value in runs[0].items() if value is None or isinstance(value, int | float)):
         values = [run[name] for run in runs if run[name] is not None]
         out[name] = {"median": median(values), "min": min(values), "max": max(values)} if values else None
     out["wrong"] = sum(sum(run["wrong"].values()) for run in runs)

@@ -140,3 +140,20 @@ def test_bench_every_workload_is_a_valid_configuration(work: object, tmp_path: o
     ready = [{"port": 1, "thumbprint": "0" * 64} for _ in small.loads]
     config = load(small.write(tmp_path, 1883, ready))
     assert sum(len(device.tags) for device in config.devices) == sum(load.tags for load in small.loads)
+
+
+def test_bench_a_line_without_samples_has_no_cost_of_one() -> None:
+    """An agent that has nothing to say has a share of a core and no figure for a sample."""
+    run = {
+        "us": None,
+        "core": 0.004,
+        "rate": 0.0,
+        "rss": 90.0,
+        "p50": None,
+        "p99": None,
+        "start": 1.0,
+        "events": 0.0,
+        "calibration": 0.036,
+    }
+    found = summary(IDLE[0], [run | {"wrong": {}, "examples": []}])
+    assert "| - a sample | 0.4 % |" in table({"lines": [found]})
