@@ -30,6 +30,9 @@ def steady(work: Workload, *, settle: float, window: float, profile: Path | None
         with Agent(config, folder, profile, root) as agent:
             tags = sum(load.tags for load in work.loads)
             first = until(counting, "samples", tags, START, agent)
+            for source, load in zip(sources, work.loads, strict=True):
+                if load.rate and load.changing == 100:  # what was read before the subscription was there is no load yet
+                    until(source, "produced", load.tags, START, agent)
             time.sleep(settle)
             if profile is not None:
                 agent.look()
