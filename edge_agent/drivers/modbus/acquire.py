@@ -156,8 +156,9 @@ class Acquisition:
 
     def _late(self, device: Device, late: int, period: int, now: int) -> None:
         device.counts.late += late > period // 2
-        bad = late > period // 2 and late > _LATE * self._clock.speed
-        text = f"{device.name} was polled {late / NS:.3g} s late, ten times in a row; its line is too busy for a poll every {period / NS:g} s"
+        text = ""
+        if bad := late > period // 2 and late > _LATE * self._clock.speed:
+            text = f"{device.name} was polled {late / NS:.3g} s late, ten times in a row; its line is too busy for a poll every {period / NS:g} s"
         device.health.count("polls_late", bad, text, now, str(period))
 
     def _given_up(self, device: Device) -> bool:
@@ -200,13 +201,13 @@ class Acquisition:
         if self._culprit is not None and device.breaker.slowest:  # its gateway may have been busy with it for longer than we waited
             self._culprit.breaker.blame(max(0.0, slowest - 2.0 * device.breaker.slowest))
         self._culprit = None
-        slow = device.breaker.answered(now, slowest, took)
-        text = (
-            f"{device.name} needs {slowest:.3g} s for an answer, more than half of its timeout of {device.config.timeout / NS:g} s"
-        )
-        device.health.count("slow", slow, text, self._clock.now())
+        at, text = self._clock.now(), ""
+        if slow := device.breaker.answered(now, slowest, took):
+            timeout = device.config.timeout / NS
+            text = f"{device.name} needs {slowest:.3g} s for an answer, more than half of its timeout of {timeout:g} s"
+        device.health.count("slow", slow, text, at)
         short = self._connection.short_lived > 0
-        device.health.count("closes", short, f"{who(device.config)} closes the connection after each answer", self._clock.now())
+        device.health.count("closes", short, f"{who(device.config)} closes the connection after each answer" if short else "", at)
 
     async def _recognise(self, device: Device) -> None:
         now = self._loop.time()
@@ -230,8 +231,8 @@ class Acquisition:
                 raise SilentError(f"{who(device.config)} closed the connection; who answers now is asked first", clean=True)
 
     async def _ask(self, device: Device, block: Block) -> Reply:
-        unit, patience = device.config.unit_id, self._patience(device)
-        reply = await self._connection.ask(device.config, block.name, lambda wire: wire.read(unit, block, patience), patience)
+        unit, patience = device.config.unit_id, self._patience(device) if device.breaker.doubted else device.breaker.timeout
+        reply = await self._connection.ask(device.config, block, lambda wire: wire.read(unit, block, patience), patience)
         if device.identity is not None:
             device.identity.answered(self._loop.time())
         return reply

@@ -94,7 +94,7 @@ class Device:
         before = split.parts
         for block in split.questions(now):
             try:
-                reply, unsteady = await ask_twice(ask, block)
+                reply, unsteady = (await ask(block), NONE) if block.reads == 1 else await ask_twice(ask, block)
             except RefusedError as refusal:
                 batches.append(self._refused(watch, block, refusal, now))
                 if refusal.code not in CONFIGURATION and split.looks_for(block):
@@ -110,7 +110,7 @@ class Device:
 
     def _answered(self, watch: Watch, block: Block, reply: Reply, unsteady: frozenset[int]) -> Batch:
         batch = Batch(self.name, reply.at, asked=reply.asked)
-        self._judge(watch.block, None, reply.at)
+        self._judge(watch.name, None, reply.at)
         if watch.split.answered(block):
             batch.before = self._statuses(block, reply.at, None)
         watch.answered(reply.raw, batch, unsteady, block)
@@ -119,7 +119,7 @@ class Device:
     def _refused(self, watch: Watch, block: Block, refusal: RefusedError, now: int) -> Batch:
         """Turn an exception response into bad rows; what only a person can end is narrowed down, told once and asked for rarely."""
         batch, detail = Batch(self.name, refusal.at), f"{block.name}: {refusal}"
-        self._judge(watch.block, refusal, refusal.at)
+        self._judge(watch.name, refusal, refusal.at)
         if refusal.code not in CONFIGURATION:
             watch.failed(detail, batch, block.fields)
         elif watch.split.refused(block, detail, now):
@@ -127,11 +127,13 @@ class Device:
             batch.before = self._statuses(block, refusal.at, detail)
         return batch
 
-    def _judge(self, block: Block, refusal: RefusedError | None, at: int) -> None:
+    def _judge(self, about: str, refusal: RefusedError | None, at: int) -> None:
         """Count what an answer says of the device itself; addresses that it does not have are told tag by tag."""
+        if refusal is None and self.health.calm:
+            return
         for code, codes in (("busy", BUSY), ("device_failure", FAILURE)):
             bad = refusal is not None and refusal.code in codes
-            self.health.count(code, bad, f"{self.name}: {block.name}: {refusal}", at, block.name)
+            self.health.count(code, bad, f"{self.name}: {about}: {refusal}" if bad else "", at, about)
 
     async def _snapshot(self, group: Group, block: Block, ask: Ask, now: int) -> Batch:
         """Read a group by a request of its own. While the device refuses that, the group stays due."""

@@ -125,13 +125,15 @@ class Split:
         if now >= self._retry_at and self.bad:
             self._retry_at = now + ASK_AGAIN
             yield from [refused.block for refused in self.bad[:RETRIES]]
-        for _ in range(PROBES):
+        for _ in range(PROBES if self._searches else 0):
             if not self._searches:
                 return
             yield self._searches[0][0]
 
     def answered(self, block: Block) -> bool:
         """Take in that the device answered; returns whether the values of ``block`` were bad and are found again."""
+        if not self._searches and not self.bad:  # nearly every answer
+            return False
         if self.looks_for(block):
             self.parts.append(block)
             self._go_on(answered=True)
