@@ -39,6 +39,15 @@ def load(directory: Path) -> AgentConfig:
     A file that names no devices and has ``devices/`` beside it stands for its folder.
     Raises InvalidConfigError with every problem found; nothing but the files and the environment is read.
     """
+    return _load(directory, units=True)
+
+
+def load_devices(directory: Path) -> AgentConfig:
+    """Load a configuration without its work units, whatever they hold. Raises InvalidConfigError for the agent and the devices."""
+    return _load(directory, units=False)
+
+
+def _load(directory: Path, *, units: bool) -> AgentConfig:
     alone = directory.is_file()
     file = directory if alone else directory / "agent.yaml"
     root = file.parent
@@ -46,20 +55,22 @@ def load(directory: Path) -> AgentConfig:
     sources = [main]
     if alone and not _named(main, "devices"):
         alone = not (root / "devices").is_dir()
+    if not units and isinstance(main.data, dict):
+        main.data.pop("units", None)
     agent = _validate(_AGENT, main, main.data, ())
     devices = _inline(_DEVICE, main, "devices")
-    units = _inline(_UNIT, main, "units")
+    work = _inline(_UNIT, main, "units")
     if not alone:
         devices += _folder(_DEVICE, root / "devices", sources)
-        units += _folder(_UNIT, root / "units", sources)
-    cross_check(sources, agent, devices, units)
+        work += _folder(_UNIT, root / "units", sources) if units else []
+    cross_check(sources, agent, devices, work)
     problems = [problem for source in sources for problem in source.problems]
     if problems or agent is None:
         raise InvalidConfigError(problems)
     return AgentConfig.model_construct(
         agent=agent,
         devices=tuple(part.config for part in devices),
-        units=tuple(part.config for part in units),
+        units=tuple(part.config for part in work),
         directory=root.resolve(),
         file=file.resolve() if alone else None,
     )
