@@ -129,10 +129,17 @@ def _validate(adapter: TypeAdapter[Any], source: Source, data: Any, path: Path_)
         schema = adapter.json_schema()
         unreadable = {problem.line for problem in source.problems}
         for error in invalid.errors(include_url=False):
-            where = _data_path(data, error["loc"])
+            where, details = _data_path(data, error["loc"]), dict(error)
+            if (
+                error["type"] == "value_error"
+            ):  # a table has its name in the data; what pydantic calls it is none (a driver, an index)
+                details["loc"] = () if where and isinstance(where[-1], int) else where
+                where = _data_path(data, (*error["loc"], *getattr(error["ctx"]["error"], "at", ())))
             known = _known_keys(schema, schema, error["loc"][:-1])
-            message, remedy = words(dict(error), known)
+            message, remedy = words(details, known)
             place = source.place((*path, *where))
+            if error["type"] == "value_error" and isinstance(_at(data, where), (dict, list)):
+                place = source.keys.get((*path, *where), place)
             if place[0] in unreadable:
                 continue  # what could not be read on this line has been told; its absence is no second mistake
             if error["type"] == "union_tag_invalid":
@@ -151,6 +158,12 @@ def _data_path(data: Any, loc: Iterable[Any]) -> Path_:
             data = data[step]
             path.append(step)
     return tuple(path)
+
+
+def _at(data: Any, path: Path_) -> Any:
+    for step in path:
+        data = data[step]
+    return data
 
 
 def _known_keys(root: Mapping[str, Any], schema: Mapping[str, Any], loc: Sequence[Any]) -> set[str]:

@@ -12,7 +12,7 @@ from edge_agent.drivers.modbus import config as modbus
 from edge_agent.drivers.modbus.config import ModbusConfig
 from edge_agent.drivers.modbus.decode import scaling
 from edge_agent.drivers.opcua import config as opcua
-from edge_agent.drivers.opcua import policy
+from edge_agent.drivers.opcua import policy, tagconfig
 from edge_agent.drivers.opcua.config import OpcUaConfig
 from edge_agent.model.inspection import Inspection
 from edge_agent.model.reading import Tag, Value
@@ -50,7 +50,7 @@ def scalings(config: ModbusConfig | OpcUaConfig) -> list[Callable[[Value], Value
         case ModbusConfig():
             return [(lambda raw: raw) if field.type in {"bool", "string"} else scaling(field) for field in modbus.fields_of(config)]
         case OpcUaConfig():
-            return [*(opcua.scaling(tag) for tag in config.tags.values()), *((lambda raw: raw) for _ in config.alarms)]
+            return [*(tagconfig.scaling(tag) for tag in config.tags.values()), *((lambda raw: raw) for _ in config.alarms)]
         case _:
             assert_never(config)
 
