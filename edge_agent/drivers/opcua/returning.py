@@ -57,6 +57,7 @@ class Returning:
     _loop: PublishLoop
     _inbox: Inbox
     _clock: PlantClock
+    _pace: Pace
     _reporter: Reporter
     _floors: Floors
     _poller: Poller
@@ -159,9 +160,11 @@ class Returning:
         if kept is None or kept.facts.nodes != resume.found(self._of(kept)):
             await self._give_up(started)
             return False
+        asked = asyncio.get_running_loop().time()
         available = await resume.transfer(self._session, kept.subscription)
         if available is None:
             return False
+        took = asyncio.get_running_loop().time() - asked
         self._log.info("opcua.resumed", subscription=kept.subscription, last=kept.number, available=len(available))
         missed = await resume.missed(self._session, kept, available)
         monitored = kept.facts.monitored()
@@ -176,7 +179,7 @@ class Returning:
                 self._loop.accept(Receipt(kept.subscription, number))
         last = max((number for number in available if number > kept.number), default=kept.number)
         rows = await items_of.read(self._session, self.items)
-        await self._prove(kept, last)
+        await self._prove(kept, last, took)
         without = tuple(item.tag.name for item in self.items if item.handle not in monitored)
         boot = self._reporter.same_boot(kept.facts.boot, started)
         recovered = Recovered(self.name, asked_at_plant, without=without)
@@ -184,17 +187,19 @@ class Returning:
         await self._catch_up(missed, rows)
         return True
 
-    async def _prove(self, kept: resume.Kept, last: int) -> None:
+    async def _prove(self, kept: resume.Kept, last: int, took: float) -> None:
         """Return when the server has said something in the subscription, which is held: some give it away and then say nothing.
 
-        Where it stays silent the publish loop ends the connection, and the next one begins anew.
+        Where it stays silent the publish loop ends the connection, and the next one begins anew. A server that ``took`` long (s) to
+        answer is given longer.
         """
         boot = self.by_name[self._config.boot].handle if self._config.boot else -1
         self._comeback = Comeback(self._reporter, self._track, boot)
         self._held = []
         resume.tried(kept.line)
         self._loop.acks.ask(self._subscription, resume.stored(self._wiring.stored, self._track.line))
-        self._loop.add(self._subscription, self, self._keep_alive, following(last))
+        within = self._pace.proof + 4 * took + 2 * self._publishing / 1000
+        self._loop.take_over(self._subscription, self, self._keep_alive, following(last), within)
         await self._heard.wait()
 
     def _of(self, kept: resume.Kept) -> list[Item]:
