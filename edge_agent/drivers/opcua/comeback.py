@@ -9,8 +9,9 @@ from typing import Final, Protocol
 
 from edge_agent.drivers.opcua.inbox import Receipt
 from edge_agent.drivers.opcua.report import Reporter
-from edge_agent.drivers.opcua.resume import Missed, Track
+from edge_agent.drivers.opcua.resume import Missed
 from edge_agent.drivers.opcua.shape import Columns
+from edge_agent.drivers.opcua.track import Track
 from edge_agent.model.reading import Gap
 from edge_agent.ports import Trigger
 

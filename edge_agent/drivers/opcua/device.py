@@ -15,8 +15,8 @@ from typing import Final
 import structlog
 from asyncua import ua
 
+from edge_agent.drivers.opcua import facts, resume
 from edge_agent.drivers.opcua import item as items_of
-from edge_agent.drivers.opcua import resume
 from edge_agent.drivers.opcua.alarms import AlarmFeed
 from edge_agent.drivers.opcua.alarmsource import sources_of
 from edge_agent.drivers.opcua.config import OpcUaConfig, tags_of, value_tags_of
@@ -32,6 +32,7 @@ from edge_agent.drivers.opcua.report import Reporter
 from edge_agent.drivers.opcua.returning import Endpoint, Returning, unreadable
 from edge_agent.drivers.opcua.session import NOT_SUBSCRIBED, STARTED, STATE, refusal, status_text
 from edge_agent.drivers.opcua.shape import Columns
+from edge_agent.drivers.opcua.track import Track
 from edge_agent.drivers.opcua.typebook import text_of
 from edge_agent.model.errors import ConfigError, DisconnectedError
 from edge_agent.model.reading import Notice, Polled, Quality, TagStatus
@@ -78,8 +79,8 @@ class Device(Returning):
         self._wiring = wiring
         self._histories = [item for item in self.items if config.tags[item.tag.name].history]
         watched = frozenset(item.handle for item in self._histories)
-        self._signed = resume.signature(config, self.items)
-        self._track = resume.Track(self._signed, wiring.returns and bool(self._keep or watched), watched)
+        self._signed = facts.signature(config, self.items)
+        self._track = Track(self._signed, wiring.returns and bool(self._keep or watched), watched)
         self._described: object = None
         self._comeback = None
         self._held: list[Callable[[], None]] | None = None

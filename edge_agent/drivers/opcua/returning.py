@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from edge_agent.drivers.opcua import history, resume
+from edge_agent.drivers.opcua import facts, history, resume
 from edge_agent.drivers.opcua import item as items_of
 from edge_agent.drivers.opcua.comeback import Comeback
 from edge_agent.drivers.opcua.config import OpcUaConfig
@@ -23,6 +23,7 @@ from edge_agent.drivers.opcua.report import Reporter
 from edge_agent.drivers.opcua.session import CURRENT, STARTED, STATE, Session, status_text
 from edge_agent.drivers.opcua.shape import Columns
 from edge_agent.drivers.opcua.subscribe import PublishLoop, following
+from edge_agent.drivers.opcua.track import Track
 from edge_agent.model.reading import ClockOffset, DeviceUp, Mark, Notice, Recovered, TagStatus
 from edge_agent.ports import DeviceWiring, PlantClock, Trigger
 
@@ -75,7 +76,7 @@ class Returning:
     _wiring: DeviceWiring
     _signed: str
     _histories: list[Item]
-    _track: resume.Track
+    _track: Track
     _described: object
     _comeback: Comeback | None
     _held: list[Callable[[], None]] | None
@@ -111,10 +112,10 @@ class Returning:
 
     def _back(self, time: int) -> list[Notice]:
         """Return the notices of a device that answers."""
-        facts, asked_at = self._session.facts, self._session.asked_at
-        self._reporter.server_state(facts.get(STATE))
+        said, asked_at = self._session.facts, self._session.asked_at
+        self._reporter.server_state(said.get(STATE))
         up: list[Notice] = [DeviceUp(self.name, time)]
-        if isinstance(current := facts.get(CURRENT), int) and current > 0:
+        if isinstance(current := said.get(CURRENT), int) and current > 0:
             up.append(ClockOffset(self.name, asked_at, current - asked_at))
         return up
 
@@ -124,10 +125,12 @@ class Returning:
             return
         self._described = self._reporter.boot_id
         monitored = [item for item in self.items if item.monitored is not None]
-        nodes, runs = resume.found(monitored), resume.runs_of(monitored)
-        self._track.describe(
-            resume.Facts(nodes, runs, self._publishing, self._keep_alive, self._reporter.boot_id, self._poller.watches)
+        nodes, runs = facts.found(monitored), facts.runs_of(monitored)
+        size = self._track.describe(
+            facts.Facts(nodes, runs, self._publishing, self._keep_alive, self._reporter.boot_id, self._poller.watches)
         )
+        if size > facts.MOST_BYTES:
+            self._log.warning("opcua.not_resumable", tags=len(monitored), runs=len(runs), bytes=size, most=facts.MOST_BYTES)
         self._reporter.put(Columns(), mark=self._track.mark())
 
     def _taken(self, rows: Columns) -> Columns:
@@ -157,7 +160,7 @@ class Returning:
         """Take over the subscription that the server has kept and deliver what is in it; False where that cannot be. Raises DisconnectedError."""
         started, asked_at_plant = self._session.facts.get(STARTED), self._clock.now()
         kept = resume.kept_of(self._wiring.marks, self._signed, started) if self._keep else None
-        if kept is None or kept.facts.nodes != resume.found(self._of(kept)):
+        if kept is None or kept.facts.nodes != facts.found(self._of(kept)):
             await self._give_up(started)
             return False
         asked = asyncio.get_running_loop().time()
@@ -171,7 +174,7 @@ class Returning:
         for item in self.items:
             if item.handle in monitored:
                 item.works(monitored[item.handle])
-        self._track.go_on(kept)
+        self._track.go_on(kept.line, kept.number, kept.facts)
         self._subscription, self._publishing, self._keep_alive = kept.subscription, kept.facts.publishing, kept.facts.keep_alive
         self._poller.watches = kept.facts.watches
         for number in available:
@@ -272,9 +275,9 @@ class Returning:
     def _same_run(self, mark: Mark) -> bool:
         """Whether the device has run on since ``mark``: its own boot tag says so, where there is none the server's start time."""
         if self._config.boot is not None:
-            facts = resume.facts_of(mark)
-            return facts is not None and facts.boot is not None and facts.boot == self._reporter.boot_id
-        return resume.started_of(mark) == str(self._session.facts.get(STARTED))
+            known = facts.facts_of(mark)
+            return known is not None and known.boot is not None and known.boot == self._reporter.boot_id
+        return facts.started_of(mark) == str(self._session.facts.get(STARTED))
 
     async def _tell_history(self, wants: Sequence[history.Want]) -> None:
         """Deliver what the historian has of the gap, once and whole; a tag of which it has less stays lost. Raises DisconnectedError."""
