@@ -33,6 +33,8 @@ def trust(server: str, directory: Path, *, yes: bool, following: Path | None, pk
     logs.configure("error")
     config = load_devices(directory)  # a mistake in a unit is no reason to leave a device without trust
     url, device = _server(server, config)
+    if device is not None and not device.allow_insecure and device.security.trust == "ca":
+        raise EdgeAgentError(f"nothing was changed: device {device.device} trusts authorities (trust: ca), not single certificates")
     identity = config.identity
     if pki is not None:
         identity = Identity(identity.agent, pki.absolute(), identity.config)
@@ -164,8 +166,6 @@ def _by_configuration(certificate: Certificate, device: OpcUaConfig | None) -> b
             file=sys.stderr,
         )
         return False
-    if device.security.trust == "ca":
-        raise EdgeAgentError(f"nothing was changed: device {device.device} trusts authorities (trust: ca), not single certificates")
     if not device.security.pins:
         return False
     if certificate.thumbprint not in device.security.pins:

@@ -245,6 +245,17 @@ async def test_what_cannot_be_trusted(tmp_path: Path, case: str) -> None:
         assert place.pins == (None, None)
 
 
+async def test_where_authorities_are_trusted_no_server_is_asked(tmp_path: Path) -> None:
+    """What the configuration alone refuses is told at once, also when the server is off."""
+    async with at(tmp_path) as place:
+        place.device("security: {trust: ca}")
+        with pytest.raises(EdgeAgentError, match="trusts authorities"):
+            await place.trust()
+        with pytest.raises(EdgeAgentError, match="trusts authorities"):
+            await place.trust(following=tmp_path / "nobody_wrote_this")
+        assert place.server.received == []
+
+
 async def test_a_pin_of_the_configuration_is_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What the configuration trusts needs no file."""
     made = fit.certificate()
