@@ -5,108 +5,23 @@ from __future__ import annotations
 # asyncua re-exports without saying so and takes plain ints for its own number types.
 # mypy: disable-error-code="attr-defined,arg-type"
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 from uuid import uuid4
 
 from edge_agent.drivers.opcua import facts, history, resume
 from edge_agent.drivers.opcua import item as items_of
 from edge_agent.drivers.opcua.comeback import Comeback
-from edge_agent.drivers.opcua.config import OpcUaConfig
-from edge_agent.drivers.opcua.floors import Floors
-from edge_agent.drivers.opcua.inbox import Inbox, Receipt
-from edge_agent.drivers.opcua.item import NODE_GONE, Item
-from edge_agent.drivers.opcua.pace import Pace
-from edge_agent.drivers.opcua.poll import Poller
-from edge_agent.drivers.opcua.prepare import take_parts
-from edge_agent.drivers.opcua.report import Reporter
-from edge_agent.drivers.opcua.session import CURRENT, STARTED, STATE, Session, status_text
+from edge_agent.drivers.opcua.inbox import Receipt
+from edge_agent.drivers.opcua.item import Item
+from edge_agent.drivers.opcua.members import Members, unreadable
+from edge_agent.drivers.opcua.session import CURRENT, STARTED, STATE
 from edge_agent.drivers.opcua.shape import Columns
-from edge_agent.drivers.opcua.subscribe import PublishLoop, following
-from edge_agent.drivers.opcua.track import Track
-from edge_agent.model.reading import ClockOffset, DeviceUp, Mark, Notice, Recovered, TagStatus
-from edge_agent.ports import DeviceWiring, PlantClock, Trigger
+from edge_agent.drivers.opcua.subscribe import following
+from edge_agent.model.reading import ClockOffset, DeviceUp, Mark, Notice, Recovered
 
 
-class Endpoint(NamedTuple):
-    """What the devices of one connection share."""
-
-    session: Session
-    loop: PublishLoop
-    inbox: Inbox
-    clock: PlantClock
-    pace: Pace
-
-
-def unreadable(rows: Columns) -> dict[int, str]:
-    """Return the handles whose Read says that there is no such node or that its value cannot be had, and what it said."""
-    return {
-        handle: status_text(status)
-        for handle, status in zip(rows.handles, rows.status, strict=True)
-        if status and status & 0xFFFF_0000 in NODE_GONE
-    }
-
-
-class Returning:
-    """The part of a device that knows of earlier connections. What it uses of the rest is declared here."""
-
-    name: str
-    items: list[Item]
-    by_name: dict[str, Item]
-    _config: OpcUaConfig
-    _session: Session
-    _loop: PublishLoop
-    _inbox: Inbox
-    _clock: PlantClock
-    _pace: Pace
-    _reporter: Reporter
-    _floors: Floors
-    _poller: Poller
-    _log: Any
-    _parts: dict[int, Item]
-    _groups: Mapping[str, Trigger]
-    _triggers: dict[int, list[str]]
-    _seen: dict[int, object]
-    _fired: dict[str, None]
-    _unreadable: dict[int, str]
-    _subscription: int
-    _publishing: float
-    _keep_alive: float
-    _keep: float
-    _wiring: DeviceWiring
-    _signed: str
-    _histories: list[Item]
-    _track: Track
-    _described: object
-    _comeback: Comeback | None
-    _held: list[Callable[[], None]] | None
-    _held_rows: int
-    _enough: asyncio.Event
-    _heard: asyncio.Event
-
-    # -- the rest of the device ----------------------------------------------------------------------------------
-
-    def notified(self, rows: Columns, receipt: Receipt | None) -> None:
-        """Take the rows of one notification message."""
-        raise NotImplementedError
-
-    def _own(self, rows: Columns) -> Columns:
-        raise NotImplementedError
-
-    def _until(self) -> float:
-        raise NotImplementedError
-
-    def _vanished(self, rows: Columns) -> list[tuple[Item, str]]:
-        raise NotImplementedError
-
-    def _tag_lost(self, item: Item, why: str) -> TagStatus | None:
-        raise NotImplementedError
-
-    async def _monitor(self, items: Sequence[Item]) -> list[Item]:
-        raise NotImplementedError
-
-    async def _read_groups(self) -> None:
-        raise NotImplementedError
+class Returning(Members):
+    """The part of a device that knows of earlier connections."""
 
     # -- what stands in every mark -------------------------------------------------------------------------------
 
@@ -132,12 +47,6 @@ class Returning:
         if size > facts.MOST_BYTES:
             self._log.warning("opcua.not_resumable", tags=len(monitored), runs=len(runs), bytes=size, most=facts.MOST_BYTES)
         self._reporter.put(Columns(), mark=self._track.mark())
-
-    def _taken(self, rows: Columns) -> Columns:
-        """Return the rows that are tags, parts taken out of their values."""
-        rows = self._own(rows)
-        take_parts(rows, self._parts)
-        return rows
 
     def _release(self) -> None:
         """Deliver what was held."""
