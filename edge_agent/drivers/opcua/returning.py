@@ -135,6 +135,7 @@ class Returning(Members):
         self._release()
         await comeback.wait(self._publishing)
         self._comeback = None
+        self._floors.told(comeback.last)
         self._seen = {handle: rows.values[handle] for handle in self._triggers}
         groups = {handle: [self._groups[name] for name in names] for handle, names in self._triggers.items()}
         present = comeback.not_told(rows)
