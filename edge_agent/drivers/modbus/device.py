@@ -82,7 +82,7 @@ class Device:
         for group in self._groups:
             parts = next((parts for watch, parts in polled if watch is group.watch), [])
             if parts and group.ask_again <= now and group.due():
-                if group.block is None and group.watch.split.whole:
+                if group.block is None and group.watch.whole and group.watch.split.whole:
                     _add_snapshot(parts[0], group, None)
                 else:
                     batches.append(await self._snapshot(group, group.read_apart(self.config.limits), ask, now))
@@ -101,6 +101,8 @@ class Device:
                     break  # no answer to what is looked for; the next poll asks again
             else:
                 batches.append(self._answered(watch, block, reply, unsteady))
+        if split.parts is not before:
+            watch.joined()
         if batches and not split.whole:
             watch.remind(batches[-1])
             if split.parts is not before and not split.searching:
@@ -120,7 +122,9 @@ class Device:
         """Turn an exception response into bad rows; what only a person can end is narrowed down, told once and asked for rarely."""
         batch, detail = Batch(self.name, refusal.at), f"{block.name}: {refusal}"
         self._judge(watch.name, refusal, refusal.at)
-        if refusal.code not in CONFIGURATION:
+        if watch.split.tries(block):
+            watch.split.refused(block, detail, now)
+        elif refusal.code not in CONFIGURATION:
             watch.failed(detail, batch, block.fields)
         elif watch.split.refused(block, detail, now):
             watch.failed(detail, batch, block.fields)

@@ -50,7 +50,7 @@ class Watch:
         self.handed_on: int | None = None
         self._positions = {field.index: position for position, field in enumerate(block.fields)}
         self._whole = _Part(block, self._positions)
-        self._parts = {_key(block): self._whole}
+        self._parts: dict[tuple[int, int], _Part] = {}
         self._last: list[Sample | None] = [None] * len(block.fields)
 
     @property
@@ -63,8 +63,17 @@ class Watch:
         self._forget_answers()
         self._last = [None] * len(self._last)
 
+    @property
+    def whole(self) -> bool:
+        """Whether the latest answers hold all of the block at one instant."""
+        return self._whole.raw is not None
+
+    def joined(self) -> None:
+        """Compare the next answers with what was reported, not with those before: other requests bring the values from now on."""
+        self._forget_answers()
+
     def _forget_answers(self) -> None:
-        for part in self._parts.values():
+        for part in (self._whole, *self._parts.values()):
             part.forget()
 
     def answered(self, raw: bytes, batch: Batch, unsteady: frozenset[int] = NONE, block: Block | None = None) -> None:
@@ -131,7 +140,7 @@ class Watch:
 
     def samples(self) -> dict[int, Sample]:
         """Return every tag of the last reply by its index, whatever was reported; empty when the block has no values."""
-        whole = self._part(self.block)
+        whole = self._whole
         if whole.raw is None:
             return {}
         decoded = whole.decoder.samples(whole.raw)
