@@ -30,7 +30,7 @@ from edge_agent.ports import PlantClock
 _LOOK_AGAIN = 1.0
 
 _START_WITHIN = 5.0
-"""Machine seconds after which the start waits for no more silent devices once another has answered; they have their turn on their grid."""
+"""Machine seconds that the start spends on silent devices. Those left have their turn on their grid when another has answered, or with the next try."""
 
 _LATE = 50 * MS
 """Machine ns that a poll may be late before it counts as late: a breath of the machine is no matter of the device."""
@@ -63,12 +63,21 @@ class Acquisition:
         self._sleeper: asyncio.Future[None] | None = None
 
     async def start(self) -> None:
-        """Connect and poll every device, long silent ones later; raises DisconnectedError when none answers."""
+        """Connect and poll every device, long silent ones later; raises DisconnectedError when none answers in time.
+
+        Those that answered last are asked first, then those whose turn is longest ago: no two tries ask the same few in vain.
+        """
         await self._connection.open()
         began = self._loop.time()
-        for device in self.devices:
-            enough = self._loop.time() - began > _START_WITHIN and any(other.up for other in self.devices)
-            while device.up is None and not enough:
+        for device in sorted(self.devices, key=lambda device: (-device.turn.heard, device.turn.asked)):
+            spent = self._loop.time() - began
+            if spent > _START_WITHIN and any(other.up for other in self.devices):
+                return
+            if spent > _START_WITHIN and self._silent:
+                text = f"none of {len(self._silent)} units at {device.config.where} answered in {spent:.2g} s, {device.name} and others were not asked yet"
+                raise DisconnectedError(text)
+            device.turn.asked = self._loop.time()
+            while device.up is None:
                 await self._poll(device, device.watches)
 
     async def run(self) -> None:
@@ -197,7 +206,8 @@ class Acquisition:
 
     def _answered(self, device: Device, took: float) -> None:
         self._silent.clear()
-        now, slowest = self._loop.time(), self._connection.slowest
+        device.turn.heard = now = self._loop.time()
+        slowest = self._connection.slowest
         if self._culprit is not None and device.breaker.slowest:  # its gateway may have been busy with it for longer than we waited
             self._culprit.breaker.blame(max(0.0, slowest - 2.0 * device.breaker.slowest))
         self._culprit = None

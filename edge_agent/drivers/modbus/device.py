@@ -61,6 +61,7 @@ class Device:
         fields = fields_of(config)
         self.watches = [Watch(block, config.memory.of(block, config.limits, fields)) for block in plan(fields, config.limits)]
         self._groups = [Group.of(self.name, trigger, fields, self.watches, config.limits) for trigger in wiring.triggers]
+        self.turn = config.memory.turn(config.where)
         self.counts = Counts()
         self.up: bool | None = None
         self.last_good: int | None = None

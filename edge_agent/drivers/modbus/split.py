@@ -229,28 +229,3 @@ class Split:
         )
         limits = self._limits._replace(excluded=self._limits.excluded + around, cuts=cuts)
         return list(plan((field for unit in good for field in unit.fields), limits, self._fields))
-
-
-class Memory:
-    """How the blocks of one device are read, from connection to connection. It is no part of what is configured: all are equal."""
-
-    def __init__(self) -> None:
-        """Nothing was refused yet."""
-        self._splits: dict[str, Split] = {}
-
-    def of(self, block: Block, limits: Limits, fields: Sequence[Field]) -> Split:
-        """Return what is known of ``block``, for a new connection; ``limits`` and ``fields`` as `Split` has them."""
-        key = f"{block.name} {block.period}"
-        known = self._splits.get(key)
-        if known is None or known.block != block:
-            known = self._splits[key] = Split(block, limits, fields)
-        known.look_again()
-        return known
-
-    def __eq__(self, other: object) -> bool:
-        """What was learned makes no configuration another one."""
-        return isinstance(other, Memory)
-
-    def __hash__(self) -> int:
-        """As `__eq__` demands."""
-        return 0
