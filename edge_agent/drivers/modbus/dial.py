@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from edge_agent.drivers.modbus.careful import CarefulWire, Steps, drained
+from edge_agent.drivers.modbus.careful import CarefulWire, drained
 from edge_agent.drivers.modbus.config import ModbusConfig
 from edge_agent.drivers.modbus.framing import framing_of
 from edge_agent.drivers.modbus.library import LibraryWire
 from edge_agent.drivers.modbus.serialport import SerialWire
+from edge_agent.drivers.modbus.steps import Steps
 from edge_agent.drivers.modbus.tcp import TcpWire
 from edge_agent.drivers.modbus.tls import tls_context
 from edge_agent.drivers.modbus.wire import Wire
