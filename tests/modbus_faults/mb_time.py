@@ -28,6 +28,9 @@ _TURN = 20e-6
 _GRAIN = 1e-3
 """Shortest leap, so that the timers of many trials come together."""
 
+_LOOK = 20e-6
+"""Real seconds between two looks."""
+
 _ARRIVES_WITHIN = 5.0
 """Real seconds that a byte may need through a pseudo-terminal."""
 
@@ -81,7 +84,7 @@ def arrived(descriptor: int, many: int) -> None:
     until = time.monotonic() + _ARRIVES_WITHIN
     while waiting(descriptor) < many:
         assert time.monotonic() < until, "the terminal keeps bytes back"
-        os.sched_yield()
+        time.sleep(_LOOK)
 
 
 LINES: dict[str, tuple[int, int]] = {}
