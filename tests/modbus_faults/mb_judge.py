@@ -6,6 +6,7 @@ Nothing here is computed by the driver's code: what a word means stands in the t
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -125,7 +126,9 @@ class Judge:
         for name, spot in self.spots.items():
             if spot.function in {1, 2}:
                 continue  # a bit that did not change is not reported
-            for before, after in zip(self.good.get(name, []), self.good.get(name, [])[1:], strict=False):
+            good = self.good.get(name, [])
+            # A hole is told at the latest with the answer after its end, so the last one may still be untold.
+            for before, after in itertools.pairwise(good[:-1]):
                 lost += self._hole(name, spot, before, after, declared, longest)
         return lost
 
@@ -138,7 +141,7 @@ class Judge:
             if entry.asks(self.unit, spot.function, spot.address)
         ]
         missed = [entry.at for entry in asked if not self._asked_again(entry)]
-        points = missed or ([(before.received + after.entry.at) // 2] if after.entry.at - before.entry.at > longest else [])
+        points = missed or ([(before.received + after.entry.at) // 2] if after.entry.at - before.received > longest else [])
         for point in points:
             said = any(since <= point <= until and (not tags or name in tags) for since, until, tags in declared)
             if not said and not any(before.received <= at <= after.received for at in self.bad.get(name, [])):
