@@ -30,7 +30,7 @@ _GRAIN = 1e-3
 """Shortest leap, so that the timers of many trials come together."""
 
 _STALL_EVERY = 0.002
-_LONGEST_STALL = 1.0
+_LONGEST_STALL = 2.0
 """Seconds in which nobody, neither the driver nor its device, does anything; begins in one turn of the loop out of 500."""
 
 _LOOK = 20e-6
