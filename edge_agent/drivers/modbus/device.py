@@ -37,7 +37,7 @@ class Counts(msgspec.Struct):
 class Device:
     """State of one device on one connection. ``up`` is None until it answered or was given up for the first time.
 
-    ``last_good`` is the plant time of the last answer with a good value that was handed on: a poll that finds nothing new is as good a
+    ``last_good`` is the plant time of the first answer of the last poll with a good value that was handed on: a poll that finds nothing new is as good a
     proof as one that does.
     """
 
