@@ -237,9 +237,9 @@ BUGS = (
     ),
     Bug(
         "NaN is a value",
-        "edge_agent/drivers/modbus/decode.py",
-        "if floating and not math.isfinite(raw):",
-        "if floating and math.isinf(raw):",
+        "edge_agent/drivers/modbus/convert.py",
+        "return then(raw) if math.isfinite(raw) else",
+        "return then(raw) if not math.isinf(raw) else",
         ("tests/modbus/test_modbus_decode.py::test_sentinels_are_bad_before_scaling",),
     ),
 )
