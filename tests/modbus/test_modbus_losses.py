@@ -6,6 +6,7 @@ from edge_agent.drivers.modbus.config import ModbusConfig
 from edge_agent.drivers.modbus.device import Device
 from edge_agent.drivers.modbus.field import FUNCTION
 from edge_agent.drivers.modbus.frames import data_bytes
+from edge_agent.drivers.modbus.job import Moment, jobs_of
 from edge_agent.drivers.modbus.plan import Block
 from edge_agent.drivers.modbus.wire import Reply
 from edge_agent.model.reading import DeviceDown, Gap
@@ -32,3 +33,12 @@ async def test_a_lost_poll_of_a_slow_block_is_told_when_the_device_goes_down_aft
     (batch,) = device.went_down(400, "silent")
     assert [notice for notice in batch.before if isinstance(notice, Gap)] == [Gap("d", "comm_loss", 100, 300, ("slow",), 1)]
     assert [notice.last_good for notice in batch.before if isinstance(notice, DeviceDown)] == [300]
+
+
+def test_polls_are_due_from_the_first_question_on_however_long_the_start_takes() -> None:
+    """Ten seconds passed between the first question to a device and the first look at its grid: its polls of that time were missed."""
+    device = Device(ModbusConfig.model_validate(CONFIG), DeviceWiring())
+    second = 1_000_000_000
+    fast, slow = jobs_of([device], {"d": Moment(0, 5.0)}, Moment(10 * second, 15.0))
+    assert (fast.polled, slow.polled) == (5.0, 5.0)
+    assert fast.grid.take(10 * second) >= 8

@@ -58,6 +58,7 @@ class Judge:
     used: set[int] = field(default_factory=set)
     values: int = 0
     careful: bool = False
+    again: int = 0
     listener: Callable[[Batch], None] | None = None
 
     def __post_init__(self) -> None:
@@ -140,7 +141,7 @@ class Judge:
             for entry in self._between(before.entry.at + 1, after.entry.at - 1)
             if entry.asks(self.unit, spot.function, spot.address)
         ]
-        missed = [entry.at for entry in asked if not self._asked_again(entry)]
+        missed = [entry.at for entry in asked if not self._asked_again(entry, after)]
         points = missed or ([(before.received + after.entry.at) // 2] if after.entry.at - before.received > longest else [])
         for point in points:
             said = any(since <= point <= until and (not tags or name in tags) for since, until, tags in declared)
@@ -150,13 +151,14 @@ class Judge:
                 raise AssertionError(f"undeclared: {told}")
         return len(missed)
 
-    def _asked_again(self, entry: Entry) -> bool:
-        """Whether nothing need be lost: a busy device is asked once more, one that closed, too, and a refused block in parts; all at once.
+    def _asked_again(self, entry: Entry, after: Good) -> bool:
+        """Whether nothing was lost: a busy device is asked once more, one that closed, too, and a refused block in parts; all at once.
 
         Where answers carry no number (``careful``) a unit is also asked once for nothing, on each connection and after each failure.
-        Where that failed as well there is a hole all the same, and the length of the silence tells.
+        It was so only if a used answer followed within ``again`` ns; otherwise the poll was lost, and must have been declared.
         """
-        return entry.fault in ASKED_AGAIN or (self.careful and entry.right)
+        free = entry.fault in ASKED_AGAIN or (self.careful and entry.right)
+        return free and after.entry.at - entry.at <= self.again
 
     def _declared(self) -> list[tuple[int, int, tuple[str, ...]]]:
         """Return the stretches (ns) without data that were told, each with the tags it is about (none: all)."""
