@@ -250,6 +250,14 @@ async def test_a_namespace_that_is_a_number_is_a_note(command: Command) -> None:
     assert said.finding("namespace_number")["remedy"] == f"numbers move; write nsu={ODD_URI}"
 
 
+async def test_a_number_that_has_moved_is_told_once(plc: Plc, command: Command) -> None:
+    """A namespace that has moved from its number is an error with the right URI; no note names the one that has the number now."""
+    other = await plc.server.register_namespace("urn:other")
+    said = await command(opcua(plc.port, {"mode": {"node": f"ns={other};s=Mode"}}))
+    assert said.found() == [("namespace_moved", "mode")]
+    assert "namespace_number" not in {one["code"] for one in said.of()["findings"]}
+
+
 async def test_alarm_sources_and_undeclared_variables(plc: Plc, command: Command) -> None:
     """An alarm source that is not there, or has no events, is an error; what tags_from names and nobody declared is a warning."""
     await plc.server.get_node(SERVER).set_event_notifier([ua.EventNotifier.SubscribeToEvents])

@@ -52,7 +52,7 @@ async def look_at_tags(session: Session, config: OpcUaConfig, one: Inspection) -
             )
     there = [(row, item) for row, item in there if item.handle not in denied]
     await _types(session, [(row, item) for row, item in there if not _no_variable(item, rows.status[row], one)], rows, one)
-    _numbers(session, items, one)
+    _numbers(session, [item for item in items if item.node is not None], one)  # behind a number that has moved is another namespace
     return items
 
 
