@@ -243,6 +243,20 @@ BUGS = (
         ("tests/modbus/test_modbus_losses.py",),
     ),
     Bug(
+        "who a Modbus device is is not asked again after a reconnect",
+        "edge_agent/drivers/modbus/acquire.py",
+        "        if self._connection.closes != closes:\n            self._doubt()\n",
+        "        if closes < 0:\n            self._doubt()\n",
+        ("tests/modbus_faults/test_modbus_replaced.py::test_another_device_is_not_believed[tcp]",),
+    ),
+    Bug(
+        "who a Modbus device is is not asked again after a silence",
+        "edge_agent/drivers/modbus/device.py",
+        "        if self.identity is not None:\n            self.identity.doubt()\n",
+        "",
+        ("tests/modbus_faults/test_modbus_replaced.py::test_another_device_is_not_believed[tcp]",),
+    ),
+    Bug(
         "a line without numbers is not drained",
         "edge_agent/drivers/modbus/careful.py",
         "await wire.drain(steps.quiet, LIMIT)",
