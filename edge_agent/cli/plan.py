@@ -66,11 +66,14 @@ def _lines(one: Load, *, blocks: bool) -> Iterator[str]:
 def _worst(one: Load) -> Iterator[str]:
     if (dead := one.dead) is None:
         return
+    how = f"timeout {dead.timeout:g} s, {dead.confirm:.2g} s to be sure"
+    if dead.drain:
+        how += f", {dead.drain:.2g} s until the line is believed again"
     yield (
-        f"  one unit dead: {dead.timeout:g} s once (worst: {dead.device}), then its probes take at most {dead.share:.1%} of the time; "
+        f"  one unit dead: {dead.once:.3g} s once (worst: {dead.device}; {how}), then its probes take at most {dead.share:.1%} of the time; "
         f"together {one.share + dead.share:.1%}"
     )
-    short = sorted({poll.device for poll in one.polls if poll.device != dead.device and poll.period / 1e9 < dead.timeout})
+    short = sorted({poll.device for poll in one.polls if poll.device != dead.device and poll.period / 1e9 < dead.longest})
     if short:
         yield f"    until it is noticed, polls are left out, as a declared gap, of: {', '.join(short)}; a shorter timeout of {dead.device} spares them"
 
@@ -91,6 +94,9 @@ def _document(one: Load) -> dict[str, object]:
         "share": round(one.share, 6),
         "one_dead": None
         if one.dead is None
-        else {"device": one.dead.device, "timeout_seconds": one.dead.timeout, "share": round(one.dead.share, 6)},
+        else {
+            "device": one.dead.device, "timeout_seconds": one.dead.timeout, "confirm_seconds": round(one.dead.confirm, 6),
+            "drain_seconds": round(one.dead.drain, 6), "share": round(one.dead.share, 6),
+        },
         "problems": one.problems,
     }  # fmt: skip

@@ -42,6 +42,15 @@ def load(directory: Path) -> AgentConfig:
     A file that names no devices and has ``devices/`` beside it stands for its folder.
     Raises InvalidConfigError with every problem found; nothing but the files and the environment is read.
     """
+    return _load(directory, units=True)
+
+
+def load_devices(directory: Path) -> AgentConfig:
+    """Load a configuration without its work units, whatever they hold. Raises InvalidConfigError for the agent and the devices."""
+    return _load(directory, units=False)
+
+
+def _load(directory: Path, *, units: bool) -> AgentConfig:
     alone = directory.is_file()
     file = directory if alone else directory / "agent.yaml"
     root = file.parent
@@ -51,20 +60,22 @@ def load(directory: Path) -> AgentConfig:
     sources = [main]
     if alone and not _named(main, "devices"):
         alone = not (root / "devices").is_dir()
+    if not units and isinstance(main.data, dict):
+        main.data.pop("units", None)
     agent = _validate(_AGENT, main, main.data, ())
     devices = _inline(_DEVICE, main, "devices")
-    units = _inline(_UNIT, main, "units")
+    work = _inline(_UNIT, main, "units")
     if not alone:
         devices += _folder(_DEVICE, root / "devices", sources)
-        units += _folder(_UNIT, root / "units", sources)
-    cross_check(sources, agent, devices, units)
+        work += _folder(_UNIT, root / "units", sources) if units else []
+    cross_check(sources, agent, devices, work)
     problems = [problem for source in sources for problem in source.faults]
     if problems or agent is None:
         raise InvalidConfigError(problems)
     return AgentConfig.model_construct(
         agent=agent,
         devices=tuple(part.config for part in devices),
-        units=tuple(part.config for part in units),
+        units=tuple(part.config for part in work),
         directory=root.resolve(),
         file=file.resolve() if alone else None,
     )
@@ -129,11 +140,13 @@ def _validate(adapter: TypeAdapter[Any], source: Source, data: Any, path: Path_)
         schema = adapter.json_schema()
         unreadable = {problem.line for problem in source.problems}
         for error in invalid.errors(include_url=False):
-            where = _data_path(data, error["loc"]) or _named_in(data, error["msg"])
+            where, details = _pointed(data, dict(error))
             known = _known_keys(schema, schema, error["loc"][:-1])
-            message, remedy = words(dict(error), known)
+            message, remedy = words(details, known)
             owner = source.owner((*path, *where))
             place = owner.place((*path, *where))
+            if error["type"] == "value_error" and isinstance(_at(data, where), (dict, list)):
+                place = owner.keys.get((*path, *where), place)
             if source.faults and "the device has no tags" in error["msg"]:
                 continue  # its list could not be read, and said so
             if owner is source and place[0] in unreadable:
@@ -144,6 +157,17 @@ def _validate(adapter: TypeAdapter[Any], source: Source, data: Any, path: Path_)
                 place = source.keys.get((*path, *where), place)
             owner.problem(place, message, remedy)
         return None
+
+
+def _pointed(data: Any, error: dict[str, Any]) -> tuple[Path_, dict[str, Any]]:
+    """Return the path of what is wrong, and the error as people see it: a table has its name in the data, not pydantic's (a driver, an index)."""
+    where = _data_path(data, error["loc"])
+    if error["type"] != "value_error":
+        return where, error
+    name = where[:-1] if where and isinstance(where[-1], int) else where
+    known = () if len(name) == 1 and name != where else name  # a whole device in a list
+    exact = _data_path(data, (*error["loc"], *getattr(error["ctx"]["error"], "at", ())))
+    return exact or _named_in(data, error["msg"]), error | {"loc": known}
 
 
 def _named_in(data: Any, message: str) -> Path_:
@@ -160,6 +184,12 @@ def _data_path(data: Any, loc: Iterable[Any]) -> Path_:
             data = data[step]
             path.append(step)
     return tuple(path)
+
+
+def _at(data: Any, path: Path_) -> Any:
+    for step in path:
+        data = data[step]
+    return data
 
 
 def _known_keys(root: Mapping[str, Any], schema: Mapping[str, Any], loc: Sequence[Any]) -> set[str]:

@@ -13,7 +13,7 @@ from edge_agent.drivers.modbus import connection, rawwords
 from edge_agent.drivers.modbus.columns import COLUMNS
 from edge_agent.drivers.modbus.config import ModbusConfig
 from edge_agent.drivers.opcua import config as opcua
-from edge_agent.drivers.opcua import policy
+from edge_agent.drivers.opcua import policy, tagconfig
 from edge_agent.drivers.opcua.config import OpcUaConfig
 from edge_agent.model.inspection import Inspection
 from edge_agent.model.reading import Tag, Value
@@ -67,7 +67,7 @@ def scalings(config: ModbusConfig | OpcUaConfig) -> list[Callable[[Value], Value
         case ModbusConfig():
             return [*modbus.scalings(config)]
         case OpcUaConfig():
-            return [*(opcua.scaling(tag) for tag in config.tags.values()), *((lambda raw: raw) for _ in config.alarms)]
+            return [*(tagconfig.scaling(tag) for tag in config.tags.values()), *((lambda raw: raw) for _ in config.alarms)]
         case _:
             assert_never(config)
 

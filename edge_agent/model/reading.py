@@ -167,6 +167,16 @@ class TagStatus(msgspec.Struct, frozen=True, tag="tag"):
     code: str = "tag_lost"
 
 
+class Settled(msgspec.Struct, frozen=True, tag="settled"):
+    """Every tag of the device was looked at since its last `DeviceUp`: what a `TagStatus` has not complained of since then is in order.
+
+    Sent once on a connection by drivers that do not know what an earlier connection complained of.
+    """
+
+    device: str
+    time: int
+
+
 class Undeclared(msgspec.Struct, frozen=True, tag="undeclared"):
     """The device has ``count`` variables that are meant to be tags and are not declared (0: none); ``paths`` names the first of them.
 
@@ -231,7 +241,20 @@ class AgentDown(msgspec.Struct, frozen=True, tag="agent_down"):
     until: int
 
 
-Notice = DeviceUp | DeviceDown | Boot | Gap | ClockOffset | TagStatus | Undeclared | Polled | DeviceFault | Recovered | AgentDown
+Notice = (
+    DeviceUp
+    | DeviceDown
+    | Boot
+    | Gap
+    | ClockOffset
+    | TagStatus
+    | Settled
+    | Undeclared
+    | Polled
+    | DeviceFault
+    | Recovered
+    | AgentDown
+)
 
 
 # -- batches -----------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ class AskAlways(Breaker):
     """No breaker at all."""
 
     def patience(self, dead: int, hint: float) -> float:
-        return self._timeout
+        return self.timeout
 
     def rests(self, now: float) -> bool:
         return False
@@ -43,13 +43,13 @@ class AnEighth(Breaker):
     """A silent unit is asked again after eight of its timeouts; a slow one at every poll."""
 
     def patience(self, dead: int, hint: float) -> float:
-        return self._timeout
+        return self.timeout
 
     def broken(self, limit: int) -> bool:
         return self.misses >= limit
 
     def trip(self, now: float, cost: float, waited: float, dead: int) -> None:
-        self.next_at = now + max(8 * self._timeout, 0.5)
+        self.next_at = now + max(8 * self.timeout, 0.5)
 
     def answered(self, now: float, slowest: float, took: float) -> bool:
         self.misses = 0

@@ -108,9 +108,10 @@ OBJECTS = {0: b"Vendor", 1: b"P-1", 2: b"V2.0"}
 class Named(Plc):
     """A device that says who it is, one object an answer; ``sent`` are the requests that reached it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, numbered: bool = True) -> None:
         super().__init__()
         self.sent: list[bytes] = []
+        self._numbered = numbered
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -123,7 +124,7 @@ class Named(Plc):
                     number = pdu[3]
                     more = b"\xff" + bytes([number + 1]) if number < 2 else b"\0\0"
                     answer = pdu[:3] + b"\x83" + more + b"\x01" + bytes([number, len(OBJECTS[number])]) + OBJECTS[number]
-                writer.write(frame(int.from_bytes(head[:2], "big"), head[6], answer))
+                writer.write(frame(int.from_bytes(head[:2], "big") if self._numbered else 0, head[6], answer))
         writer.close()
 
 
@@ -139,6 +140,22 @@ async def test_function_43_is_asked_only_where_it_is_configured(right: str | Non
     assert [fault.text.partition(": ")[2] for fault in told(batches, DeviceFault) if not fault.ok] == ([words] if words else [])
     asked = {pdu for pdu in plc.sent if pdu[0] != 3}
     assert asked == (set() if right is None else {b"\x2b\x0e\x01" + bytes([number]) for number in range(3)})
+
+
+async def test_a_device_behind_a_gateway_without_numbers_says_who_it_is() -> None:
+    """With ``quirks: tid_zero`` the answer with transaction 0 is believed; without it nothing is."""
+    plc = Named(numbered=False)
+    identity = {"objects": {1: "P-1"}}
+    async with (
+        serving(plc),
+        connect([device(plc.port, identity=identity, quirks="tid_zero")], ScaledClock(), {}) as driver,
+    ):
+        batches = await collect(driver, 0.1)
+    assert [fault.ok for fault in told(batches, DeviceFault)] == [True]
+    assert [value for batch in batches for value in batch.values] == [1, 2, 3]
+    with pytest.raises(DisconnectedError):
+        async with serving(plc), connect([device(plc.port, identity=identity)], ScaledClock(), {}):
+            pass
 
 
 @pytest.mark.parametrize(

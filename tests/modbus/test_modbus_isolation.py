@@ -3,11 +3,15 @@
 import asyncio
 
 import pytest
-from modbus_gateway import Gateway, came_up, play, run
+from modbus_gateway import Gateway, VirtualClock, came_up, config, play, run
 
+from edge_agent.drivers.modbus.acquire import Acquisition
 from edge_agent.drivers.modbus.breaker import SHARE, Breaker, Pace
+from edge_agent.drivers.modbus.device import Device
 from edge_agent.drivers.modbus.health import Health
+from edge_agent.model.errors import DisconnectedError
 from edge_agent.model.reading import DeviceFault, Gap
+from edge_agent.ports import DeviceWiring
 
 DEAD = 7
 
@@ -52,6 +56,31 @@ def test_a_unit_that_comes_back_is_polled_again_within_the_probe_interval() -> N
     after = [at for at in gateway.at[DEAD] if at >= back[0]]
     assert after[0] - back[0] <= 10.0
     assert len(after) >= 5, "it is on its grid again"
+
+
+def test_a_start_among_dead_units_is_bounded_and_finds_the_living() -> None:
+    """With 29 of 30 units dead a try ends after about five seconds, the next goes on where it ended, and the unit that answered is asked first from then on."""
+
+    async def scene() -> tuple[list[float], list[int], str]:
+        gateway, configs = Gateway(silent=set(range(1, 30))), [config(unit, "1s", "1s") for unit in range(1, 31)]
+        lasted, text = [], ""
+        for _ in range(8):
+            devices = [Device(one, DeviceWiring(), shared=True) for one in configs]
+            acquisition = Acquisition(devices, VirtualClock(), gateway.connect)
+            began = asyncio.get_running_loop().time()
+            try:
+                await acquisition.start()
+            except DisconnectedError as error:
+                text = str(error)
+            lasted.append(asyncio.get_running_loop().time() - began)
+            first = sorted(gateway.asked, key=lambda unit: gateway.at[unit][-1])
+            await acquisition.close()
+        return lasted, [unit for unit in first if gateway.at[unit][-1] >= gateway.at[30][-1]], text
+
+    lasted, since, text = play(scene())
+    assert max(lasted) < 7.5
+    assert since[0] == 30, "the last try began with it"
+    assert "units at gw:502 answered in" in text
 
 
 def test_what_the_death_of_a_unit_costs() -> None:

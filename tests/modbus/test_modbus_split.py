@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from edge_agent.drivers.modbus.field import Field
 from edge_agent.drivers.modbus.plan import Block, Limits, plan
-from edge_agent.drivers.modbus.split import ASK_AGAIN, PROBES, RETRIES, Split, units
+from edge_agent.drivers.modbus.split import ASK_AGAIN, JOIN_AGAIN, PROBES, RETRIES, Split, units
 from edge_agent.drivers.modbus.watch import Watch
 from edge_agent.model.reading import Batch
 
@@ -157,6 +157,60 @@ def test_a_border_that_no_request_may_cross_is_found() -> None:
     _, bad = settle(split, Device(set(), border=37))
     assert bad == set()
     assert [part.name for part in split.parts] == ["holding 0-36", "holding 37-99"]
+
+
+def test_one_refusal_that_meant_nothing_is_forgotten() -> None:
+    """A block that was refused once is read in parts for five minutes, is then tried over each border, and is one request again."""
+    split = split_of(registers(100))
+    split.refused(next(split.questions(0)), "only once", 0)
+    settle(split, Device(set()))
+    assert [part.name for part in split.parts] == ["holding 0-49", "holding 50-99"]
+    before = [block.name for block in poll(split, Device(set()), JOIN_AGAIN - 1)[0]]
+    assert before == ["holding 0-49", "holding 50-99"]
+    assert [block.name for block in poll(split, Device(set()), JOIN_AGAIN)[0]][2:] == ["holding 0-99"]
+    assert split.whole
+
+
+def test_a_true_border_costs_one_request_in_five_minutes() -> None:
+    """Borders that are still there are tried in turn, one every five minutes, and no value is bad for it."""
+    split, device = split_of(registers(125)), Device(set(), most=32)
+    settle(split, device)
+    parts = list(split.parts)
+    tried = []
+    for minute in range(60):
+        asked, good, bad = poll(split, device, minute * 60 * S)
+        assert (len(good), bad, asked[:4]) == (125, set(), parts)
+        tried += [(minute, block.address) for block in asked[4:]]
+    assert [minute for minute, _ in tried] == list(range(5, 60, 5))
+    assert len({address for _, address in tried}) == len(parts) - 1
+
+
+def test_a_value_that_changed_while_parts_were_read_is_told_by_the_whole() -> None:
+    """When the whole block is read again, its first answer is compared with what was reported, not with the last answer to the whole."""
+    split = split_of(registers(2))
+    watch = Watch(split.block, split)
+    reported: dict[int, object] = {}
+
+    def read(now: int, *words: int, refuse: bool = False) -> None:
+        before = split.parts
+        for block in split.questions(now):
+            if refuse and block is split.block:
+                split.refused(block, "no", now)
+                continue
+            split.answered(block)
+            batch = Batch("dev", now)
+            watch.answered(b"".join(word.to_bytes(2) for word in words[block.address :][: block.count]), batch, block=block)
+            reported.update(zip(batch.tags, batch.values, strict=True))
+        if split.parts is not before:
+            watch.joined()
+
+    read(0, 1, 7)
+    read(S, 2, 7, refuse=True)
+    assert reported == {0: 2, 1: 7}
+    read(JOIN_AGAIN + S, 3, 7)
+    assert split.whole
+    read(JOIN_AGAIN + 2 * S, 1, 7)
+    assert reported == {0: 1, 1: 7}
 
 
 def test_an_answer_after_a_failure_is_reported_though_it_is_the_same() -> None:

@@ -8,7 +8,11 @@ from modbus_plc import Asked, Plc, ScaledClock, Send, device, frame, serving
 from structlog.testing import capture_logs
 from test_modbus_acquire import collect, notices
 
+from edge_agent.drivers.modbus.device import Device
 from edge_agent.drivers.modbus.driver import ModbusDriver, connect
+from edge_agent.drivers.modbus.plan import Block
+from edge_agent.drivers.modbus.split import ASK_AGAIN, JOIN_AGAIN
+from edge_agent.drivers.modbus.wire import RefusedError, Reply
 from edge_agent.model.reading import Batch, Quality, TagStatus
 from edge_agent.ports import DeviceWiring, Trigger
 
@@ -112,3 +116,53 @@ async def test_a_group_of_a_split_block_is_read_by_itself() -> None:
     groups = [batch for batch in batches if batch.snapshots]
     assert len(groups) >= 3
     assert all(batch.tags[batch.snapshots[0].start : batch.snapshots[0].stop] == [3, 10, 20] for batch in groups)
+
+
+async def test_a_try_over_a_border_says_nothing_of_the_values() -> None:
+    """A busy device, or a refusal, in answer to the try leaves every value as the parts brought it; a group is read all the same."""
+    config = device(1, tags={f"r{a}": {"register": "holding", "address": a} for a in range(4)})
+    one = Device(config, DeviceWiring(triggers=(Trigger("job", "r3", ("r3", "r0")),)))
+    answers: dict[int, int | None] = {}
+
+    async def ask(block: Block) -> Reply:
+        code = answers.get(block.count)
+        if code is not None:
+            raise RefusedError(code, 1)
+        return Reply(b"".join(address.to_bytes(2) for address in range(block.address, block.address + block.count)), 1)
+
+    async def polled(now: int, code: int | None) -> list[Batch]:
+        answers[4] = code
+        batches = await one.poll(one.watches, ask, now)
+        return one.answered(batches, one.watches, room=True)
+
+    await polled(1, 2)
+    assert [len(block.fields) for block in one.watches[0].split.parts] == [2, 2]
+    for turn, code in enumerate((6, 2, 4), 1):
+        batches = await polled(1 + turn * JOIN_AGAIN, code)
+        assert all(quality == Quality.GOOD for batch in batches for quality in batch.quality)
+        assert [len(block.fields) for block in one.watches[0].split.parts] == [2, 2]
+    one.forget()
+    await polled(1 + 4 * JOIN_AGAIN, None)
+    assert one.watches[0].split.whole
+    assert all(quality == Quality.GOOD for batch in await polled(2 + 4 * JOIN_AGAIN, None) for quality in batch.quality)
+
+
+async def test_a_group_in_the_poll_that_makes_a_block_whole() -> None:
+    """A group whose trigger fires in the very poll in which its block becomes one request again is read by itself: no poll held all of it."""
+    config = device(1, tags={f"r{a}": {"register": "holding", "address": a} for a in range(4)})
+    one = Device(config, DeviceWiring(triggers=(Trigger("job", "r3", ("r3", "r0")),)))
+    refused, trigger = True, 0
+
+    async def ask(block: Block) -> Reply:
+        if refused and block.address <= 3 < block.address + block.count:
+            raise RefusedError(2, 1)
+        words = [trigger if address == 3 else address for address in range(block.address, block.address + block.count)]
+        return Reply(b"".join(word.to_bytes(2) for word in words), 1)
+
+    await one.poll(one.watches, ask, 1)
+    refused, trigger = False, 9
+    batches = await one.poll(one.watches, ask, 1 + ASK_AGAIN)
+    assert one.watches[0].split.whole
+    (batch,) = [batch for batch in batches if batch.snapshots]
+    (snapshot,) = batch.snapshots
+    assert batch.values[snapshot.start : snapshot.stop] == [9, 0]

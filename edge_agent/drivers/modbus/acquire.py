@@ -18,9 +18,10 @@ from edge_agent.drivers.modbus.channel import Connection, OpenWire, who
 from edge_agent.drivers.modbus.device import Device
 from edge_agent.drivers.modbus.frames import InvalidReplyError
 from edge_agent.drivers.modbus.identity import StrangerError
+from edge_agent.drivers.modbus.job import Job, Moment, jobs_of
 from edge_agent.drivers.modbus.outlet import Outlet
 from edge_agent.drivers.modbus.plan import Block
-from edge_agent.drivers.modbus.schedule import Grid, overrun, phases
+from edge_agent.drivers.modbus.schedule import overrun
 from edge_agent.drivers.modbus.watch import Watch
 from edge_agent.drivers.modbus.wire import Reply, SilentError
 from edge_agent.model.errors import DisconnectedError
@@ -30,20 +31,10 @@ from edge_agent.ports import PlantClock
 _LOOK_AGAIN = 1.0
 
 _START_WITHIN = 5.0
-"""Machine seconds after which the start waits for no more silent devices once another has answered; they have their turn on their grid."""
+"""Machine seconds that the start spends on silent devices. Those left have their turn on their grid when another has answered, or with the next try."""
 
 _LATE = 50 * MS
 """Machine ns that a poll may be late before it counts as late: a breath of the machine is no matter of the device."""
-
-
-class _Job:
-    """The blocks of one device that share a period, and their grid."""
-
-    def __init__(self, device: Device, watches: list[Watch], phase: int, now: int) -> None:
-        self.device = device
-        self.watches = watches
-        self.grid = Grid(watches[0].block.period, phase, now)
-        self.polled = asyncio.get_running_loop().time()
 
 
 class Acquisition:
@@ -61,14 +52,25 @@ class Acquisition:
         self._culprit: Device | None = None
         self._boundaries: list[int] = []
         self._sleeper: asyncio.Future[None] | None = None
+        self._started: dict[str, Moment] = {}
 
     async def start(self) -> None:
-        """Connect and poll every device, long silent ones later; raises DisconnectedError when none answers."""
+        """Connect and poll every device, long silent ones later; raises DisconnectedError when none answers in time.
+
+        Those that answered last are asked first, then those whose turn is longest ago: no two tries ask the same few in vain.
+        """
         await self._connection.open()
         began = self._loop.time()
-        for device in self.devices:
-            enough = self._loop.time() - began > _START_WITHIN and any(other.up for other in self.devices)
-            while device.up is None and not enough:
+        for device in sorted(self.devices, key=lambda device: (-device.turn.heard, device.turn.asked)):
+            spent = self._loop.time() - began
+            if spent > _START_WITHIN and any(other.up for other in self.devices):
+                return
+            if spent > _START_WITHIN and self._silent:
+                text = f"none of {len(self._silent)} units at {device.config.where} answered in {spent:.2g} s, {device.name} and others were not asked yet"
+                raise DisconnectedError(text)
+            device.turn.asked = self._loop.time()
+            self._started[device.name] = Moment(self._clock.now(), device.turn.asked)
+            while device.up is None:
                 await self._poll(device, device.watches)
 
     async def run(self) -> None:
@@ -100,7 +102,7 @@ class Acquisition:
             self._sleeper.cancel()
 
     async def _run(self) -> None:
-        jobs = _jobs(self.devices, self._clock.now())
+        jobs = jobs_of(self.devices, self._started, Moment(self._clock.now(), self._loop.time()))
         while True:
             if self._connection.lost and await self._connection.closed():
                 self._doubt()
@@ -135,7 +137,7 @@ class Acquisition:
                 device.forget()
                 await self._poll(device, device.watches)
 
-    async def _poll_job(self, job: _Job, now: int) -> None:
+    async def _poll_job(self, job: Job, now: int) -> None:
         device, grid = job.device, job.grid
         due = grid.due
         self._late(device, now - due, grid.period, now)
@@ -156,8 +158,9 @@ class Acquisition:
 
     def _late(self, device: Device, late: int, period: int, now: int) -> None:
         device.counts.late += late > period // 2
-        bad = late > period // 2 and late > _LATE * self._clock.speed
-        text = f"{device.name} was polled {late / NS:.3g} s late, ten times in a row; its line is too busy for a poll every {period / NS:g} s"
+        text = ""
+        if bad := late > period // 2 and late > _LATE * self._clock.speed:
+            text = f"{device.name} was polled {late / NS:.3g} s late, ten times in a row; its line is too busy for a poll every {period / NS:g} s"
         device.health.count("polls_late", bad, text, now, str(period))
 
     def _given_up(self, device: Device) -> bool:
@@ -178,10 +181,10 @@ class Acquisition:
             self._still_known(device, closes)
         except SilentError as silence:
             self._silent.add(device.name)
-            device.discard("comm_loss", watches)
+            device.discard("comm_loss", watches, self._clock.now())
             await self._failed(device, str(silence), 1 if device.up is None else SILENT_LIMIT, began, clean=silence.clean)
         except InvalidReplyError as error:
-            device.discard("invalid_reply", watches)
+            device.discard("invalid_reply", watches, self._clock.now())
             text = f"{who(device.config)} sent what is no answer to the request ({error}); is another master on the gateway?"
             await self._failed(device, text, INVALID_LIMIT, began, clean=False)
         except StrangerError as stranger:
@@ -196,17 +199,18 @@ class Acquisition:
 
     def _answered(self, device: Device, took: float) -> None:
         self._silent.clear()
-        now, slowest = self._loop.time(), self._connection.slowest
+        device.turn.heard = now = self._loop.time()
+        slowest = self._connection.slowest
         if self._culprit is not None and device.breaker.slowest:  # its gateway may have been busy with it for longer than we waited
             self._culprit.breaker.blame(max(0.0, slowest - 2.0 * device.breaker.slowest))
         self._culprit = None
-        slow = device.breaker.answered(now, slowest, took)
-        text = (
-            f"{device.name} needs {slowest:.3g} s for an answer, more than half of its timeout of {device.config.timeout / NS:g} s"
-        )
-        device.health.count("slow", slow, text, self._clock.now())
+        at, text = self._clock.now(), ""
+        if slow := device.breaker.answered(now, slowest, took):
+            timeout = device.config.timeout / NS
+            text = f"{device.name} needs {slowest:.3g} s for an answer, more than half of its timeout of {timeout:g} s"
+        device.health.count("slow", slow, text, at)
         short = self._connection.short_lived > 0
-        device.health.count("closes", short, f"{who(device.config)} closes the connection after each answer", self._clock.now())
+        device.health.count("closes", short, f"{who(device.config)} closes the connection after each answer" if short else "", at)
 
     async def _recognise(self, device: Device) -> None:
         now = self._loop.time()
@@ -230,8 +234,8 @@ class Acquisition:
                 raise SilentError(f"{who(device.config)} closed the connection; who answers now is asked first", clean=True)
 
     async def _ask(self, device: Device, block: Block) -> Reply:
-        unit, patience = device.config.unit_id, self._patience(device)
-        reply = await self._connection.ask(device.config, block.name, lambda wire: wire.read(unit, block, patience), patience)
+        unit, patience = device.config.unit_id, self._patience(device) if device.breaker.doubted else device.breaker.timeout
+        reply = await self._connection.ask(device.config, block, lambda wire: wire.read(unit, block, patience), patience)
         if device.identity is not None:
             device.identity.answered(self._loop.time())
         return reply
@@ -267,14 +271,3 @@ class Acquisition:
 
     def _dead(self) -> int:
         return sum(device.up is False and device.stranger is None for device in self.devices)
-
-
-def _jobs(devices: Sequence[Device], now: int) -> list[_Job]:
-    """Return one job for each device and period, their phases spread over the period so that they do not all come at once."""
-    groups = [
-        (device, [watch for watch in device.watches if watch.block.period == period])
-        for device in devices
-        for period in sorted({watch.block.period for watch in device.watches})
-    ]
-    spread = phases([watches[0].block.period for _, watches in groups])
-    return [_Job(device, watches, phase, now) for (device, watches), phase in zip(groups, spread, strict=True)]

@@ -37,7 +37,7 @@ class Breaker:
         self.excused = 0
         self.next_at = 0.0
         self.slowest = 0.0
-        self._timeout = timeout
+        self.timeout = timeout
         self._interval = interval
         self._shared = shared
         self._open = False
@@ -48,17 +48,22 @@ class Breaker:
         self._wait_factor = 1.0
         self._gateway = 0.0
 
+    @property
+    def doubted(self) -> bool:
+        """Whether less than the whole timeout may be waited for the device."""
+        return self._shared and (self._open or self.misses > 0 or self._wasted > self.timeout / 2)
+
     def patience(self, dead: int, hint: float) -> float:
         """Return how long to wait for an answer: the timeout, or less for a device in doubt while ``dead`` devices are being probed.
 
         ``hint`` is what an answer of this endpoint takes, for a device that never gave one.
         """
-        if not self._shared or not (self._open or self.misses or self._wasted > self._timeout / 2):
-            return self._timeout
+        if not self.doubted:
+            return self.timeout
         if self._open and not self.slowest and self._probes % _CERTAIN == _CERTAIN - 1:
-            return self._timeout
+            return self.timeout
         usual = max(2.0 * (self.slowest or hint), 1.5 * self._gateway)
-        return min(self._timeout, max(SHARE * self._interval / max(1, dead) - self._extra, usual, _SHORTEST_WAIT))
+        return min(self.timeout, max(SHARE * self._interval / max(1, dead) - self._extra, usual, _SHORTEST_WAIT))
 
     def answered(self, now: float, slowest: float, took: float) -> bool:
         """Take note of a poll whose slowest answer took ``slowest``; returns whether that was slow: more than half the timeout.
@@ -68,10 +73,10 @@ class Breaker:
         self._pay(now)
         self.misses, self.excused, self._open, self._probes = 0, 0, False, 0
         self.slowest = max(slowest, 0.98 * self.slowest)
-        slow = slowest > self._timeout / 2
+        slow = slowest > self.timeout / 2
         if slow:
             self._waste(took)
-            if self._shared and self._wasted > _TOLERATED * self._timeout:
+            if self._shared and self._wasted > _TOLERATED * self.timeout:
                 self.next_at = now + took / SHARE
         return slow
 
@@ -85,7 +90,7 @@ class Breaker:
 
     def broken(self, limit: int) -> bool:
         """Whether the device is to be given up: ``limit`` misses in a row, or too much time wasted with answers in between."""
-        return self._open or self.misses >= limit or (self._shared and self._wasted > _TOLERATED * self._timeout)
+        return self._open or self.misses >= limit or (self._shared and self._wasted > _TOLERATED * self.timeout)
 
     def trip(self, now: float, cost: float, waited: float, dead: int) -> None:
         """Give up, or stay given up: the next probe is as far away as this try, with what it cost besides the ``waited``, allows."""
@@ -114,7 +119,7 @@ class Breaker:
         return now < self.next_at
 
     def _waste(self, cost: float) -> None:
-        self._wasted = min(self._wasted + cost, (_TOLERATED + 0.5) * self._timeout)
+        self._wasted = min(self._wasted + cost, (_TOLERATED + 0.5) * self.timeout)
 
     def _pay(self, now: float) -> None:
         self._wasted = max(0.0, self._wasted - SHARE * (now - self._paid))

@@ -14,6 +14,7 @@ from typing import Final
 from edge_agent.drivers.modbus.frames import InvalidReplyError
 from edge_agent.drivers.modbus.library import LibraryWire
 from edge_agent.drivers.modbus.plan import Block
+from edge_agent.drivers.modbus.steps import Steps
 from edge_agent.drivers.modbus.wire import RefusedError, Reply
 
 LIMIT: Final = 10.0
@@ -21,30 +22,6 @@ LIMIT: Final = 10.0
 
 _TRIES: Final = 4
 """Questions for nothing after which a unit is not expected to get in step any more."""
-
-_LONGEST: Final = 2.0
-_SHORTEST: Final = 0.1
-
-
-class Steps:
-    """What is known of the units behind one endpoint, across its connections: who is in step, and the largest latency seen."""
-
-    def __init__(self, timeout: float) -> None:
-        """Nobody is in step; before the first answer ``timeout`` (machine seconds) stands for the latency."""
-        self.in_step: set[int] = set()
-        self._timeout = timeout
-        self._latency: float | None = None
-
-    @property
-    def quiet(self) -> float:
-        """Machine seconds without a byte after which nothing late is expected any more."""
-        if self._latency is None:
-            return min(self._timeout, _LONGEST)
-        return min(max(self._latency, min(self._timeout, _SHORTEST)), _LONGEST)
-
-    def seen(self, latency: float) -> None:
-        """Take note of an answer, also of a late one."""
-        self._latency = max(latency, self._latency or 0.0)
 
 
 class CarefulWire:
@@ -79,7 +56,7 @@ class CarefulWire:
         return await self._ask(unit, block, timeout)
 
     async def identify(self, unit: int, category: int, first: int, timeout: float) -> bytes:
-        """Ask who the unit is. Only gateways that answer with transaction 0 get here, and this answer has a shape of its own."""
+        """Ask who the unit is. Only gateways that answer with transaction 0 get here (the configuration sees to it), and this answer has a shape of its own."""
         return await self._wire.identify(unit, category, first, timeout)
 
     async def _ask(self, unit: int, block: Block, timeout: float) -> Reply:

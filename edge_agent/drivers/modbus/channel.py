@@ -95,14 +95,15 @@ class Connection:
             wire, self._wire = self._wire, None
             await wire.close()
 
-    async def ask(self, config: ModbusConfig, name: str, request: Callable[[Wire], Awaitable[T]], patience: float) -> T:
+    async def ask(self, config: ModbusConfig, name: object, request: Callable[[Wire], Awaitable[T]], patience: float) -> T:
         """Make one request; one more when the device says that it is busy, or when the peer closed a connection that had served.
 
-        ``name`` is what is asked for, in words; ``patience`` how long ``request`` waits, in machine seconds.
+        ``name`` is what is asked for, put in words when that fails; ``patience`` how long ``request`` waits, in machine seconds.
         """
         for last in (False, True):
-            await self.renew()
-            if (wait := self._answered + config.pause / NS - self._loop.time()) > 0:
+            if self._wire is None or self._wire.lost is not None:
+                await self.renew()
+            if config.pause and (wait := self._answered + config.pause / NS - self._loop.time()) > 0:
                 await asyncio.sleep(wait)
             served = self._answers > 0
             try:
@@ -117,7 +118,7 @@ class Connection:
                 await self.closed()
         raise AssertionError("unreachable")
 
-    async def _once(self, config: ModbusConfig, name: str, request: Callable[[Wire], Awaitable[T]], patience: float) -> T:
+    async def _once(self, config: ModbusConfig, name: object, request: Callable[[Wire], Awaitable[T]], patience: float) -> T:
         if self._wire is None:
             raise DisconnectedError("the connection is closed")
         try:

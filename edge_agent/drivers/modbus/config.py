@@ -12,11 +12,11 @@ from edge_agent.drivers.modbus.connection import ConnectionConfig
 from edge_agent.drivers.modbus.excluded import span
 from edge_agent.drivers.modbus.field import Packing, ValueType
 from edge_agent.drivers.modbus.kinds import BadValues, Encoding, Name, Period, TagLists, Whole, WordOrder
+from edge_agent.drivers.modbus.memory import Memory
 from edge_agent.drivers.modbus.plan import Limits, plan
 from edge_agent.drivers.modbus.resolve import fields_of as fields_of  # noqa: PLC0414 - it belongs to the configuration for all that use it
 from edge_agent.drivers.modbus.scale import scaling
 from edge_agent.drivers.modbus.sentinel import raw_values
-from edge_agent.drivers.modbus.split import Memory
 from edge_agent.drivers.modbus.tag import ModbusTag
 from edge_agent.drivers.modbus.trust import Identity
 from edge_agent.model.instant import MS

@@ -94,7 +94,9 @@ class ConnectionConfig(BaseModel):
         (), description="tid_zero: a gateway that answers every request with transaction number 0"
     )
     backup: Backup | tuple[Backup, ...] = Field((), description="other addresses, taken in order while those before are away")
-    return_after: Period | None = Field(None, description="how long a backup is used before the primary is tried; default: until it fails")
+    return_after: Period | None = Field(
+        None, description="how long a backup is used before the primary is tried; default: until it fails"
+    )
 
     @property
     def backups(self) -> tuple[Backup, ...]:
@@ -165,7 +167,15 @@ def endpoint(config: ConnectionConfig) -> str:
 def link(config: ConnectionConfig, device: str) -> Hashable:
     """Return what devices must have in common to share one connection and one queue."""
     own = device if config.connection == "own" else None
-    return endpoint(config), config.source_address, config.tls, config.quirks, config.serial and config.line, own, config.backup_places
+    return (
+        endpoint(config),
+        config.source_address,
+        config.tls,
+        config.quirks,
+        config.serial and config.line,
+        own,
+        config.backup_places,
+    )
 
 
 def clashes(configs: Sequence[tuple[int, str, ConnectionConfig]]) -> list[tuple[int, str]]:

@@ -122,7 +122,9 @@ def _finished(field: Field) -> Convert:
     good = Quality.GOOD
     if clamp is not None:
         return _clamped(field, scale, clamp)
-    if field.type not in FLOATS or (field.scale == 1.0 and field.offset == 0.0):
+    if field.scale == 1.0 and field.offset == 0.0:
+        return lambda raw: (raw, good, None)
+    if field.type not in FLOATS:
         return lambda raw: (scale(raw), good, None)
     return _scaled(scale)
 

@@ -154,7 +154,9 @@ def changed(old: Sample, new: Sample, deadband: float | None) -> bool:
     """Whether ``new`` must be reported after ``old``: another quality or reason always, another value unless it moved less than the deadband."""
     if old == new:
         return False
+    if deadband is None:
+        return True
     was, now = old[0], new[0]
-    if deadband is None or old[1] is not new[1] or not isinstance(was, int | float) or not isinstance(now, int | float):
+    if old[1] is not new[1] or not isinstance(was, int | float) or not isinstance(now, int | float):
         return True
     return abs(now - was) >= deadband

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -12,6 +11,7 @@ from edge_agent.drivers.modbus.breaker import Breaker
 from edge_agent.drivers.modbus.config import ModbusConfig, fields_of, tags_of
 from edge_agent.drivers.modbus.health import Health
 from edge_agent.drivers.modbus.identity import REMEDY, Check
+from edge_agent.drivers.modbus.losses import Losses
 from edge_agent.drivers.modbus.plan import Block, plan
 from edge_agent.drivers.modbus.split import ASK_AGAIN
 from edge_agent.drivers.modbus.trigger import Group
@@ -19,7 +19,7 @@ from edge_agent.drivers.modbus.twice import NONE, ask_twice
 from edge_agent.drivers.modbus.watch import Watch, add_row
 from edge_agent.drivers.modbus.wire import BUSY, CONFIGURATION, FAILURE, RefusedError, Reply
 from edge_agent.model.instant import NS
-from edge_agent.model.reading import Batch, DeviceDown, DeviceFault, DeviceUp, Gap, GapReason, Notice, Snapshot, TagStatus
+from edge_agent.model.reading import Batch, DeviceDown, DeviceFault, DeviceUp, GapReason, Notice, Snapshot, TagStatus
 from edge_agent.ports import DeviceWiring
 
 Ask = Callable[[Block], Awaitable[Reply]]
@@ -34,19 +34,10 @@ class Counts(msgspec.Struct):
     discarded: int = 0
 
 
-class _Loss(NamedTuple):
-    """Polls of ``watches`` that brought nothing; a gap from the last answer handed on to the next one."""
-
-    reason: GapReason
-    since: int | None
-    watches: Sequence[Watch]
-    polls: int
-
-
 class Device:
     """State of one device on one connection. ``up`` is None until it answered or was given up for the first time.
 
-    ``last_good`` is the plant time of the last answer with a good value that was handed on: a poll that finds nothing new is as good a
+    ``last_good`` is the plant time of the first answer of the last poll with a good value that was handed on: a poll that finds nothing new is as good a
     proof as one that does.
     """
 
@@ -61,6 +52,7 @@ class Device:
         fields = fields_of(config)
         self.watches = [Watch(block, config.memory.of(block, config.limits, fields)) for block in plan(fields, config.limits)]
         self._groups = [Group.of(self.name, trigger, fields, self.watches, config.limits) for trigger in wiring.triggers]
+        self.turn = config.memory.turn(config.where)
         self.counts = Counts()
         self.up: bool | None = None
         self.last_good: int | None = None
@@ -70,7 +62,7 @@ class Device:
         self.stranger: str | None = None
         self.place: DeviceFault | None = None
         self._pending: list[Notice] = []
-        self._losses: list[_Loss] = []
+        self._losses = Losses(self.name)
 
     async def poll(self, watches: Sequence[Watch], ask: Ask, now: int) -> list[Batch]:
         """Read ``watches`` and the groups they trigger. Nothing counts before `answered` is told that all of it was handed on.
@@ -82,7 +74,7 @@ class Device:
         for group in self._groups:
             parts = next((parts for watch, parts in polled if watch is group.watch), [])
             if parts and group.ask_again <= now and group.due():
-                if group.block is None and group.watch.split.whole:
+                if group.block is None and group.watch.whole and group.watch.split.whole:
                     _add_snapshot(parts[0], group, None)
                 else:
                     batches.append(await self._snapshot(group, group.read_apart(self.config.limits), ask, now))
@@ -94,13 +86,15 @@ class Device:
         before = split.parts
         for block in split.questions(now):
             try:
-                reply, unsteady = await ask_twice(ask, block)
+                reply, unsteady = (await ask(block), NONE) if block.reads == 1 else await ask_twice(ask, block)
             except RefusedError as refusal:
                 batches.append(self._refused(watch, block, refusal, now))
                 if refusal.code not in CONFIGURATION and split.looks_for(block):
                     break  # no answer to what is looked for; the next poll asks again
             else:
                 batches.append(self._answered(watch, block, reply, unsteady))
+        if split.parts is not before:
+            watch.joined()
         if batches and not split.whole:
             watch.remind(batches[-1])
             if split.parts is not before and not split.searching:
@@ -110,7 +104,7 @@ class Device:
 
     def _answered(self, watch: Watch, block: Block, reply: Reply, unsteady: frozenset[int]) -> Batch:
         batch = Batch(self.name, reply.at, asked=reply.asked)
-        self._judge(watch.block, None, reply.at)
+        self._judge(watch.name, None, reply.at)
         if watch.split.answered(block):
             batch.before = self._statuses(block, reply.at, None)
         watch.answered(reply.raw, batch, unsteady, block)
@@ -119,19 +113,23 @@ class Device:
     def _refused(self, watch: Watch, block: Block, refusal: RefusedError, now: int) -> Batch:
         """Turn an exception response into bad rows; what only a person can end is narrowed down, told once and asked for rarely."""
         batch, detail = Batch(self.name, refusal.at), f"{block.name}: {refusal}"
-        self._judge(watch.block, refusal, refusal.at)
-        if refusal.code not in CONFIGURATION:
+        self._judge(watch.name, refusal, refusal.at)
+        if watch.split.tries(block):
+            watch.split.refused(block, detail, now)
+        elif refusal.code not in CONFIGURATION:
             watch.failed(detail, batch, block.fields)
         elif watch.split.refused(block, detail, now):
             watch.failed(detail, batch, block.fields)
             batch.before = self._statuses(block, refusal.at, detail)
         return batch
 
-    def _judge(self, block: Block, refusal: RefusedError | None, at: int) -> None:
+    def _judge(self, about: str, refusal: RefusedError | None, at: int) -> None:
         """Count what an answer says of the device itself; addresses that it does not have are told tag by tag."""
+        if refusal is None and self.health.calm:
+            return
         for code, codes in (("busy", BUSY), ("device_failure", FAILURE)):
             bad = refusal is not None and refusal.code in codes
-            self.health.count(code, bad, f"{self.name}: {block.name}: {refusal}", at, block.name)
+            self.health.count(code, bad, f"{self.name}: {about}: {refusal}" if bad else "", at, about)
 
     async def _snapshot(self, group: Group, block: Block, ask: Ask, now: int) -> Batch:
         """Read a group by a request of its own. While the device refuses that, the group stays due."""
@@ -163,7 +161,7 @@ class Device:
             return []  # every block waits for its next try
         if not room:
             self._pending += [notice for batch in batches for notice in batch.before]
-            self.lost("sampling_overrun", watches, 1)
+            self.lost("sampling_overrun", watches, 1, batches[0].received)
             self.forget()
             return []
         self.counts.polls += 1
@@ -172,7 +170,7 @@ class Device:
         for watch in watches:
             watch.handed_on = batches[0].received
         if good:
-            self.last_good = batches[-1].received
+            self.last_good = batches[0].received  # between its first answer and its last a long poll may itself have missed points
         told = [batch for batch in batches if len(batch) or batch.before]
         return told or ([batches[-1]] if good else [])
 
@@ -181,36 +179,23 @@ class Device:
         facts: list[Notice]
         facts, self._pending = [*self._pending, *self.health.take()], []
         if self.up is not True:
-            self.up, self._losses, self.stranger = True, [], None  # from down to up is a gap already
+            self.up, self.stranger = True, None
+            self._losses.forget()  # from down to up is a gap already
             known = [] if self.identity is None else [DeviceFault(self.name, at, "replaced", True)]
             return [DeviceUp(self.name, at), *([] if self.place is None else [self.place]), *known, *facts]
-        ended = [loss for loss in self._losses if any(watch in watches for watch in loss.watches)]
-        self._losses = [loss for loss in self._losses if loss not in ended]
-        for loss in ended:
-            if loss.since is not None:
-                whole = len(loss.watches) == len(self.watches)
-                tags = () if whole else tuple(field.name for watch in loss.watches for field in watch.block.fields)
-                facts.append(Gap(self.name, loss.reason, min(loss.since, at), at, tags, loss.polls))
-        return facts
+        return [*facts, *self._losses.ended(watches, at, len(self.watches))]
 
-    def lost(self, reason: GapReason, watches: Sequence[Watch], count: int, first: int | None = None) -> None:
+    def lost(self, reason: GapReason, watches: Sequence[Watch], count: int, first: int) -> None:
         """Declare ``count`` polls of ``watches`` as a gap, up to their next answer; adds to a loss of the same kind that is still open.
 
-        ``first`` is when the first of them was due: an answer that came late, and so after it, does not shorten the gap.
+        ``first`` is when the first of them was due, or failed: an answer that came late, and so after it, does not shorten the gap.
         """
-        for number, loss in enumerate(self._losses):
-            if (loss.reason, loss.watches) == (reason, watches):
-                self._losses[number] = loss._replace(polls=loss.polls + count)
-                return
-        since = min((watch.handed_on for watch in watches if watch.handed_on is not None), default=None)
-        if since is not None and first is not None:
-            since = min(since, first)
-        self._losses.append(_Loss(reason, since, watches, count))
+        self._losses.add(reason, watches, count, first)
 
-    def discard(self, reason: GapReason, watches: Sequence[Watch]) -> None:
+    def discard(self, reason: GapReason, watches: Sequence[Watch], now: int) -> None:
         """Drop what the current poll of ``watches`` brought: report everything anew with the next answer, and the gap up to it."""
         self.counts.discarded += 1
-        self.lost(reason, watches, 1)
+        self.lost(reason, watches, 1, now)
         self._doubt()
 
     def _doubt(self) -> None:
@@ -233,8 +218,11 @@ class Device:
         was, self.up = self.up, False
         if was is False:
             return []
-        batch = Batch(self.name, now, before=(*self._pending, DeviceDown(self.name, now, self.last_good, error)))
+        good = self.last_good
+        older = [] if good is None else self._losses.before(good, len(self.watches))
+        batch = Batch(self.name, now, before=(*self._pending, *older, DeviceDown(self.name, now, good, error)))
         self._pending = []
+        self._losses.forget()
         if was is None:
             for watch in self.watches:
                 watch.failed(error, batch)

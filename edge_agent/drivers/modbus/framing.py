@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
-from edge_agent.drivers.modbus import frames, serialframes
+from edge_agent.drivers.modbus import frames, identification, serialframes
 from edge_agent.drivers.modbus.connection import ConnectionConfig
 from edge_agent.drivers.modbus.frames import Request
 
@@ -19,14 +19,21 @@ class Framing(NamedTuple):
     numbered: bool
 
 
+def _complete(data: bytes, request: Request | None) -> bool:
+    """Judge a reply over TCP, also one that says who the device is."""
+    if request is not None and request.function == identification.FUNCTION:
+        return identification.complete(data, request)
+    return frames.complete(data, request)
+
+
 def _complete_without_number(data: bytes, request: Request | None) -> bool:
     """Judge a reply of a gateway that sets every transaction number to 0; the right number passes too."""
     if request is not None and data[:2] in {b"\0", b"\0\0"}:
         request = request._replace(transaction=0)
-    return frames.complete(data, request)
+    return _complete(data, request)
 
 
-TCP: Final = Framing("tcp", frames.sent, frames.complete, numbered=True)
+TCP: Final = Framing("tcp", frames.sent, _complete, numbered=True)
 TCP_UNNUMBERED: Final = Framing("tcp", frames.sent, _complete_without_number, numbered=False)
 RTU: Final = Framing("rtu", serialframes.rtu_sent, serialframes.rtu_complete, numbered=False)
 ASCII: Final = Framing("ascii", serialframes.ascii_sent, serialframes.ascii_complete, numbered=False)

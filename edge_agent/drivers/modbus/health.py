@@ -43,7 +43,11 @@ class Health:
 
     def count(self, code: str, bad: bool, text: str, now: int, about: str = "") -> None:
         """Count one ``bad`` or good one of kind ``code``; ``about`` keeps rows of one kind apart (the blocks of a device)."""
-        key, kind = (code, about), KINDS[code]
+        key = (code, about)
+        if not bad and not self._raised:  # nearly every answer
+            self._rows.pop(key, None)
+            return
+        kind = KINDS[code]
         row = self._rows.get(key, 0)
         self._rows[key] = max(row, 0) + 1 if bad else min(row, 0) - 1
         if bad and self._rows[key] == kind.after and code not in self._raised:
@@ -52,6 +56,11 @@ class Health:
         elif self._raised.get(code) == about and -self._rows[key] == kind.back:
             del self._raised[code]
             self._notices.append(DeviceFault(self._device, now, code, True))
+
+    @property
+    def calm(self) -> bool:
+        """Whether one more good answer changes nothing."""
+        return not self._raised and not self._rows
 
     def raised(self) -> tuple[str, ...]:
         """Return the codes that are raised now."""

@@ -195,10 +195,7 @@ class LibraryWire:
         if self._draining or self._invalid is not None or self._closing:
             return b""
         try:
-            if self._request is not None and self._request.function == identification.FUNCTION:
-                whole = identification.complete(data, self._request)
-            else:
-                whole = self._framing.complete(data, self._request)
+            whole = self._framing.complete(data, self._request)
         except InvalidReplyError as error:
             self._invalid = error
             self._fail(error)

@@ -11,11 +11,12 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 import msgspec
 
-from edge_agent.drivers.modbus.breaker import SHARE
+from edge_agent.drivers.modbus.breaker import SHARE, Breaker
 from edge_agent.drivers.modbus.bus import ANSWER
 from edge_agent.drivers.modbus.config import ModbusConfig, fields_of
 from edge_agent.drivers.modbus.connection import endpoint, link
 from edge_agent.drivers.modbus.plan import Block, plan
+from edge_agent.drivers.modbus.steps import Steps
 from edge_agent.model.instant import NS
 from edge_agent.model.quantity import duration_text
 
@@ -41,12 +42,25 @@ class Poll(msgspec.Struct, frozen=True):
 class Dead(msgspec.Struct, frozen=True):
     """What the others pay while the unit ``device``, the one with the longest timeout, is dead.
 
-    ``timeout`` seconds once, until it is noticed, and then the part ``share`` of the connection's time for its probes.
+    Once, until it is given up: its ``timeout``, a shorter wait to ``confirm`` it, and after each the silence (``drain``) that a line whose answers have no
+    numbers must show before it is believed again, all in seconds. Then the part ``share`` of the connection's time for its probes.
     """
 
     device: str
     timeout: float
+    confirm: float
+    drain: float
     share: float
+
+    @property
+    def once(self) -> float:
+        """All seconds until it is given up."""
+        return self.timeout + self.confirm + self.drain
+
+    @property
+    def longest(self) -> float:
+        """The most seconds of that at one go; both waits are polls of their own, a period of the dead unit apart."""
+        return self.timeout + self.drain / 2
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -95,7 +109,7 @@ def _load(configs: Sequence[ModbusConfig], answer: int) -> Load:
     bus = configs[0].bus
     line = None if bus.line is None else f"{bus.line.baud} baud{'' if bus.framing != 'tcp' else ' behind the gateway'}"
     polls = tuple(poll for config in configs for poll in _polls(config, answer))
-    return Load(endpoint(configs[0]), line, answer, polls, _worst(configs))
+    return Load(endpoint(configs[0]), line, answer, polls, _worst(configs, answer))
 
 
 def _polls(config: ModbusConfig, answer: int) -> Iterator[Poll]:
@@ -114,11 +128,17 @@ def _poll(config: ModbusConfig, period: int, blocks: Iterable[Block], answer: in
     )  # fmt: skip
 
 
-def _worst(configs: Sequence[ModbusConfig]) -> Dead | None:
+def _worst(configs: Sequence[ModbusConfig], answer: int) -> Dead | None:
+    """Ask breaker and line themselves what they will do when answers take ``answer`` ns."""
     if len(configs) == 1:
         return None
     dead = max(configs, key=lambda config: config.timeout)
-    return Dead(dead.device, dead.timeout / NS, SHARE)
+    timeout = dead.timeout / NS
+    breaker, steps = Breaker(timeout, dead.probe / NS, shared=True), Steps(timeout)
+    breaker.missed(0.0, timeout, clean=False)
+    steps.seen(answer / NS)
+    numbered = dead.spoken == "tcp" and not dead.quirks
+    return Dead(dead.device, timeout, breaker.patience(1, answer / NS), 0.0 if numbered else 2 * steps.quiet, SHARE)
 
 
 def overloads(configs: Sequence[tuple[int, ModbusConfig]]) -> list[tuple[int, str]]:

@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import NamedTuple, Never
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import force_setattr, replace
 
 from edge_agent.drivers.modbus.excluded import Span, inside
 from edge_agent.drivers.modbus.field import Area, Field, is_bits
@@ -50,23 +50,30 @@ class Limits(NamedTuple):
 
 
 class Block(msgspec.Struct, frozen=True):
-    """One read request: ``count`` addresses from ``address``; ``fields`` are answered by it."""
+    """One read request: ``count`` addresses from ``address``; ``fields`` are answered by it.
+
+    ``reads`` is how often each poll asks for it at least: a value that must come twice in a row makes it two. It follows from ``fields``.
+    """
 
     area: Area
     address: int
     count: int
     period: int
     fields: tuple[Field, ...]
+    reads: int = 0
+
+    def __post_init__(self) -> None:
+        """Derive ``reads`` once; every poll asks for it."""
+        force_setattr(self, "reads", 2 if any(field.twice for field in self.fields) else 1)
 
     @property
     def name(self) -> str:
         """The request as people write it (``holding 0-11``); unique inside a device and period."""
         return f"{self.area} {self.address}-{self.address + self.count - 1}"
 
-    @property
-    def reads(self) -> int:
-        """How often each poll asks for it at least: a value that must come twice in a row makes it two."""
-        return 2 if any(field.twice for field in self.fields) else 1
+    def __str__(self) -> str:
+        """Return the name."""
+        return self.name
 
 
 class _Atom(NamedTuple):

@@ -4,7 +4,8 @@ A refused block (exceptions 1 to 3: devices do not agree on which) is halved unt
 both halves of a refused block answer, there is a place between them that no request may go over (a gap with nothing in it, the border
 of two memories, or simply too many at once). When the search is over, the good values are planned anew around both, so that one bad
 address costs one more request in a cycle and not one for each halving. What was found holds until the device shows that it has changed: a few bad
-values at a time are asked for again now and then, and when one answers, everything found is looked at again.
+values at a time are asked for again now and then, and when one answers, everything found is looked at again. A place that no request may go
+over is tried, too, but more rarely: a single refusal that meant nothing must not cost a request in each cycle for ever.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ RETRIES = 4
 ASK_AGAIN = 30 * NS
 """Plant ns between two tries of what the device refuses for good."""
 
+JOIN_AGAIN = 300 * NS
+"""Plant ns between two tries to read over one of the places that no request may go over."""
 
 Cuts = frozenset[tuple[Area, int]]
 """Places (area, address) that no request may go over."""
@@ -99,6 +102,9 @@ class Split:
         self._cuts: Cuts = frozenset()
         self._searches: deque[tuple[Block, Search]] = deque()
         self._retry_at = 0
+        self._join_at = 0
+        self._turn = 0
+        self._trial: tuple[Block, Cuts] | None = None
 
     @property
     def whole(self) -> bool:
@@ -125,13 +131,40 @@ class Split:
         if now >= self._retry_at and self.bad:
             self._retry_at = now + ASK_AGAIN
             yield from [refused.block for refused in self.bad[:RETRIES]]
-        for _ in range(PROBES):
+        if not self._cuts:
+            self._join_at = now + JOIN_AGAIN
+        elif now >= self._join_at and not self._searches:
+            self._join_at = now + JOIN_AGAIN
+            yield from self._over()
+        for _ in range(PROBES if self._searches else 0):
             if not self._searches:
                 return
             yield self._searches[0][0]
 
+    def _over(self) -> Iterator[Block]:
+        """Yield the request that would be made but for one of the cuts, each in its turn."""
+        cuts = sorted(self._cuts)
+        cut = cuts[self._turn % len(cuts)]
+        self._turn += 1
+        left = self._cuts - {cut}
+        for block in self._planned(left):
+            if block.area == cut[0] and block.address < cut[1] < block.address + block.count:
+                self._trial = block, left
+                yield block
+                return
+
+    def tries(self, block: Block) -> bool:
+        """Whether ``block`` is only asked to see whether it is still refused: its values are read by others."""
+        return self._trial is not None and self._trial[0] is block
+
     def answered(self, block: Block) -> bool:
         """Take in that the device answered; returns whether the values of ``block`` were bad and are found again."""
+        if not self._searches and not self.bad and not self._cuts:  # nearly every answer
+            return False
+        if self._trial is not None and self.tries(block):
+            self._cuts, self._trial, self._join_at = self._trial[1], None, 0  # the next in the next poll
+            self._join()
+            return False
         if self.looks_for(block):
             self.parts.append(block)
             self._go_on(answered=True)
@@ -146,6 +179,9 @@ class Split:
 
     def refused(self, block: Block, detail: str, now: int) -> bool:
         """Take in that the device refused ``block`` because of its size or addresses; returns whether its values alone are found to be at fault."""
+        if self.tries(block):
+            self._trial = None
+            return False
         if (again := next((refused for refused in self.bad if refused.block is block), None)) is not None:
             self.bad.remove(again)
             self.bad.append(again)  # the next time others have their turn
@@ -181,36 +217,15 @@ class Split:
     def _join(self) -> None:
         """Plan the good values anew, around all that was found."""
         self._news = False
+        parts = self._planned(self._cuts)
+        self.parts = [self.block] if len(parts) == 1 and parts[0] == self.block else parts
+
+    def _planned(self, cuts: Cuts) -> list[Block]:
+        """Return the requests for the good values that go over none of ``cuts``."""
         good = [unit for part in self.parts for unit in units(part)]
         bad = [Span(block.area, block.address, block.address + block.count) for block, _ in self.bad]
         around = tuple(
             span for span in bad if not any(span.meets(unit.area, unit.address, unit.address + unit.count) for unit in good)
         )
-        limits = self._limits._replace(excluded=self._limits.excluded + around, cuts=self._cuts)
-        parts = plan((field for unit in good for field in unit.fields), limits, self._fields)
-        self.parts = [self.block] if len(parts) == 1 and parts[0] == self.block else list(parts)
-
-
-class Memory:
-    """How the blocks of one device are read, from connection to connection. It is no part of what is configured: all are equal."""
-
-    def __init__(self) -> None:
-        """Nothing was refused yet."""
-        self._splits: dict[str, Split] = {}
-
-    def of(self, block: Block, limits: Limits, fields: Sequence[Field]) -> Split:
-        """Return what is known of ``block``, for a new connection; ``limits`` and ``fields`` as `Split` has them."""
-        key = f"{block.name} {block.period}"
-        known = self._splits.get(key)
-        if known is None or known.block != block:
-            known = self._splits[key] = Split(block, limits, fields)
-        known.look_again()
-        return known
-
-    def __eq__(self, other: object) -> bool:
-        """What was learned makes no configuration another one."""
-        return isinstance(other, Memory)
-
-    def __hash__(self) -> int:
-        """As `__eq__` demands."""
-        return 0
+        limits = self._limits._replace(excluded=self._limits.excluded + around, cuts=cuts)
+        return list(plan((field for unit in good for field in unit.fields), limits, self._fields))

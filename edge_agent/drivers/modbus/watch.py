@@ -18,16 +18,20 @@ from edge_agent.model.reading import Batch, Quality
 
 
 class _Part:
-    """One request by which a block, or what a split has left of it, is read, and the last answer to it."""
+    """One request by which a block, or what a split has left of it, is read, and the last answer to it: ``steady`` and ``slots`` are None after one with unsteady values."""
 
     def __init__(self, block: Block, positions: Mapping[int, int]) -> None:
         self.block = block
         self.decoder = Decoder(block)
-        self.positions = [positions[field.index] for field in block.fields]
+        self.rows = [
+            (positions[field.index], slot, convert, field.index, field.deadband)
+            for field, (slot, convert) in zip(block.fields, self.decoder.columns, strict=True)
+        ]
         self.forget()
 
     def forget(self) -> None:
         self.raw: bytes | None = None
+        self.steady: bytes | None = None
         self.slots: tuple[Raw, ...] | None = None
         self.unsteady = NONE
 
@@ -41,10 +45,12 @@ class Watch:
         ``handed_on`` is when its last answer that reached the reader arrived (plant time).
         """
         self.block = block
+        self.name = block.name
         self.split = Split(block, Limits()) if split is None else split
         self.handed_on: int | None = None
         self._positions = {field.index: position for position, field in enumerate(block.fields)}
-        self._parts = {_key(block): _Part(block, self._positions)}
+        self._whole = _Part(block, self._positions)
+        self._parts: dict[tuple[int, int], _Part] = {}
         self._last: list[Sample | None] = [None] * len(block.fields)
 
     @property
@@ -57,8 +63,17 @@ class Watch:
         self._forget_answers()
         self._last = [None] * len(self._last)
 
+    @property
+    def whole(self) -> bool:
+        """Whether the latest answers hold all of the block at one instant."""
+        return self._whole.raw is not None
+
+    def joined(self) -> None:
+        """Compare the next answers with what was reported, not with those before: other requests bring the values from now on."""
+        self._forget_answers()
+
     def _forget_answers(self) -> None:
-        for part in self._parts.values():
+        for part in (self._whole, *self._parts.values()):
             part.forget()
 
     def answered(self, raw: bytes, batch: Batch, unsteady: frozenset[int] = NONE, block: Block | None = None) -> None:
@@ -66,22 +81,26 @@ class Watch:
 
         The fields at the places ``unsteady`` of it have no value in the reply.
         """
-        part = self._part(block or self.block)
-        if unsteady or part.unsteady:
+        part = self._whole if block is None or block is self.block else self._part(block)
+        if unsteady:
             self._guarded(part, raw, batch, unsteady)
             return
-        if raw == part.raw:
+        if raw == part.steady:
             return
-        slots, before = part.decoder.unpack(raw), part.slots
-        part.raw, part.slots = raw, slots
-        for position, (slot, convert) in zip(part.positions, part.decoder.columns, strict=True):
+        slots, before, known = part.decoder.unpack(raw), part.slots, self._last
+        part.raw, part.steady, part.slots, part.unsteady = raw, raw, slots, NONE
+        for position, slot, convert, index, deadband in part.rows:
             if before is None or before[slot] != slots[slot]:
-                self._report(position, convert(slots[slot]), batch)
+                sample, last = convert(slots[slot]), known[position]
+                if last is None or changed(last, sample, deadband):
+                    known[position] = sample
+                    add_row(batch, index, sample)
 
     def _guarded(self, part: _Part, raw: bytes, batch: Batch, unsteady: frozenset[int]) -> None:
-        part.raw, part.slots, part.unsteady = raw, part.decoder.unpack(raw), unsteady
-        for place, (position, (slot, convert)) in enumerate(zip(part.positions, part.decoder.columns, strict=True)):
-            self._report(position, UNSTEADY if place in unsteady else convert(part.slots[slot]), batch)
+        slots = part.decoder.unpack(raw)
+        part.raw, part.steady, part.slots, part.unsteady = raw, None, None, unsteady
+        for place, (position, slot, convert, _, _) in enumerate(part.rows):
+            self._report(position, UNSTEADY if place in unsteady else convert(slots[slot]), batch)
 
     def _part(self, block: Block) -> _Part:
         part = self._parts.get(_key(block))
@@ -121,7 +140,7 @@ class Watch:
 
     def samples(self) -> dict[int, Sample]:
         """Return every tag of the last reply by its index, whatever was reported; empty when the block has no values."""
-        whole = self._part(self.block)
+        whole = self._whole
         if whole.raw is None:
             return {}
         decoded = whole.decoder.samples(whole.raw)
