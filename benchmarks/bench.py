@@ -31,6 +31,8 @@ HERE = Path(__file__).resolve().parent
 QUICK = ("a1", "a1s", "c2", "d")
 _LAG = 400.0
 """Milliseconds of p99 from which on a rate is not sustained."""
+_STARVED = 0.3
+"""Share of the time for which others had the cores that the agent wanted; from here on a rate that was missed says nothing about the agent."""
 
 
 def runs_of(works: list[Workload], runs: int, settle: float, window: float) -> list[dict[str, Any]]:
@@ -71,19 +73,26 @@ def most(secure: bool, settle: float, window: float, rates: list[int]) -> dict[s
     steps: list[dict[str, Any]] = []
     for tags in rates:
         work = Workload(f"max{tags}", f"{tags * 10:,}/s", (opcua(tags, 10, secure=secure),))
-        try:
-            one = steady(work, settle=settle, window=window)
-        except RuntimeError as error:
-            steps.append({"wanted": tags * 10, "held": False, "error": str(error)[:200]})
-            break
-        held = one["rate"] > 0.97 * one["expected"] and (one["p99"] or 1e9) < _LAG and one["backlog"] <= 5 and not one["wrong"]
-        steps.append(
-            {"wanted": tags * 10, "held": held, **{name: one[name] for name in ("rate", "us", "core", "p50", "p99", "rss")}}
-        )
-        print(f"  {'secured ' if secure else ''}{tags * 10:,}/s: {steps[-1]}", flush=True)
-        if not held:
+        for _ in range(3):
+            step = _step(work, settle, window)
+            print(f"  {'secured ' if secure else ''}{tags * 10:,}/s: {step}", flush=True)
+            if step["held"] or step.get("starved", 0.0) < _STARVED:
+                break
+        steps.append(step)
+        if not step["held"]:
             break
     return {"secure": secure, "steps": steps, "held": max((step["wanted"] for step in steps if step["held"]), default=0)}
+
+
+def _step(work: Workload, settle: float, window: float) -> dict[str, Any]:
+    """Measure one rate, and say whether it was sustained."""
+    wanted = round(work.per_second)
+    try:
+        one = steady(work, settle=settle, window=window)
+    except RuntimeError as error:
+        return {"wanted": wanted, "held": False, "error": str(error)[:200]}
+    held = one["rate"] > 0.97 * one["expected"] and (one["p99"] or 1e9) < _LAG and one["backlog"] <= 5 and not one["wrong"]
+    return {"wanted": wanted, "held": held} | {name: one[name] for name in ("rate", "us", "core", "p50", "p99", "rss", "starved")}
 
 
 def slopes(settle: float, window: float, runs: int) -> dict[str, Any]:

@@ -49,8 +49,8 @@ def _look(counting: Asked, agent: Agent, sources: list[Asked]) -> dict[str, Any]
     asked = [source.ask() for source in sources]
     figures = counting.ask()
     return figures | {
-        "cpu": agent.cpu, "at": time.monotonic(), "produced": sum(one["produced"] for one in asked),
-        "waiting": sum(one["waiting"] for one in asked), "source_cpu": sum(source.cpu for source in sources),
+        "cpu": agent.cpu, "kept_waiting": agent.kept_waiting, "at": time.monotonic(),
+        "produced": sum(one["produced"] for one in asked), "waiting": sum(one["waiting"] for one in asked), "source_cpu": sum(source.cpu for source in sources),
     }  # fmt: skip
 
 
@@ -62,7 +62,8 @@ def _result(work: Workload, before: dict[str, Any], after: dict[str, Any], end: 
         end["wrong"].pop(AGAIN, None)
     of = samples if work.per == "sample" else work.looked_at * seconds
     return {
-        "us": cpu / of * 1e6 if of else None, "core": cpu / seconds, "rate": samples / seconds, "expected": work.per_second,
+        "us": cpu / of * 1e6 if of else None, "core": cpu / seconds,
+        "starved": (after["kept_waiting"] - before["kept_waiting"]) / seconds, "rate": samples / seconds, "expected": work.per_second,
         "events": events / seconds, "samples": samples, "seconds": seconds, "rss": rss / 1e6,
         "p50": after["latency"]["p50"], "p99": after["latency"]["p99"],
         "event_p50": after["event_latency"]["p50"], "event_p99": after["event_latency"]["p99"],

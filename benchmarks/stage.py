@@ -120,6 +120,11 @@ class Agent:
         return sum(cpu_of(pid) for pid in self.pids)
 
     @property
+    def kept_waiting(self) -> float:
+        """Seconds so far that its main thread wanted a core and had none."""
+        return waited(self._process.pid)
+
+    @property
     def rss(self) -> int:
         """Bytes of memory now, of all its processes."""
         return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE for pid in self.pids)
@@ -151,6 +156,11 @@ def cpu_of(pid: int) -> float:
         return total / 1e9
     user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def waited(pid: int) -> float:
+    """Return the seconds that the main thread of a process was ready to run and others had the cores."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 
 def _children(pid: int) -> list[int]:

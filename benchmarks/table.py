@@ -29,10 +29,12 @@ def verdict(one: dict[str, Any]) -> str:
 
 def line(one: dict[str, Any]) -> str:
     """Return one line for a terminal."""
+    starved = one.get("starved")
+    busy = f"  others had the cores for {_of(starved, 0, 100)} % of it" if starved and starved["median"] > 0.3 else ""
     wrong = f"  WRONG VALUES: {one['wrong']} {one['examples'][:2]}" if one["wrong"] else ""
     return (
         f"{one['key']:<4} {one['title']:<48} {_of(one['us'], 2):>7} us/{one['per']:<6} {_of(one['rate'], 0):>8}/s "
-        f"core {_of(one['core'], 1, 100):>5} %  rss {_of(one['rss'], 0):>4} MB  p50 {_of(one['p50'], 0)} p99 {_of(one['p99'], 0)} ms{wrong}"
+        f"core {_of(one['core'], 1, 100):>5} %  rss {_of(one['rss'], 0):>4} MB  p50 {_of(one['p50'], 0)} p99 {_of(one['p99'], 0)} ms{busy}{wrong}"
     )
 
 

@@ -70,14 +70,16 @@ class Script:
         return [(ack.SubscriptionId, ack.SequenceNumber) for ack in request.Parameters.SubscriptionAcknowledgements]
 
 
-def message(sequence: int, *values: int, subscription: int = 7, status: int | None = None) -> ua.PublishResponse:
-    """Return a response with values; without any it is a keep-alive."""
+def message(
+    sequence: int, *values: int, subscription: int = 7, status: int | None = None, more: bool = False
+) -> ua.PublishResponse:
+    """Return a response with values; without any it is a keep-alive. ``more`` of them wait at the server."""
     items = [ua.MonitoredItemNotification(0, ua.DataValue(ua.Variant(value, ua.VariantType.Int32))) for value in values]
     parts: list[Any] = [ua.DataChangeNotification(items)] if values else []
     if status is not None:
         parts.append(ua.StatusChangeNotification(ua.StatusCode(status)))
     return ua.PublishResponse(
-        Parameters=ua.PublishResult(subscription, [], False, ua.NotificationMessage(sequence, datetime.now(UTC), parts))
+        Parameters=ua.PublishResult(subscription, [], more, ua.NotificationMessage(sequence, datetime.now(UTC), parts))
     )
 
 
@@ -119,6 +121,28 @@ async def test_several_requests_wait_at_the_server() -> None:
         await script.answer(message(1, 10))
         assert len(script.waiting) == 4
         assert script.got == [10, 1]
+
+
+async def test_more_requests_wait_where_messages_queue_up() -> None:
+    """A server with messages left over gets one request more for each, so that a far agent catches up; never more than bounded."""
+    async with running(Pace(requests=4, most_requests=7)) as (script, _, _):
+        counts = []
+        for sequence in range(1, 7):
+            await script.answer(message(sequence, sequence, more=True))
+            counts.append(len(script.waiting))
+        assert counts == [5, 6, 7, 7, 7, 7]
+
+
+async def test_a_server_that_refuses_requests_keeps_its_bound() -> None:
+    """What was too many once is not tried again, however many messages queue up."""
+    async with running(Pace(requests=4)) as (script, _, _):
+        await script.answer(message(1, 1, more=True))
+        assert len(script.waiting) == 5
+        await script.answer(fault(ua.StatusCodes.BadTooManyPublishRequests))
+        for sequence in range(2, 6):
+            await script.answer(message(sequence, sequence, more=True))
+        assert len(script.waiting) == 4
+        assert script.got[-2:] == [5, 5]
 
 
 async def test_accepted_messages_are_acknowledged_by_a_later_request() -> None:

@@ -20,7 +20,7 @@ class Pace(msgspec.Struct, frozen=True):
 
     A subscription with nothing to say sends a keep-alive every ``keep_alive``; one that is silent for that and ``patience`` longer
     is dead; one that was taken over says its first word within ``proof``. A failed item is tried again after ``retry_first``, doubling up to ``retry_most``. ``requests`` PublishRequests
-    wait at the server. What is polled because the server refused to sample it is asked for again every ``resubscribe``. ``rows`` is how many rows may wait for ``read``. After ``teardown`` an unfinished goodbye is broken off.
+    wait at the server, up to ``most_requests`` where messages queue up there. What is polled because the server refused to sample it is asked for again every ``resubscribe``. ``rows`` is how many rows may wait for ``read``. After ``teardown`` an unfinished goodbye is broken off.
     """
 
     keep_alive: float = 5.0
@@ -30,6 +30,7 @@ class Pace(msgspec.Struct, frozen=True):
     retry_first: float = 1.0
     retry_most: float = 10.0
     requests: int = 4
+    most_requests: int = 24
     resubscribe: float = 300.0
     rows: int = 200_000
     teardown: float = 3.0

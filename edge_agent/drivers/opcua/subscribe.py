@@ -107,6 +107,7 @@ class PublishLoop:
         self._something = asyncio.Event()
         self._outstanding = 0
         self._wanted = pace.requests
+        self._bound = pace.most_requests
         self._in_vain = 0
         self._log = structlog.get_logger().bind(server=session.client.server_url.netloc)
 
@@ -127,7 +128,7 @@ class PublishLoop:
 
     def _begin(self, subscription: int, line: _Line) -> None:
         self._lines[subscription] = line
-        self._wanted = max(self._pace.requests, len(self._lines) + 2)
+        self._wanted = max(self._wanted, len(self._lines) + 2)
         self._top_up()
         self._something.set()
 
@@ -209,6 +210,8 @@ class PublishLoop:
             return
         line.heard = asyncio.get_running_loop().time()
         self._in_vain = 0
+        if published.more and self._wanted < self._bound:
+            self._wanted += 1  # messages wait at the server: a far or busy agent gets one for each request in a round trip
         if line.taken_over and line.heard - line.added > _PROVEN * line.limit:
             line.taken_over = False
             line.subscriber.proven()
@@ -223,7 +226,7 @@ class PublishLoop:
             # Several come at once: what was on its way when the first was refused is refused too.
             self._in_vain += 1
             if self._wanted > 1:
-                self._wanted -= 1
+                self._wanted = self._bound = self._wanted - 1
                 self._log.info("opcua.fewer_publish_requests", requests=self._wanted)
             return
         raise DisconnectedError(f"waiting for notifications: the server answers {status_text(code)}")
