@@ -160,23 +160,38 @@ class _Flight:
         self._sink = sink
         self.lanes = lanes
         self.tasks: dict[asyncio.Task[None], tuple[Record, float]] = {}
+        self._ended: list[asyncio.Task[None]] = []
+        self._some = asyncio.Event()
         self.done: list[RecordKey] = []
         self.rejected: list[tuple[RecordKey, str]] = []
         self.settling: asyncio.Task[None] | None = None
 
     def send(self, record: Record) -> None:
         """Hand one record over; tasks start in the order they are made, so the sink sees the buffer's order."""
-        self.tasks[asyncio.create_task(self._sink.publish(record))] = (record, time.monotonic())
+        task = asyncio.create_task(self._sink.publish(record))
+        self.tasks[task] = (record, time.monotonic())
+        task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._ended.append(task)
+        self._some.set()
 
     async def some_done(self, seconds: float | None) -> None:
         """Wait until at least one record in flight is confirmed or failed, at most ``seconds``."""
-        await asyncio.wait(self.tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if seconds is None:
+            await self._some.wait()
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._some.wait()
 
     def harvest(self, delivered: Delivered) -> BaseException | None:
         """Move what finished since the last call to ``done`` and ``rejected``; return the first failure of another kind."""
         failure: BaseException | None = None
         now = time.monotonic()
-        for task in [task for task in self.tasks if task.done()]:
+        ended, self._ended = self._ended, []
+        self._some.clear()
+        for task in ended:
             record, since = self.tasks.pop(task)
             self.lanes.landed(record)
             if task.cancelled():
@@ -198,6 +213,7 @@ class _Flight:
             task.cancel()
         if pending:
             await asyncio.wait(pending)
+        self._ended = list(self.tasks)  # all are done, whether or not each has been told
 
 
 async def drained(buffer: Buffer, seconds: float) -> bool:

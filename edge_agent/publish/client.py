@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, cast
 
 from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -17,6 +16,7 @@ from edge_agent.publish import tls
 from edge_agent.publish.commands import LARGEST
 from edge_agent.publish.config import MqttConfig
 from edge_agent.publish.dial import beside
+from edge_agent.publish.express import Express
 from edge_agent.publish.route import Wire
 from edge_agent.publish.topics import Topics
 
@@ -26,32 +26,14 @@ _SESSION_EXPIRY = 30  # s; longer than the will delay, because the will goes out
 _WILL_DELAY = 10  # s
 _DISCONNECT_WITH_WILL = 0x04
 _RECEIVE_MAXIMUM = 16
-_PUBACK_CODES = frozenset({0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99})
 
 
-class Packed(Properties):
-    """The properties of a PUBLISH as bytes already."""
-
-    def __init__(self, raw: bytes) -> None:
-        object.__setattr__(self, "_raw", raw)
-
-    def pack(self) -> bytes:
-        """Return the property field as it goes on the wire."""
-        return cast("bytes", object.__getattribute__(self, "_raw"))
-
-
-class Engine(Client):
+class Engine(Express):
     """A client on a socket that somebody else opens, and whose silence somebody else judges.
 
     The library's own ways are not used: a proxy would need another package, its WebSocket loses packets, and it ends a slow
     connection whose ping waits behind a long message.
     """
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        """Make a client like the library's."""
-        super().__init__(*arguments, **options)
-        self.strange: dict[int, int] = {}
-        """Reason codes of acknowledgements, by message, where the standard knows none such."""
 
     def open_by(self, opener: Callable[[], Wire]) -> None:
         """Let ``opener`` make the socket of the next connect."""
@@ -60,14 +42,6 @@ class Engine(Client):
     def ping(self) -> None:
         """Queue a PINGREQ."""
         self._send_pingreq()
-
-    def _handle_pubackcomp(self, cmd: Literal["PUBACK", "PUBCOMP"]) -> MQTTErrorCode:
-        """Read a PUBACK also when its reason code is none of those that 3.4.2.1 lists: real brokers say 0x95 there, and the library gives up."""
-        packet = self._in_packet["packet"]
-        if cmd == "PUBACK" and self._protocol is V5 and len(packet) > 2 and packet[2] not in _PUBACK_CODES:
-            self.strange[int.from_bytes(packet[:2], "big")] = packet[2]
-            self._in_packet["packet"] = bytearray(bytes(packet[:2]) + b"\x80")
-        return super()._handle_pubackcomp(cmd)
 
     def _create_socket(self) -> Wire:  # type: ignore[override]  # the part of a socket that the library uses
         return self._opener()

@@ -21,7 +21,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edge_agent.model.errors import DisconnectedError, RejectedError
 from edge_agent.publish import endings
 from edge_agent.publish.address import Broker
-from edge_agent.publish.client import V5, Engine, Packed, hang_up, say_goodbye
+from edge_agent.publish.client import V5, Engine, hang_up, say_goodbye
 from edge_agent.publish.closings import Named
 from edge_agent.publish.commands import Commands
 from edge_agent.publish.config import Command, MqttConfig
@@ -82,10 +82,10 @@ class Connection:
         self._listen_to(client)
         self._pump.start()
 
-    def _listen_to(self, client: Client) -> None:
+    def _listen_to(self, client: Engine) -> None:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
-        client.on_publish = self._on_publish
+        client.acknowledged = self._on_acknowledged
         client.on_socket_close = lambda *_: self._pump.stop()
         client.on_socket_register_write = lambda *_: self._pump.flush_soon()
 
@@ -131,15 +131,13 @@ class Connection:
         """Send on the place that was taken, which is ``held`` beyond the answer or not. Raises as `send` does."""
         self.window.raise_failure()
         try:
-            info = self._client.publish(
-                letter.named.topic, letter.payload, 1, letter.retain, Packed(letter.properties) if letter.properties else None
-            )
+            mid = self._client.post(letter.named.topic, letter.payload, letter.properties, retain=letter.retain)
         except ValueError as error:  # what the library itself refuses
             raise RejectedError(f"{letter.named.topic}: {error}") from error
         self._watchdog.spoke()
         self._rehearsal.left(letter)
-        answer = self.window.sent(info.mid, letter.named, held=held)
-        if info.rc != 0:
+        answer = self.window.sent(mid or 0, letter.named, held=held)
+        if mid is None:
             self._end(DisconnectedError(f"{self.where}: the connection was lost while sending"))
         return answer
 
@@ -232,8 +230,7 @@ class Connection:
         self.without_word = not against
         self._end(error, closed=True)
 
-    def _on_publish(self, _client: Client, _data: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
-        code = self._client.strange.pop(mid, reason.value)
+    def _on_acknowledged(self, mid: int, code: int) -> None:
         verdict = outcome(code)
         message = self.window.name(mid)
         if verdict == "again" or (verdict == "never" and not self._tries.refused(message.name, message.topic)):

@@ -107,7 +107,7 @@ async def test_events_travel_in_frames(open_sink, record):
             await sink.announce(Document(TOPICS.status, b"{}"))
         assert [int(seen.user["sequence"]) for seen in broker.published[:-1]] == list(range(1, 101))
         assert front.heads[0].startswith(b"GET /mqtt HTTP/1.1\r\nHost: 127.0.0.1:")
-        assert len(front.masks) > 50
+        assert len(front.masks) > 10  # what is queued in one turn of the loop leaves in one frame
         assert set(front.pongs) == {b"hi"}
 
 
