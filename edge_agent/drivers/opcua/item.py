@@ -13,7 +13,7 @@ from __future__ import annotations
 # asyncua re-exports without saying so and takes plain ints for its own number types.
 # mypy: disable-error-code="attr-defined,arg-type"
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 import structlog
 from asyncua import ua
@@ -49,6 +49,9 @@ class Item:
     ``keep`` is for how many machine ms the server shall keep its samples while nobody asks for them.
     """
 
+    changes: ClassVar[int] = 0
+    """How often an item of any device began or ceased to work: who looks at thousands looks when this is another number."""
+
     def __init__(self, handle: int, tag: Tag, config: OpcUaTag) -> None:
         self.handle = handle
         self.tag = tag
@@ -72,16 +75,19 @@ class Item:
         """Set the item aside until its next try; returns whether this is news."""
         self._delay = min(max(2 * self._delay, pace.retry_first), pace.retry_most)
         self.retry_at = now + self._delay
+        Item.changes += 1
         news = self.state != "bad"
         self.state, self.detail = "bad", detail
         return news
 
     def works(self, monitored: int) -> None:
         """Take note that the server monitors the item."""
+        Item.changes += 1
         self.monitored, self.polled, self.state, self.detail, self._delay = monitored, False, "active", "", 0.0
 
     def polls(self) -> None:
         """Take note that the item is read again and again, because the server does not sample it."""
+        Item.changes += 1
         self.monitored, self.polled, self.state, self.detail, self._delay = None, True, "active", "", 0.0
 
     def request(self, publishing: float, speed: float) -> ua.MonitoredItemCreateRequest:

@@ -21,6 +21,7 @@ from edge_agent.drivers.opcua.item import NODE_GONE, Item, take_parts
 from edge_agent.drivers.opcua.pollplan import Sheet
 from edge_agent.drivers.opcua.session import STATE, Session
 from edge_agent.drivers.opcua.shape import Columns
+from edge_agent.drivers.opcua.wire import plain_answer
 from edge_agent.model.errors import DisconnectedError
 
 _FASTEST: Final = 0.1
@@ -52,6 +53,7 @@ class Poller:
         self._due: dict[float, float] = {}
         self._sheets: dict[float, list[Sheet]] = {}
         self._size = 0
+        self._changes = -1
         self._news = asyncio.Event()
         self.turn = asyncio.Lock()
         self._log = structlog.get_logger().bind(server=session.client.server_url.netloc)
@@ -125,18 +127,28 @@ class Poller:
             return
 
     async def _poll(self, period: float) -> None:
-        for item in [item for item in self._items.values() if item.state != "active" or not item.polled]:
-            self._drop(item.handle)
+        if self._changes != Item.changes:
+            self._changes = Item.changes
+            for item in [item for item in self._items.values() if item.state != "active" or not item.polled]:
+                self._drop(item.handle)
         if self._size != self._session.read_size:
             self._rearrange()
         if period not in self._sheets:
             self._sheets[period] = self._arranged([item for item in self._items.values() if self._period(item) == period])
         for sheet in self._sheets[period]:
-            self._compare(sheet, await self._answer(sheet))
+            await self._ask(sheet)
 
-    async def _answer(self, sheet: Sheet) -> Columns:
+    async def _ask(self, sheet: Sheet) -> None:
         """Ask for everything on a sheet at once, and from the first time on that this brings no plain answer with all care."""
-        rows = None if sheet.careful else await self._session.read_ready(sheet.request, sheet.handles)
+        rows, body = None, b""
+        if not sheet.careful:
+            body = await self._session.ask_ready(sheet.request)
+            news = sheet.glance(body)
+            if news is not None:
+                if len(news):
+                    self._deliver(news)
+                return
+            rows = plain_answer(body, sheet.handles)
         if rows is None:
             sheet.careful = True
             rows = await self._session.read_ids(sheet.wanted, sheet.handles)
@@ -144,7 +156,9 @@ class Poller:
             take_parts(
                 rows, {handle: item for handle in sheet.handles if (item := self._items.get(handle)) and item.pick is not None}
             )
-        return rows
+        self._compare(sheet, rows)
+        if not sheet.careful:
+            sheet.look_closer(body)
 
     def _arranged(self, items: Sequence[Item]) -> list[Sheet]:
         """Return the requests for ``items``, of as many as the server takes at once; where it takes few, one sheet for them all."""

@@ -12,7 +12,12 @@ from collections.abc import Iterator, Sequence
 from asyncua import ua
 
 from edge_agent.drivers.opcua.encode import Ready, read_request
+from edge_agent.drivers.opcua.glance import Glance, glance
 from edge_agent.drivers.opcua.shape import Columns
+from edge_agent.drivers.opcua.wire import results_at
+
+_FEW = 8
+"""One row in so many may change from poll to poll for bytes to be compared before anything is decoded."""
 
 
 class Sheet:
@@ -26,6 +31,30 @@ class Sheet:
         self.plain, self.careful = plain, careful
         self.request: Ready = read_request(wanted)
         self._told: Columns | None = None
+        self._glance: Glance | None = None
+        self._rested = False
+
+    def glance(self, body: bytes) -> Columns | None:
+        """Return the rows that are news in an undecoded answer, where few are; None where the whole of it must be looked at."""
+        told, before = self._told, self._glance
+        if told is None or before is None:
+            self._glance = None
+            return None
+        at = results_at(body)
+        found = None if at is None else before.changed(body, at)
+        if found is None or any(found[1].status):
+            self._glance = None
+            return None
+        rows, news = found
+        news.handles = [self.handles[row] for row in rows]
+        for place, row in enumerate(rows):
+            told.types[row], told.values[row], told.source[row] = news.types[place], news.values[place], news.source[place]
+        return news
+
+    def look_closer(self, body: bytes) -> None:
+        """Compare the next answer with this one as bytes, if not much has changed in the last one."""
+        at = results_at(body) if self._told is not None and self._rested else None
+        self._glance = None if at is None else glance(body, at, len(self.handles))
 
     def changed(self, rows: Columns) -> list[int] | None:
         """Return the rows that are news after the last answer, whose place they take; None where they must be looked at one by one."""
@@ -33,14 +62,17 @@ class Sheet:
         if told is None or any(rows.status) or len(told) != len(rows):
             return None
         self._told = rows
-        if told.values == rows.values and told.source == rows.source and told.types == rows.types:
+        self._rested = told.values == rows.values and told.source == rows.source and told.types == rows.types
+        if self._rested:
             return []
         pairs = zip(told.values, rows.values, told.source, rows.source, told.types, rows.types, strict=True)
-        return [row for row, (a, b, then, now, c, d) in enumerate(pairs) if then != now or a != b or c != d]
+        news = [row for row, (a, b, then, now, c, d) in enumerate(pairs) if then != now or a != b or c != d]
+        self._rested = len(news) * _FEW < len(rows)
+        return news
 
     def forget(self) -> Iterator[tuple[int, tuple[object, ...]]]:
         """Return what was told last by handle (type, value, status, source time), for whoever looks at rows one by one."""
-        told, self._told = self._told, None
+        told, self._told, self._glance = self._told, None, None
         if told is None:
             return iter(())
         return zip(told.handles, zip(told.types, told.values, told.status, told.source, strict=True), strict=True)

@@ -218,15 +218,10 @@ class Session:
         """How many values the server is asked for at once, as far as is known."""
         return self._read_size
 
-    async def read_ready(self, request: Ready, handles: Sequence[int]) -> Columns | None:
-        """Read by an encoded request; None where the answer is no plain success: `read_ids` knows what to do then."""
+    async def ask_ready(self, request: Ready) -> bytes:
+        """Return the undecoded answer to an encoded Read. Raises DisconnectedError."""
         async with self._turn if self.profile.serial else contextlib.nullcontext():
-            body = await self.answer(self.send_ready([request])[0], "read")
-        try:
-            status, rows = read_response(body, handles)
-        except DecodeError:
-            return None
-        return rows if not status >> 31 else None
+            return await self.answer(self.send_ready([request])[0], "read")
 
     async def read_ids(
         self, wanted: Sequence[ua.ReadValueId], handles: Sequence[int] | None = None, *, whole: bool = False

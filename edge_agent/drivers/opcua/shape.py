@@ -196,3 +196,23 @@ def records(body: bytes, pos: int, count: int, lead: str, out: Columns) -> int:
         _append_run(out, shape, list(shape.layout.iter_unpack(body[pos:end])), bool(lead))
         pos, count = end, count - run
     return pos
+
+
+def fixed_sizes(body: bytes, pos: int, count: int) -> list[int] | None:
+    """Return how many bytes each of ``count`` data values has, None unless all of them are scalars of a fixed size."""
+    shapes, out = _SHAPES[""], []
+    for _ in range(count):
+        mask = body[pos]
+        shape = shapes.get((mask & 0x3F, body[pos + 1] if mask & _VALUE else _NO_VALUE))
+        if shape is None:
+            return None
+        out.append(shape.layout.size)
+        pos += shape.layout.size
+    return out if pos <= len(body) else None
+
+
+def one_record(body: bytes, pos: int, out: Columns) -> None:
+    """Decode one data value of a fixed size."""
+    mask = body[pos]
+    shape = _SHAPES[""][mask & 0x3F, body[pos + 1] if mask & _VALUE else _NO_VALUE]
+    _append_single(out, shape, shape.layout.unpack_from(body, pos), "")

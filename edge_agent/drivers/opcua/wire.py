@@ -151,6 +151,24 @@ def read_response(body: bytes, handles: Sequence[int]) -> tuple[int, Columns]:
     return result, out
 
 
+def plain_answer(body: bytes, handles: Sequence[int]) -> Columns | None:
+    """Return the rows of a ReadResponse, None where it is no plain success."""
+    try:
+        status, rows = read_response(body, handles)
+    except DecodeError:
+        return None
+    return rows if not status >> 31 else None
+
+
+def results_at(body: bytes) -> int | None:
+    """Return where the results of a ReadResponse begin, with their number; None where it is no plain success."""
+    try:
+        result, pos = response_header(body, READ_RESPONSE)
+    except (DecodeError, struct.error, IndexError):
+        return None
+    return None if result else pos
+
+
 class Created(NamedTuple):
     """What a server gives for one monitored item: StatusCode, its id there, sampling interval (ms) and queue size."""
 
