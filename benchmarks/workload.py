@@ -80,6 +80,7 @@ class Workload:
     per: Literal["sample", "poll"] = "sample"
     counters: int = 0
     rss: float | None = None
+    workers: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -106,7 +107,7 @@ class Workload:
         (config / "units").mkdir()
         devices = [load.device(f"{load.kind}{place}", one) for place, (load, one) in enumerate(zip(self.loads, ready, strict=True))]
         agent = {
-            "version": 1, "agent": "bench", "site": ["bench", "plant"],
+            "version": 1, "agent": "bench", "site": ["bench", "plant"], "workers": self.workers,
             "mqtt": {"broker": f"mqtt://127.0.0.1:{broker}", "allow_insecure": True, "root": "edge", **self.extra.get("mqtt", {})},
             "buffer": {"path": str(folder / "buffer"), **self.extra.get("buffer", {})},
         }  # fmt: skip
@@ -169,7 +170,10 @@ WORKLOADS = (
     Workload("c3", "Modbus 10,000 registers x 1/s", (modbus(10_000, 1),)),
     Workload("c4", "Modbus 10,000 registers x 10/s", (modbus(10_000, 10),)),
     Workload("d0", "mixed line: 500 OPC UA + 500 Modbus x 10/s", (opcua(500, 10), modbus(500, 10))),
-    Workload("d", "the same with 20 counters x 10/s", (opcua(500, 10), modbus(500, 10)), counters=20),
+    Workload("d0w", "the same in two workers", (opcua(500, 10), modbus(500, 10)), workers=2),
+    Workload("w0", "4 OPC UA servers of 5,000 tags x 10/s", (opcua(5000, 10),) * 4),
+    Workload("w2", "the same in two workers", (opcua(5000, 10),) * 4, workers=2),
+    Workload("d", "d0 with 20 counters x 10/s", (opcua(500, 10), modbus(500, 10)), counters=20),
     Workload("e1", "OPC UA polled, 10,000 tags x 1/s, 2 % change", (opcua(10_000, 1, polled=True, changing=2),), 1.5, per="poll"),
     Workload("e2", "Modbus 10,000 registers x 1/s, 2 % change", (modbus(10_000, 1, changing=2),), 3.0, per="poll"),
 )

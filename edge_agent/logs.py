@@ -21,6 +21,15 @@ _LEVELS = {
 _JOURNAL = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2, "exception": 3}
 
 
+_now: list[str] = ["info", "auto"]
+
+
+def current() -> tuple[str, str]:
+    """Return level and style as they were set last, for a process that shall log in the same way."""
+    level, style = _now
+    return level, style
+
+
 def _priority(_: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Put the syslog priority before the line, as journald reads it from stderr (sd-daemon(3))."""
     event["event"] = f"<{_JOURNAL.get(method, 6)}>{event['event']}"
@@ -33,6 +42,7 @@ def configure(level: str = "info", style: Format | None = None) -> None:
     The protocol libraries log through the standard library: only their warnings pass, in the same form. asyncua's INFO
     lines would print every publish result.
     """
+    _now[:] = level, style or "auto"
     style = style or ("journald" if os.environ.get("JOURNAL_STREAM") else "text")
     shared: list[structlog.typing.Processor] = [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level]
     if style != "journald":

@@ -18,6 +18,7 @@ from edge_agent.agent.hold import Hold
 from edge_agent.agent.journal import Journal
 from edge_agent.agent.succeed import Origin
 from edge_agent.agent.unit import Unit
+from edge_agent.agent.worker.process import Worker
 from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.config.schema import AgentConfig
 from edge_agent.drivers import catalog as drivers
@@ -61,6 +62,7 @@ class Parts:
     topics: Topics
     hold: Hold
     streams: dict[str, StreamInfo]
+    workers: Sequence[Worker] = ()
 
 
 def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
@@ -72,7 +74,8 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
     journal = Journal(agent_stream(settings.agent), buffer, clock, prefix=prefix, cfg=cfg, devices=names)
     units = _units(config, buffer, clock, prefix, cfg)
     hold = Hold()
-    collectors, endpoints = _collectors(config, units, journal, clock, hold)
+    workers: list[Worker] = []
+    collectors, endpoints = _collectors(config, units, journal, clock, hold, workers)
     _route_effects(units, collectors)
     paths = [EquipmentPath((*(unit.path or settings.site), unit.unit)) for unit in config.units]
     announcer = Announcer(buffer, clock, topics, dict(zip(paths, units, strict=True)), collectors, uuid4().hex)
@@ -92,6 +95,7 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
         topics=topics,
         hold=hold,
         streams=streams_of(config),
+        workers=workers,
     )
 
 
@@ -124,7 +128,7 @@ def _units(config: AgentConfig, buffer: Buffer, clock: PlantClock, prefix: str, 
 
 
 def _collectors(
-    config: AgentConfig, units: Sequence[Unit], journal: Journal, clock: PlantClock, hold: Hold
+    config: AgentConfig, units: Sequence[Unit], journal: Journal, clock: PlantClock, hold: Hold, workers: list[Worker]
 ) -> tuple[list[Collector], list[Endpoint]]:
     readers: dict[str, list[Deliver]] = defaultdict(list)
     wiring: dict[str, DeviceWiring] = {}
@@ -141,13 +145,22 @@ def _collectors(
         readers[device_config.device].append(hold.door(journal.deliver))
         groups[drivers.link(device_config)].append(device_config)
     collectors, endpoints = [], []
-    for devices in groups.values():
+    workers += [Worker(str(number + 1)) for number in range(min(config.agent.workers, len(groups)))]
+    places = spread([sum(len(drivers.tags_of(device)) for device in devices) for devices in groups.values()], len(workers))
+    for devices, place in zip(groups.values(), places, strict=True):
         names = [device.device for device in devices]
         collectors.append(Collector(names, {name: readers[name] for name in names}, clock))
         endpoints.append(
             Endpoint(
                 ", ".join(names),
-                _opener(devices, clock, {name: wiring.get(name, DeviceWiring()) for name in names}, config.identity, folding),
+                _opener(
+                    devices,
+                    clock,
+                    {name: wiring.get(name, DeviceWiring()) for name in names},
+                    config.identity,
+                    folding,
+                    workers[place] if workers else None,
+                ),
             )
         )
     return collectors, endpoints
@@ -159,11 +172,24 @@ def _opener(
     wiring: dict[str, DeviceWiring],
     identity: Identity,
     folding: Mapping[str, Sequence[Unit]],
+    worker: Worker | None = None,
 ) -> Callable[[], AbstractAsyncContextManager[Driver]]:
-    """Return how to connect; each time from where the units that read a device have it by then."""
-    return lambda: drivers.connect(
-        devices, clock, {name: _from_here(wired, name, folding.get(name, ())) for name, wired in wiring.items()}, identity
-    )
+    """Return how to connect, here or in a worker; each time from where the units that read a device have it by then."""
+
+    def open_() -> AbstractAsyncContextManager[Driver]:
+        here = {name: _from_here(wired, name, folding.get(name, ())) for name, wired in wiring.items()}
+        return drivers.connect(devices, clock, here, identity) if worker is None else worker.connect(devices, here, identity)
+
+    return open_
+
+
+def spread(weights: Sequence[int], places: int) -> list[int]:
+    """Return for each connection its place of ``places``, so that all carry about the same; the heaviest first, where there is least."""
+    carried, out = [0] * max(places, 1), [0] * len(weights)
+    for index in sorted(range(len(weights)), key=lambda index: -weights[index]):
+        out[index] = carried.index(min(carried))
+        carried[out[index]] += weights[index] + 1
+    return out
 
 
 def _from_here(wired: DeviceWiring, device: str, units: Sequence[Unit]) -> DeviceWiring:

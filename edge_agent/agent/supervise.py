@@ -142,6 +142,7 @@ class Agent:
             asyncio.create_task(work, name=name)
             for name, work in (("store", watch), *housekeeping(parts, self._clock, self._awake))
         ]
+        others += [asyncio.create_task(worker.run(), name=f"worker {worker.name}") for worker in parts.workers]
         stopping = asyncio.create_task(stop.wait(), name="stop")
         everything = [*units, *links, out, *others, stopping]
         try:

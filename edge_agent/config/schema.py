@@ -53,6 +53,12 @@ class AgentFile(BaseModel):
         default=None,
         description="folder of the agent's certificate and key, and of the servers it trusts; default: pki beside the buffer's folder",
     )
+    workers: int = Field(
+        default=0,
+        ge=0,
+        le=16,
+        description="child processes that the connections to devices are spread over; 0: the agent reads by itself",
+    )
     events: EventsConfig = EventsConfig()
     shifts: dict[str, ShiftConfig] = Field(default_factory=dict)
     devices: list[DeviceConfig] = Field(default_factory=list, description="devices, when they have no files of their own")

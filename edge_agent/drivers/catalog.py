@@ -94,6 +94,11 @@ def link(config: ModbusConfig | OpcUaConfig) -> Hashable:
             assert_never(config)
 
 
+def polls(config: ModbusConfig | OpcUaConfig) -> bool:
+    """Return whether the tags of a device are polled, so that a poll can be added."""
+    return isinstance(config, ModbusConfig)
+
+
 def clashes(configs: Sequence[ModbusConfig | OpcUaConfig]) -> list[tuple[int, str]]:
     """Return for each device that cannot share the way to another one its place in ``configs`` and why, with the remedy behind a semicolon."""
     return connection.clashes(

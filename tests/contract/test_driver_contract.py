@@ -28,6 +28,7 @@ from pymodbus.server import ModbusSerialServer, ModbusTcpServer, ModbusTlsServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from edge_agent.agent.clock import WallClock
+from edge_agent.agent.worker.process import Worker
 from edge_agent.drivers import catalog
 from edge_agent.drivers.modbus.config import ModbusConfig
 from edge_agent.drivers.opcua.config import OpcUaConfig
@@ -247,7 +248,16 @@ class OpcUaRig:
         await self.nodes[tag].write_value(ua.Variant(value, ua.VariantType.Int32))
 
 
+class WorkerModbusRig(ModbusRig):
+    """The driver runs in a child process."""
+
+
+class WorkerOpcUaRig(OpcUaRig):
+    """Likewise."""
+
+
 RIGS = {
+    "modbus-in-worker": WorkerModbusRig, "opcua-in-worker": WorkerOpcUaRig,
     "modbus": ModbusRig, "rtu-over-tcp": RtuOverTcpRig, "ascii-over-tcp": AsciiOverTcpRig, "modbus-tls": TlsRig, "rtu": RtuRig, "opcua": OpcUaRig,
 }  # fmt: skip
 
@@ -257,15 +267,33 @@ async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     """A served rig; the test may stop and start it."""
     made = request.param()
     await made.start()
-    yield made
+    async with contextlib.AsyncExitStack() as stack:
+        if isinstance(made, WorkerModbusRig | WorkerOpcUaRig):
+            made.worker = await stack.enter_async_context(running_worker())
+        yield made
     await made.judge()
     await made.stop()
     if isinstance(made, RtuRig | TlsRig):
         await made.close()
 
 
+@contextlib.asynccontextmanager
+async def running_worker() -> AsyncIterator[Worker]:
+    """Run a child process for drivers; afterwards it is gone."""
+    worker = Worker("1")
+    task = asyncio.create_task(worker.run())
+    await worker.ready()
+    yield worker
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert worker.process is not None
+    assert worker.process.returncode == 0
+
+
 def connect(rig: Rig, **wiring: DeviceWiring) -> contextlib.AbstractAsyncContextManager[Driver]:
     """Open the rig's device."""
+    if isinstance(rig, WorkerModbusRig | WorkerOpcUaRig):
+        return rig.worker.connect([rig.config], {"dev": DeviceWiring(), **wiring}, Identity("contract", Path()))
     return catalog.connect([rig.config], WallClock(), wiring, Identity("contract", Path()))
 
 

@@ -1,0 +1,36 @@
+"""``python -m edge_agent.agent.worker DESCRIPTOR LEVEL STYLE``: a worker; started by the agent only, ends with it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+
+from edge_agent import logs
+from edge_agent.agent.clock import plant_clock
+from edge_agent.agent.worker.child import Child
+from edge_agent.agent.worker.wire import COMMANDS, pipe
+
+
+async def _serve(descriptor: int) -> None:
+    with socket.socket(fileno=descriptor) as sock:
+        await Child(await pipe(sock, COMMANDS), plant_clock()).run()
+
+
+def main() -> None:
+    """Serve until the agent closes the pipe; its signals are the agent's business."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    descriptor, level, style = sys.argv[1:]
+    logs.configure(level, style if style != "auto" else None)  # type: ignore[arg-type]  # the agent's own words
+    try:
+        import uvloop  # noqa: PLC0415 - absent on some platforms
+    except ImportError:
+        asyncio.run(_serve(int(descriptor)))
+    else:
+        uvloop.run(_serve(int(descriptor)))
+
+
+if __name__ == "__main__":
+    main()
