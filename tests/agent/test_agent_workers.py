@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -221,6 +222,17 @@ async def test_workers_do_not_heed_the_signals_of_the_agent() -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert worker.process.returncode == 0
+
+
+async def test_workers_end_with_an_agent_that_is_killed() -> None:
+    """The end of the pipe is the end of the worker, without a word before."""
+    here, there = socket.socketpair()
+    with there:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "edge_agent.agent.worker", str(there.fileno()), "info", "text", pass_fds=[there.fileno()]
+        )
+    here.close()
+    assert await asyncio.wait_for(process.wait(), PATIENCE) == 0
 
 
 def _ignores(status: str, number: int) -> bool:

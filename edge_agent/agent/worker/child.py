@@ -36,6 +36,9 @@ from edge_agent.ports import DeviceWiring, Driver, PlantClock
 _SOFTWARE: Final = 70
 """Exit code of a worker with a bug (sysexits.h): the agent declares the gap, and starts another one."""
 
+_GOODBYE: Final = 4.0
+"""Machine seconds in which the drivers have to be closed once the agent is gone."""
+
 
 class _Connection:
     """One endpoint: its task, its driver while it is open, and the reads that were asked for."""
@@ -68,7 +71,9 @@ class Child:
             for connection in self._open.values():
                 connection.task.cancel()
             if self._open:
-                await asyncio.wait([connection.task for connection in self._open.values()])
+                _, late = await asyncio.wait([connection.task for connection in self._open.values()], timeout=_GOODBYE)
+                if late:
+                    os._exit(_SOFTWARE)  # the next agent must find the devices free
         finally:
             self._pipe.close()
 
