@@ -30,6 +30,8 @@ modbus-faults: ## Modbus devices that misbehave, four minutes of it; ARGS="-k la
 	@$(PYTHON) dev.py modbus-faults $(ARGS)
 interop: ## against stacks of another make: node-opcua, which npm installs, and libmodbus
 	@$(PYTHON) dev.py interop $(ARGS)
-.PHONY: bench
+.PHONY: bench bench-peers
 bench:   ## what a sample costs, an hour of it; ARGS=--quick: less than a minute; ARGS="--only a2 --profile"
 	@$(PYTHON) dev.py bench $(ARGS)
+bench-peers: ## the same through Telegraf, Node-RED and the ThingsBoard gateway, half an hour of it; ARGS=--quick, ARGS="--only telegraf"
+	@$(PYTHON) dev.py bench-peers $(ARGS)

@@ -8,6 +8,7 @@
     python3 dev.py modbus-faults [ARGS]   Modbus devices that misbehave, four minutes of it
     python3 dev.py interop [ARGS]  against stacks of another make: node-opcua (needs npm), libmodbus (needs a C compiler)
     python3 dev.py bench [ARGS]    what a sample costs; --quick: less than a minute (benchmarks/README.md)
+    python3 dev.py bench-peers [ARGS]   the same through other programs, side by side, half an hour of it (benchmarks/peers/README.md)
     python3 dev.py check           format, lint, types, import floors, no call that could write to a PLC
     python3 dev.py setup           only the set-up
     python3 dev.py lock            resolve the lock files anew from pyproject.toml
@@ -42,6 +43,7 @@ def main(argv: list[str]) -> int:
         "modbus-faults": modbus_faults,
         "interop": interop,
         "bench": bench,
+        "bench-peers": bench_peers,
         "check": check,
         "setup": setup_all,
         "lock": lock,
@@ -138,6 +140,13 @@ def bench(args: list[str]) -> int:
     setup("dev")
     need_mosquitto()
     return run("-m", "benchmarks.bench", *args)
+
+
+def bench_peers(args: list[str]) -> int:
+    """Measure other programs beside the agent, installed for the occasion; 77 when one could not be had, and all else went well."""
+    setup("dev")
+    need_mosquitto()
+    return run("-m", "benchmarks.peers.run", *args)
 
 
 NOT_RUN = 77

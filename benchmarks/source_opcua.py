@@ -26,6 +26,7 @@ from asyncua import ua
 from asyncua.common.utils import Buffer
 from asyncua.ua.ua_binary import struct_from_binary, struct_to_binary
 
+from benchmarks.source_ua_browse import BROWSE_NAME, browse_name, upwards
 from benchmarks.source_ua_channel import Channel
 from benchmarks.source_ua_session import Certificate, created, endpoint
 from benchmarks.source_ua_state import Source
@@ -46,7 +47,7 @@ class Link(Channel):
         self.source = source
         self._services: dict[int, tuple[Callable[..., bytes | None], int]] = {
             428: (self._endpoints, 431), 461: (self._create_session, 464), 467: (self._activate, 470), 473: (self._close, 476),
-            527: (self._refuse, 0), 560: (self._register, 563), 631: (self._read, 634), 751: (self._create_items, 754),
+            527: (self._browse, 0), 560: (self._register, 563), 631: (self._read, 634), 751: (self._create_items, 754),
             787: (self._subscribe, 790), 826: (self._publish, 829), 847: (self._forget, 850),
         }  # fmt: skip
         self._names: list[str] = []
@@ -85,6 +86,10 @@ class Link(Channel):
 
     def _create_session(self, cursor: Cursor, *_: Any) -> bytes:
         params = struct_from_binary(ua.CreateSessionParameters, Buffer(cursor.data[cursor.pos :]))
+        if (
+            self.source.count
+        ):  # somebody was here before: who comes after a stop begins with a new sample, not with one told already
+            self.source.count, self.source.stamp = self.source.count + 1, time.time_ns()
         return created(params, self.secured.security_policy, self.source.port, self.source.certificate)
 
     def _activate(self, *_: Any) -> bytes:
@@ -97,6 +102,11 @@ class Link(Channel):
 
     def _refuse(self, *_: Any) -> bytes:
         return b""
+
+    def _browse(self, cursor: Cursor, request: int, handle: int) -> None:
+        """Answer who asks for the way up from Objects, as other clients do before they subscribe; refuse all else."""
+        answer = upwards(cursor.data[cursor.pos :])
+        self.send(request, response(397, handle, UNSUPPORTED) if answer is None else response(530, handle) + answer)
 
     def _forget(self, *_: Any) -> bytes:
         return u32(1, 0) + NOTHING
@@ -115,7 +125,9 @@ class Link(Channel):
         wanted = cursor.data[cursor.pos :]
         known = self._reads.get(wanted)
         if known is None:
-            nodes = _read_ids(cursor)
+            nodes, attributes = _read_ids(cursor)
+            if BROWSE_NAME in attributes:
+                return u32(len(nodes)) + b"".join(map(browse_name, nodes)) + NOTHING
             if not nodes or not all(space == NAMESPACE and isinstance(name, int) for space, name in nodes):
                 return u32(len(nodes)) + b"".join(self._value(*node) for node in nodes) + NOTHING
             block = Block([self._names[int(name)] for _, name in nodes], None, ticks(self.source.stamp))
@@ -193,7 +205,8 @@ class Link(Channel):
             self._flush()
             await asyncio.sleep(self._interval)
         items = [self._items[at : at + MOST] for at in range(0, len(self._items), MOST)]
-        blocks = [Block([name for name, _ in some], [handle for _, handle in some], ticks(source.stamp)) for some in items]
+        stamp, count = ticks(source.stamp), source.count
+        blocks = [Block([name for name, _ in some], [handle for _, handle in some], stamp, count) for some in items]
         for block in blocks:
             self._notify(_data(block))  # every item begins with the value that it has
             self._flush()
@@ -223,16 +236,16 @@ class Link(Channel):
         self.ready.append(head + (u32(1) + part if part else NOTHING))
 
 
-def _read_ids(cursor: Cursor) -> list[tuple[int, int | str]]:
-    """Decode the nodes of a ReadRequest."""
-    out = []
+def _read_ids(cursor: Cursor) -> tuple[list[tuple[int, int | str]], set[int]]:
+    """Decode the nodes of a ReadRequest, and which attributes are asked for."""
+    out, attributes = [], set()
     for _ in range(cursor.take("<I")):
         out.append(cursor.node())
-        cursor.pos += 4
+        attributes.add(cursor.take("<I"))
         cursor.octets()
         cursor.pos += 2
         cursor.octets()
-    return out
+    return out, attributes
 
 
 def _data(block: Block) -> bytes:

@@ -98,12 +98,12 @@ class Block:
     Patching is a few strided copies for every hundred rows, so that a source costs far less than whoever reads it.
     """
 
-    def __init__(self, tags: list[str], handles: list[int] | None, time_: int) -> None:
+    def __init__(self, tags: list[str], handles: list[int] | None, time_: int, count: int = 0) -> None:
         rows = []
         for place, tag in enumerate(tags):
             kind, number = number_of(tag)
             front = b"" if handles is None else u32(handles[place])
-            rows.append(front + bytes([_MASK, kind]) + counted(kind, number, 0) + struct.pack("<qq", time_, time_))
+            rows.append(front + bytes([_MASK, kind]) + counted(kind, number, count) + struct.pack("<qq", time_, time_))
         self.data = bytearray(b"".join(rows))
         self._front = 0 if handles is None else 4
         self._size, self.rows = _SIZE + self._front, len(tags)
