@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 BEGIN, END = "<!-- results: written by make bench-peers ARGS=--save -->", "<!-- end of results -->"
+STARVED = 0.3
+"""Share of the window that its threads waited for a core which others had; from here on what arrived says little about the program."""
 _WHAT = {"outage": "broker away for {:g} s", "kill": "broker away for {:g} s, kill -9 half-way, started again 2 s later"}
 
 
@@ -22,7 +24,8 @@ def _delivered(one: dict[str, Any]) -> str:
     """Return how much of what the source made arrived in the window."""
     if not one["rate"] or not one["produced"] or not one["produced"]["median"]:
         return "-"
-    return f"{min(100.0, one['rate']['median'] / one['produced']['median'] * 100):.0f} %"
+    disturbed = " (others had the cores)" if one["starved"] and one["starved"]["median"] >= STARVED else ""
+    return f"{min(100.0, one['rate']['median'] / one['produced']['median'] * 100):.0f} %{disturbed}"
 
 
 def steady_line(one: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ from benchmarks.bench import machine
 from benchmarks.calibrate import calibrate
 from benchmarks.peers.job import HOME, NotInstalledError, Peer
 from benchmarks.peers.measured import outage, steady
-from benchmarks.peers.page import into_readme, outage_line, steady_line, tables
+from benchmarks.peers.page import STARVED, into_readme, outage_line, steady_line, tables
 from benchmarks.peers.peers import PEERS
 from benchmarks.workload import Load, modbus, opcua
 
@@ -34,6 +34,7 @@ LINES: dict[str, tuple[str, Load]] = {
 OUTAGES = {"outage": False, "kill": True}
 QUICK = ("a1", "c1")
 NOT_RUN = 77
+_TRIES = 3
 
 
 def installed(chosen: list[Peer]) -> tuple[dict[str, str], dict[str, str]]:
@@ -54,16 +55,27 @@ def under_load(peers: list[Peer], lines: list[str], runs: int, settle: float, wi
     for number in range(runs):
         for line in lines:
             for peer in peers:
-                before = calibrate()
-                try:
-                    one = steady(peer, LINES[line][1], settle=settle, window=window)
-                except RuntimeError as error:
-                    print(f"{line} {peer.title}: {error}", file=sys.stderr, flush=True)
-                    continue
-                one["calibration"] = (before + calibrate()) / 2
-                found.setdefault((line, peer.key), []).append(one)
-                print(f"  run {number + 1}/{runs} {steady_line(summary(line, peer, [one]))}", flush=True)
+                one = _undisturbed(peer, line, settle, window)
+                if one is not None:
+                    found.setdefault((line, peer.key), []).append(one)
+                    print(f"  run {number + 1}/{runs} {steady_line(summary(line, peer, [one]))}", flush=True)
     return [summary(line, peer, found[line, peer.key]) for line in lines for peer in peers if (line, peer.key) in found]
+
+
+def _undisturbed(peer: Peer, line: str, settle: float, window: float) -> dict[str, Any] | None:
+    """Measure once; again when others had the cores meanwhile, of which the least disturbed run counts. None: it did not run."""
+    tried: list[dict[str, Any]] = []
+    for _ in range(_TRIES):
+        before = calibrate()
+        try:
+            one = steady(peer, LINES[line][1], settle=settle, window=window)
+        except RuntimeError as error:
+            print(f"{line} {peer.title}: {error}", file=sys.stderr, flush=True)
+            continue
+        tried.append(one | {"calibration": (before + calibrate()) / 2})
+        if one["starved"] < STARVED:
+            break
+    return min(tried, key=lambda one: one["starved"], default=None)
 
 
 def summary(line: str, peer: Peer, runs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -123,14 +135,27 @@ def main(argv: list[str]) -> int:
     for key, reason in missing.items():
         print(f"{PEERS[key].title} NOT RUN: {reason}")
     if told.save:
-        (HERE / "results.json").write_text(json.dumps(result, indent=1) + "\n")
-        into_readme(HERE / "README.md", result)
+        _save(result)
     if told.json:
         told.json.write_text(json.dumps(result, indent=1) + "\n")
     ours = [one for one in (*result["lines"], *result["outages"]) if one["peer"] == "edge-agent"]
     if any(one["lost"] or one["invented"] for one in ours):
         return 1
     return NOT_RUN if missing else 0
+
+
+def _save(result: dict[str, Any]) -> None:
+    """Put it into the page; lines and outages that were not measured now stay as they were."""
+    place = HERE / "results.json"
+    kept = json.loads(place.read_text()) if place.exists() else {}
+    lines = {(one["line"], one["peer"]): one for one in (*kept.get("lines", ()), *result["lines"])}
+    outages = {(one["what"], one["peer"]): one for one in (*kept.get("outages", ()), *result["outages"])}
+    merged = kept | result
+    merged["versions"] = kept.get("versions", {}) | result["versions"]
+    merged["lines"] = [lines[line, peer] for line in LINES for peer in PEERS if (line, peer) in lines]
+    merged["outages"] = [outages[what, peer] for what in OUTAGES for peer in PEERS if (what, peer) in outages]
+    place.write_text(json.dumps(merged, indent=1) + "\n")
+    into_readme(HERE / "README.md", merged)
 
 
 def _options() -> argparse.ArgumentParser:

@@ -37,6 +37,16 @@ class Started(Agent):
                 start_new_session=True,
             )  # fmt: skip
 
+    @property
+    def kept_waiting(self) -> float:
+        """Seconds so far that its threads wanted a core and had none, all of them together."""
+        total = 0
+        for pid in self.pids:
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                with contextlib.suppress(OSError):
+                    total += int((task / "schedstat").read_text().split()[1])
+        return total / 1e9
+
     def kill(self) -> None:
         """End it as a power failure does, with all its children."""
         for pid in self.pids if self._process.poll() is None else []:
