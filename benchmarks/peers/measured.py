@@ -32,7 +32,7 @@ def steady(peer: Peer, load: Load, *, settle: float, window: float) -> dict[str,
     produced = after["produced"] - before["produced"]
     return {
         "us": (after["cpu"] - before["cpu"]) / samples * 1e6 if samples else None, "core": (after["cpu"] - before["cpu"]) / seconds,
-        "starved": (after["kept_waiting"] - before["kept_waiting"]) / seconds, "rate": samples / seconds, "expected": load.per_second,
+        "starved": max(after["waits"][task] - before["waits"].get(task, 0) for task in after["waits"]) / 1e9 / seconds, "rate": samples / seconds, "expected": load.per_second,
         "produced": produced / seconds, "samples": samples, "rss": rss / 1e6, "p50": after["p50"], "p99": after["p99"],
         "lost": sum(many for _, many in missing), "doubled": end["doubled"] - before["doubled"], "invented": end["invented"],
         "backlog": after["waiting"] - before["waiting"], "examples": end["examples"],
@@ -53,7 +53,7 @@ def _absent(here: Stand, first: int, last: int) -> list[tuple[int, int]]:
 def _look(here: Stand) -> dict[str, Any]:
     asked, figures = here.source.ask(), here.hearing.ask()
     return figures | {
-        "cpu": here.running.cpu, "kept_waiting": here.running.kept_waiting, "at": time.monotonic(),
+        "cpu": here.running.cpu, "waits": here.running.waits, "at": time.monotonic(),
         "produced": asked["produced"], "waiting": asked["waiting"],
     }  # fmt: skip
 

@@ -7,7 +7,7 @@ from typing import Any
 
 BEGIN, END = "<!-- results: written by make bench-peers ARGS=--save -->", "<!-- end of results -->"
 STARVED = 0.3
-"""Share of the window that its threads waited for a core which others had; from here on what arrived says little about the program."""
+"""Share of the window that one of its threads waited for a core; from here on what arrived says little about the program."""
 _WHAT = {"outage": "broker away for {:g} s", "kill": "broker away for {:g} s, kill -9 half-way, started again 2 s later"}
 
 

@@ -38,14 +38,14 @@ class Started(Agent):
             )  # fmt: skip
 
     @property
-    def kept_waiting(self) -> float:
-        """Seconds so far that its threads wanted a core and had none, all of them together."""
-        total = 0
+    def waits(self) -> dict[int, int]:
+        """Nanoseconds so far that each of its threads wanted a core and had none."""
+        out = {}
         for pid in self.pids:
             for task in Path(f"/proc/{pid}/task").iterdir():
                 with contextlib.suppress(OSError):
-                    total += int((task / "schedstat").read_text().split()[1])
-        return total / 1e9
+                    out[int(task.name)] = int((task / "schedstat").read_text().split()[1])
+        return out
 
     def kill(self) -> None:
         """End it as a power failure does, with all its children."""
