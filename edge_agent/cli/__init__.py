@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 import typer
 
 from edge_agent import __version__
+from edge_agent.cli.books import PasswordFile, Url
+from edge_agent.cli.books import app as books
 from edge_agent.cli.buffer import app as buffer
 from edge_agent.cli.options import DEFAULT_CONFIG, AsJson, Config, MaybeConfig
 from edge_agent.model.errors import ConfigError, EdgeAgentError
@@ -29,6 +31,7 @@ Level = Annotated[Literal["debug", "info", "warning", "error"], typer.Option("--
 Style = Annotated[Literal["auto", "text", "json", "journald"], typer.Option("--log-format", help="How a log line looks.")]
 
 app.add_typer(buffer, name="buffer")
+app.add_typer(books, name="books")
 
 
 def _version(value: bool) -> None:
@@ -158,6 +161,49 @@ def schema(
     from edge_agent.cli.schema import schema as verb
 
     print(verb(what), end="")
+
+
+@app.command()
+def consume(
+    database: Url,
+    broker: Annotated[str, typer.Option("--broker", envvar="EDGE_AGENT_BROKER", help="mqtts://host[:8883], wss://host/mqtt.")],
+    password_file: PasswordFile = None,
+    root: Annotated[str, typer.Option("--root", envvar="EDGE_AGENT_ROOT", help="mqtt.root of the agents.")] = "edge",
+    client_id: Annotated[
+        str, typer.Option("--client-id", envvar="EDGE_AGENT_CLIENT_ID", help="Name of the session that the broker keeps.")
+    ] = "edge-agent-consumer",
+    ca: Annotated[str | None, typer.Option("--ca", envvar="EDGE_AGENT_CA", help="PEM file of the broker's CA, or: system.")] = None,
+    username: Annotated[str | None, typer.Option("--username", envvar="EDGE_AGENT_USERNAME", help="User at the broker.")] = None,
+    mqtt_password_file: Annotated[
+        Path | None,
+        typer.Option("--mqtt-password-file", envvar="EDGE_AGENT_MQTT_PASSWORD_FILE", help="File with the password at the broker."),
+    ] = None,
+    allow_insecure: Annotated[
+        bool, typer.Option("--allow-insecure", help="Accept mqtt:// and http:// without encryption.")
+    ] = False,
+    patience: Annotated[
+        float, typer.Option("--patience", min=0.1, max=3600, help="Seconds after which a missing number is asked for.")
+    ] = 5.0,
+    rest: Annotated[
+        str | None, typer.Option("--rest", envvar="EDGE_AGENT_REST", help="https:// address to which each event is also posted.")
+    ] = None,
+    rest_token_file: Annotated[
+        Path | None,
+        typer.Option("--rest-token-file", envvar="EDGE_AGENT_REST_TOKEN_FILE", help="File with the bearer token for it."),
+    ] = None,
+    rest_ca: Annotated[
+        Path | None, typer.Option("--rest-ca", help="PEM file of the CA of that address.  [default: the system's]")
+    ] = None,
+    log_level: Level = "info",
+    log_format: Style = "auto",
+) -> None:
+    """Consume the events of all agents of a broker into a database, each exactly once (the MES side; what systemd starts there)."""
+    from edge_agent.cli.consume import Wish
+    from edge_agent.cli.consume import consume as verb
+    from edge_agent.cli.export import Broker
+
+    settings = Broker(broker, ca, username, mqtt_password_file, allow_insecure)
+    verb(Wish(database, password_file, settings, root, client_id, patience, rest, rest_token_file, rest_ca), log_level, log_format)
 
 
 @app.command()

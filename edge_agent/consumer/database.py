@@ -36,22 +36,27 @@ class Database(Protocol):
         """Let go of it."""
 
 
-def open_database(url: str, password_file: Path | None = None) -> Database:
-    """Return the database at ``url``. Raises ConfigError for an address that cannot be meant, StorageError when it cannot be opened."""
+def open_database(url: str, password_file: Path | None = None, *, create: bool = True) -> Database:
+    """Return the database at ``url``; ``create``: a file may be made. Raises ConfigError for an address that cannot be meant, StorageError when it cannot be opened."""
     parts = urlsplit(url)
     if parts.scheme == "sqlite":
         if parts.netloc or not parts.path.strip("/"):
             raise ConfigError(f"--database {url}: a file is named with three slashes, absolute with four; {REMEDY}")
         from edge_agent.consumer.sqlite import SQLite  # noqa: PLC0415 - each database is loaded where it is wanted
 
-        return SQLite(Path(unquote(parts.path[1:])))
+        file = Path(unquote(parts.path[1:]))
+        if not create and not file.exists():
+            raise ConfigError(f"--database {url}: there is no such file; `edge-agent consume` makes it")
+        return SQLite(file)
     if parts.scheme in {"postgresql", "postgres"}:
         if parts.password:
             raise ConfigError(
                 "--database: a password in the address stands in the list of processes; put it into a file (chmod 600) and name it "
                 "by --password-file, or use a passfile (~/.pgpass) or a certificate"
             )
-        from edge_agent.consumer.postgres import PostgreSQL  # noqa: PLC0415
-
+        try:
+            from edge_agent.consumer.postgres import PostgreSQL  # noqa: PLC0415
+        except ImportError as error:
+            raise ConfigError(f"PostgreSQL needs psycopg ({error}); install it with: pip install 'edge-agent[consumer]'") from error
         return PostgreSQL(url, password_file)
     raise ConfigError(f"--database {url}: unknown kind of database; {REMEDY}")
