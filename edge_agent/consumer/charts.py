@@ -121,12 +121,12 @@ def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
 def _grid(most: float) -> str:
     rough = most / 4
     size = 10 ** (len(str(int(rough))) - 1)
-    step = next(size * one for one in (1, 2, 5, 10) if size * one >= rough) if rough >= 1 else 1
+    step = next(size * one for one in (1, 2, 2.5, 5, 10) if size * one >= rough) if rough >= 1 else 1
     lines = []
     value = step
     while value < most:
         top = 100 - 100 * value / most
-        lines.append(f'<div class="grid" style="top:{top:.2f}%"></div><span class="y num" style="top:{top:.2f}%">{value:,}</span>')
+        lines.append(f'<div class="grid" style="top:{top:.2f}%"></div><span class="y num" style="top:{top:.2f}%">{value:,g}</span>')
         value += step
     return "".join(lines)
 
@@ -140,7 +140,9 @@ def pareto(report: Report) -> str:
     for one in report.stops[:12]:
         bar = f'<i style="left:0;width:{100 * one.seconds / longest:.2f}%;background:{colour(one.category)}"></i>'
         words = f"{span(one.seconds)} · {one.times}&times;"
-        rows.append(f'<span>{escape(one.cause)}</span><div class="bar">{bar}</div><span class="num soft">{words}</span>')
+        rows.append(
+            f'<div class="row"><span>{escape(one.cause)}</span><div class="bar">{bar}</div><span class="num soft">{words}</span></div>'
+        )
     return f'<div class="rows">{"".join(rows)}</div>'
 
 
@@ -161,6 +163,6 @@ def waterfall(figures: Figures) -> str:
         left, width = max(0.0, 100 * low / pbt), min(100.0, 100 * abs(high - low) / pbt)
         bar = f'<i style="left:{left:.2f}%;width:{width:.2f}%;background:{paint}"></i>'
         rows.append(
-            f'<span>{name}</span><div class="bar">{bar}</div><span class="num soft">{span(abs(high - low))} · {width:.1f} %</span>'
+            f'<div class="row"><span>{name}</span><div class="bar">{bar}</div><span class="num soft">{span(abs(high - low))} · {width:.1f} %</span></div>'
         )
     return f'<div class="rows">{"".join(rows)}</div>'

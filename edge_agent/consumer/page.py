@@ -8,6 +8,7 @@ from importlib.resources import files
 from string import Template
 
 from edge_agent.consumer.charts import axis, counts, pareto, states, waterfall
+from edge_agent.consumer.event import micros
 from edge_agent.consumer.report import Report, Window
 
 _DASH = "&ndash;"
@@ -35,9 +36,9 @@ def render(report: Report) -> str:
     )
 
 
-def clock(window: Window, micros: int, form: str = "%H:%M:%S") -> str:
+def clock(window: Window, at: int, form: str = "%H:%M:%S") -> str:
     """Return a time as the shift's wall clock shows it."""
-    return datetime.fromtimestamp(micros / 1e6, UTC).astimezone(window.zone).strftime(form)
+    return datetime.fromtimestamp(at / 1e6, UTC).astimezone(window.zone).strftime(form)
 
 
 def _proof(report: Report) -> str:
@@ -46,7 +47,7 @@ def _proof(report: Report) -> str:
         return '<section class="card proof waits"><strong>Nothing is known of this unit&rsquo;s stream.</strong></section>'
     waiting = [one for one in proof.missing if one.how == "waiting"]
     lost = [one for one in proof.missing if one.how != "waiting"]
-    reached = escape(proof.complete_to or "no time yet")
+    reached = clock(window, micros(proof.complete_to), "%Y-%m-%d %H:%M:%S") if proof.complete_to else "no time yet"
     if proof.complete:
         said = f"<strong>Complete.</strong> Everything up to {clock(window, window.end)} is here"
     elif waiting:
@@ -115,7 +116,7 @@ def _alarms(report: Report) -> str:
         )
         text = escape(one.message) + (" <b>(first)</b>" if one.first_out else "")
         rows.append([raised, escape(one.alarm_id), text, lasted if one.cleared is not None else "still active"])
-    return _table([("Raised", "n"), ("Alarm", ""), ("Text", ""), ("Lasted", "n")], rows, "No alarms.")
+    return _table([("Raised", "num"), ("Alarm", ""), ("Text", ""), ("Lasted", "n")], rows, "No alarms.")
 
 
 def _gaps(report: Report) -> str:
@@ -129,7 +130,7 @@ def _gaps(report: Report) -> str:
         ]
         for one in report.gaps
     ]
-    return _table([("When", "n"), ("Reason", ""), ("Device", ""), ("Lost", "")], rows, "None: nothing was lost sight of.")
+    return _table([("When", "num"), ("Reason", ""), ("Device", ""), ("Lost", "")], rows, "None: nothing was lost sight of.")
 
 
 def _notes(report: Report) -> str:
