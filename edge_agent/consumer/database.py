@@ -17,8 +17,8 @@ REMEDY = "write sqlite:////var/lib/edge-agent-consumer/books.db or postgresql://
 class Database(Protocol):
     """One connection, used by one thread. Every method raises StorageError when the database cannot do it now; then `reopen`."""
 
-    def claim(self) -> None:
-        """Be the only consumer that writes here, until `close`. Raises TakenError when another one is."""
+    def claim(self, patience: float = ...) -> None:
+        """Be the only consumer that writes here, until `close`. Raises TakenError when another one still is after ``patience`` s."""
 
     def transaction(self) -> AbstractContextManager[None]:
         """Commit what is written inside, all of it or nothing. When it is left without an error, it is on the disk."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,9 @@ from edge_agent.model.errors import ConfigError, StorageError, TakenError
 
 _CLAIM = 7_341_120_614
 """The number of the advisory lock that says who writes; any number that other programs are unlikely to use."""
+
+_PATIENCE = 10.0
+"""Seconds for which a claim is tried."""
 
 
 class PostgreSQL:
@@ -38,10 +42,15 @@ class PostgreSQL:
             raise StorageError(f"PostgreSQL: {_words(error)}") from error
         return connection
 
-    def claim(self) -> None:
-        """Take the advisory lock of this database."""
-        if self.read("SELECT pg_try_advisory_lock(?)", (_CLAIM,)) != [(True,)]:
-            raise TakenError("this database is written by another consumer; stop that one, or give this one a database of its own")
+    def claim(self, patience: float = _PATIENCE) -> None:
+        """Take the advisory lock of this database; the server may need a moment to see that the one before us is gone."""
+        until = time.monotonic() + patience
+        while self.read("SELECT pg_try_advisory_lock(?)", (_CLAIM,)) != [(True,)]:
+            if time.monotonic() >= until:
+                raise TakenError(
+                    "this database is written by another consumer; stop that one, or give this one a database of its own"
+                )
+            time.sleep(0.1)
         self._claimed = True
 
     @contextmanager
@@ -76,7 +85,10 @@ class PostgreSQL:
             self._connection.close()
         self._connection = self._connect()
         if self._claimed:
-            self.claim()
+            try:
+                self.claim()
+            except TakenError as error:  # the server still holds our dead connection, or somebody has taken over: either may pass
+                raise StorageError(str(error)) from error
 
     def close(self) -> None:
         """See `Database`."""

@@ -38,7 +38,7 @@ class SQLite:
             raise StorageError(f"{self._file}: {error}") from error
         return connection
 
-    def claim(self) -> None:
+    def claim(self, patience: float = 0.0) -> None:  # noqa: ARG002 - a dead process holds no lock, so there is nothing to wait for
         """Lock the file beside it that says who writes."""
         beside = self._file.with_name(f"{self._file.name}.lock")
         try:
