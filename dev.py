@@ -156,7 +156,7 @@ def lock(_: list[str]) -> int:
         "--no-header",
     ]
     common += ["--strip-extras", "--no-annotate", "--upgrade", "--allow-unsafe"]
-    code = run(*common, "--extra", "demo", "--output-file", str(LOCKS["run"]), "pyproject.toml")
+    code = run(*common, "--extra", "demo", "--extra", "consumer", "--output-file", str(LOCKS["run"]), "pyproject.toml")
     return code or run(*common, "--extra", "demo", "--extra", "dev", "--output-file", str(LOCKS["dev"]), "pyproject.toml")
 
 
