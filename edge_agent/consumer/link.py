@@ -78,6 +78,7 @@ class Link:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
+        client.on_subscribe = self._on_subscribe
         return client
 
     def open(self) -> None:
@@ -144,6 +145,11 @@ class Link:
         with self._lock:
             self.connected = False
         self._log.warning("consumer.disconnected", reason=str(reason))
+
+    def _on_subscribe(self, _client: mqtt.Client, _data: Any, _mid: int, reasons: Any, _properties: Any) -> None:
+        refused = [name for name, reason in zip((*self._filters, self._reply), reasons, strict=False) if reason.is_failure]
+        if refused:  # an access list: events would be missing that nobody would ever miss
+            self._log.error("consumer.not_allowed", topics=refused, reason=str(reasons[-1]))
 
     def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
         correlation = getattr(message.properties, "CorrelationData", None)

@@ -31,6 +31,25 @@ def test_a_transaction_that_fails_leaves_nothing(store: Store, again: Callable[[
     assert (total(after.database), after.streams[SOURCE].high) == (6, 2)
 
 
+def test_the_program_goes_on_after_a_failed_transaction(store: Store) -> None:
+    """The same store, told to begin again, forgets what did not get to the disk: streams, parked events and totals."""
+    feed(store, piece(1, 5, 5))
+    with contextlib.suppress(KeyboardInterrupt), store.database.transaction():
+        for one in (piece(2, 1, 6), piece(4, 1, 8)):
+            store.take(one, retained=False, now=NOW)
+        store.finish()
+        raise KeyboardInterrupt
+    store.begin()
+    assert (store.streams[SOURCE].high, store.streams[SOURCE].parked) == (1, {})
+    feed(store, piece(2, 1, 6), piece(4, 1, 8), piece(3, 1, 7))
+    assert store.database.read("SELECT delta, kind FROM counts ORDER BY seq, part") == [
+        (5, "told"),
+        (1, "told"),
+        (1, "told"),
+        (1, "told"),
+    ]
+
+
 def test_what_is_parked_outlives_a_restart(store: Store, again: Callable[[], Store]) -> None:
     """Parked events are acknowledged, so they must be on the disk; the hole is known to whoever asks."""
     feed(store, piece(1, 1, 1), piece(4, 1, 4), piece(7, 1, 7))
@@ -129,12 +148,13 @@ def test_a_count_after_the_end_of_its_order_is_an_adjustment(store: Store) -> No
     assert store.database.read("SELECT total, late FROM order_totals") == [(7, 2)]
 
 
-def test_a_count_across_an_unseen_change_is_nobodys(store: Store) -> None:
-    """`spans` with the order books to unassigned."""
+@pytest.mark.parametrize("named", [None, "WO-1"])
+def test_a_count_across_an_unseen_change_is_nobodys(store: Store, named: str | None) -> None:
+    """`spans` with the order books to unassigned, whatever order stands in the context."""
     feed(
         store,
         piece(1, 5, 5),
-        payload(2, counter="total", disposition="total", delta=3, total=8, spans=["order"], ctx={"order": None}),
+        payload(2, counter="total", disposition="total", delta=3, total=8, spans=["order"], ctx={"order": named}),
     )
     assert store.database.read("SELECT delta, spans FROM unassigned_counts") == [(3, '["order"]')]
     assert store.database.read("SELECT total FROM order_totals") == [(5,)]

@@ -67,6 +67,13 @@ def test_a_restored_store_does_not_count_twice(store: Store) -> None:
     assert total(store.database) == 12
 
 
+def test_a_store_restored_to_its_beginning_does_not_count_twice(store: Store) -> None:
+    """Also where the copy's totals begin at zero, so that it looks like a fresh store."""
+    rolled = payload(1, "collection.gap", epoch="E2", reason="store_rolled_back", lost="unknown", seq_from=None, seq_to=None)
+    feed(store, piece(1, 5, 5), piece(2, 5, 10), rolled, piece(2, 12, 12, epoch="E2"))
+    assert total(store.database) == 12
+
+
 def test_after_a_baseline_the_total_is_a_new_one(store: Store) -> None:
     """A counter that is based anew (other address, other scale) brings no difference to its old total."""
     based = payload(2, "counter.discontinuity", counter="total", kind="baseline", counted_delta=0, uncounted={"min": 0, "max": 0})
