@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import ssl
+import sys
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -76,6 +77,7 @@ class Link:
             client.username_pw_set(broker.username, broker.password)
         client.reconnect_delay_set(1, 30)
         client.on_connect = self._on_connect
+        client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
         client.on_subscribe = self._on_subscribe
@@ -140,6 +142,12 @@ class Link:
             self.connected = True
         self._log.info("consumer.connected", host=self._broker.host, session_present=flags.session_present)
         client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in (*self._filters, self._reply)])
+
+    def _on_connect_fail(self, _client: mqtt.Client, _data: Any) -> None:
+        error = sys.exc_info()[1]  # paho calls from where it caught it, and does not pass it on
+        self._log.warning(
+            "consumer.unreachable", host=self._broker.host, port=self._broker.port, reason=str(error or "no connection")
+        )
 
     def _on_disconnect(self, _client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         with self._lock:

@@ -18,6 +18,7 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 import pytest
+import trustme
 from consumer_bench import SOURCE, piece
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
@@ -233,6 +234,7 @@ def test_kill_9_of_consumer_broker_and_agent_in_turn_leaves_the_truth(scene: tup
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_a_new_consumer_asks_for_what_was_before_it(scene: tuple[Broker, Agent, Consumer, str]) -> None:
     """What the agent still has is fetched, what it has no more is named, and the watermark is confirmed."""
     _, agent, consumer, url = scene
@@ -251,6 +253,7 @@ def test_a_new_consumer_asks_for_what_was_before_it(scene: tuple[Broker, Agent, 
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_a_second_consumer_of_one_database_is_refused(scene: tuple[Broker, Agent, Consumer, str], tmp_path: Path) -> None:
     """Two would take turns at the broker; the second says so and ends with 78, so that systemd does not try again."""
     broker, agent, _, url = scene
@@ -264,3 +267,60 @@ def test_a_second_consumer_of_one_database_is_refused(scene: tuple[Broker, Agent
     )  # fmt: skip
     assert other.returncode == 78
     assert "another consumer" in other.stderr
+
+
+@pytest.mark.timeout(120)
+def test_a_database_that_crashes_delays_and_loses_nothing(tmp_path: Path, cluster: Any) -> None:
+    """PostgreSQL is killed in the middle: nothing is acknowledged meanwhile, the claim is taken again, and everything is booked once."""
+    url = cluster.database()
+    broker = Broker(tmp_path)
+    broker.start()
+    agent, consumer = Agent(broker.port), Consumer(tmp_path, broker.port, url)
+    consumer.start()
+    try:
+        wait(agent.client.is_connected)
+        agent.make(20)
+        agent.announce()
+        wait(lambda: booked(url)[0] == 20)
+        cluster.stop(hard=True)
+        agent.make(50)
+        wait(lambda: "consumer.waits" in consumer.log.read_text(errors="replace"))
+        cluster.start()
+        agent.make(30)
+        wait(lambda: booked(url) == (100, 100))
+        assert consumer.stop() == 0
+    finally:
+        consumer.kill()
+        agent.kill()
+        broker.kill()
+
+
+@pytest.mark.timeout(60)
+def test_the_broker_is_believed_by_its_ca_only(tmp_path: Path) -> None:
+    """Over TLS the consumer connects to a broker whose certificate the CA signed, and to no other."""
+    right, wrong = trustme.CA(), trustme.CA()
+    for name, authority in (("right", right), ("wrong", wrong)):
+        authority.cert_pem.write_to_path(tmp_path / f"{name}.pem")
+    right.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(tmp_path / "broker.pem")
+    broker = Broker(tmp_path)
+    with (tmp_path / "mosquitto.conf").open("a") as settings:
+        settings.write(f"certfile {tmp_path}/broker.pem\nkeyfile {tmp_path}/broker.pem\nuser root\n")
+    broker.start()
+    consumers = {}
+    try:
+        for name in ("right", "wrong"):
+            (tmp_path / name).mkdir()
+            url = f"sqlite:///{tmp_path}/{name}/books.db"
+            consumer = consumers[name] = Consumer(tmp_path / name, broker.port, url)
+            consumer._command = [
+                word.replace("mqtt://127.0.0.1", "mqtts://localhost") for word in consumer._command if word != "--allow-insecure"
+            ]
+            consumer.start("--ca", str(tmp_path / f"{name}.pem"), "--client-id", name)
+        wait(lambda: "consumer.connected" in consumers["right"].log.read_text())
+        wait(lambda: "certificate verify failed" in consumers["wrong"].log.read_text())
+        assert [one.stop() for one in consumers.values()] == [0, 0]
+        assert "consumer.connected" not in consumers["wrong"].log.read_text()
+    finally:
+        for consumer in consumers.values():
+            consumer.kill()
+        broker.kill()
