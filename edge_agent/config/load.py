@@ -15,6 +15,7 @@ from edge_agent.config.source import Path_, Source, read
 from edge_agent.config.words import words
 from edge_agent.drivers.catalog import DeviceConfig
 from edge_agent.events.catalog import UnitConfig
+from edge_agent.events.codes import DIRECTORY
 from edge_agent.model.errors import ConfigError
 from edge_agent.ports import Identity
 
@@ -46,7 +47,7 @@ def load(directory: Path) -> AgentConfig:
     sources = [main]
     if alone and not _named(main, "devices"):
         alone = not (root / "devices").is_dir()
-    agent = _validate(_AGENT, main, main.data, ())
+    agent = _validate(_AGENT, main, main.data, (), root)
     devices = _inline(_DEVICE, main, "devices")
     units = _inline(_UNIT, main, "units")
     if not alone:
@@ -70,7 +71,7 @@ def identity_of(directory: Path) -> Identity:
     alone = directory.is_file()
     file = directory if alone else directory / "agent.yaml"
     main = read(file)
-    agent = _validate(_AGENT, main, main.data, ())
+    agent = _validate(_AGENT, main, main.data, (), file.parent)
     if main.problems or agent is None:
         raise InvalidConfigError(main.problems)
     return AgentConfig.model_construct(
@@ -87,7 +88,7 @@ def _folder(adapter: TypeAdapter[Any], folder: Path, sources: list[Source]) -> l
     for file in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
         source = read(file)
         sources.append(source)
-        config = _validate(adapter, source, source.data, ())
+        config = _validate(adapter, source, source.data, (), folder.parent)
         if config is not None:
             parts.append(Part(config, source, ()))
     return parts
@@ -99,21 +100,21 @@ def _inline(adapter: TypeAdapter[Any], source: Source, key: str) -> list[Part]:
     parts = []
     for index, item in enumerate(items if isinstance(items, list) else []):
         try:
-            parts.append(Part(adapter.validate_python(item), source, (key, index)))
+            parts.append(Part(adapter.validate_python(item, context={DIRECTORY: source.file.parent}), source, (key, index)))
         except ValidationError:
             continue
     return parts
 
 
-def _validate(adapter: TypeAdapter[Any], source: Source, data: Any, path: Path_) -> Any:
-    """Return the validated model, or None after noting what is wrong."""
+def _validate(adapter: TypeAdapter[Any], source: Source, data: Any, path: Path_, root: Path) -> Any:
+    """Return the validated model, or None after noting what is wrong. Files that it names are looked for from ``root`` on."""
     if data is None:
         return None
     if not isinstance(data, dict):
         source.problem(source.place(()), "the file must be a table of keys and values", "start with `version: 1`")
         return None
     try:
-        return adapter.validate_python(data)
+        return adapter.validate_python(data, context={DIRECTORY: root})
     except ValidationError as invalid:
         schema = adapter.json_schema()
         unreadable = {problem.line for problem in source.problems}

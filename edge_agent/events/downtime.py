@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from edge_agent.events.reference import check_references
 from edge_agent.events.rule import Moment, Outcome, Phase, Rule
-from edge_agent.events.state import StateConfig
+from edge_agent.events.state import StateConfig, table_of
 from edge_agent.events.stoppage import DowntimeMemory, Stoppage
-from edge_agent.events.tables import StateTable, load
+from edge_agent.events.tables import StateTable
 from edge_agent.model.reading import Tag
 
 
@@ -41,9 +41,9 @@ class DowntimeRule:
     def __init__(self, config: DowntimeConfig, state: StateConfig, table: StateTable, *, order: str | None = None) -> None:
         """Follow the states of ``state``; ``order`` is the tag of the order where there is one."""
         reason = state.reason.tag if state.reason is not None else None
-        refs = (state.tag, state.mode, state.starved, state.blocked, reason, order)
+        refs = (*state.signals, state.mode, state.starved, state.blocked, reason, order)
         self.tags = tuple(ref for ref in refs if ref is not None)
-        self.fingerprint = f"{state.tag} {table.model}"
+        self.fingerprint = f"{state.source} {table.model}"
         self._config = config
         self._state = state
         self._table = table
@@ -71,4 +71,4 @@ def build(
 ) -> tuple[Rule[Any], ...]:
     """Return the downtime rule of ``unit``; ``order`` is the tag of its order, for ``when: with_order``. Raises ValueError."""
     check_references([(f"unit {unit}, context.order", order)], tags)
-    return (DowntimeRule(config or DowntimeConfig(), state, load(state.model), order=order),)
+    return (DowntimeRule(config or DowntimeConfig(), state, table_of(state), order=order),)

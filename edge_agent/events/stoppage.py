@@ -8,6 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from edge_agent.events.alarmset import raised_at
+from edge_agent.events.codes import UNKNOWN
 from edge_agent.events.rule import Moment
 from edge_agent.events.state import ReasonConfig, StateConfig, flag
 from edge_agent.events.tables import Code, StateTable, code_of
@@ -26,11 +27,24 @@ _PATH = 200
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """Why: the machine's code as it is, words for it where there are any, and the tag that said it."""
+    """Why: the machine's code as it is, words for it where there are any, the tag that said it, and what the MES calls it."""
 
     code: Code
     text: str | None
     source: str
+    mes: str | None = None
+    category: str | None = None
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The reason as events carry it; what only a table can know stands there only where it does."""
+        more = (("mes", self.mes), ("category", self.category))
+        return {
+            "code": self.code,
+            "text": self.text,
+            "source": self.source,
+            **{name: value for name, value in more if value is not None},
+        }
 
 
 class Open(msgspec.Struct, frozen=True):
@@ -240,7 +254,9 @@ class Stoppage:
     def _worded(self, code: Code, config: ReasonConfig) -> Reason:
         """The words of the table; else those of an active alarm with the same number, which is PackML's own rule for StopReason."""
         texts = [alarm["text"] for alarm in self._moment.picture.alarms.values() if alarm["alarm_id"] == str(code)]
-        return Reason(code, config.texts.get(code) or next(iter(texts), None), config.tag)
+        known = config.meanings.get(code, UNKNOWN)
+        text = config.texts.get(code) or known.text or next(iter(texts), None)
+        return Reason(code, text, config.tag, known.mes, known.category)
 
     # -- words ---------------------------------------------------------------------------------------------------------------
 
@@ -254,14 +270,14 @@ class Stoppage:
         return {
             "downtime_id": downtime.id,
             "category": downtime.cause or "stopped",
-            "reason": None if downtime.reason is None else msgspec.structs.asdict(downtime.reason),
+            "reason": None if downtime.reason is None else downtime.reason.told,
             "first_out_alarm": downtime.alarm,
             "started_at": iso(downtime.start),
         }
 
     def _tell_reason(self, downtime: Open) -> None:
         assert downtime.reason is not None  # noqa: S101 - told because it was found
-        data = {"downtime_id": downtime.id, "reason": msgspec.structs.asdict(downtime.reason)}
+        data = {"downtime_id": downtime.id, "reason": downtime.reason.told}
         self._tell("downtime.reason", data, max(self.memory.latched, downtime.start), None, downtime.id)
 
     def _tell(
