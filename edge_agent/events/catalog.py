@@ -8,9 +8,9 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from edge_agent.events import alarm, context, counter, downtime, energy, gap, quality, shift, state
+from edge_agent.events import alarm, context, counter, downtime, energy, gap, production, quality, shift, state
 from edge_agent.events.alarm import AlarmConfig
 from edge_agent.events.condition import ConditionRule
 from edge_agent.events.context import ContextConfig
@@ -18,8 +18,11 @@ from edge_agent.events.counter import CounterConfig
 from edge_agent.events.derive import SETTLE, Fold
 from edge_agent.events.downtime import DowntimeConfig
 from edge_agent.events.energy import EnergyConfig
+from edge_agent.events.follow import Neighbours
 from edge_agent.events.gap import GapConfig
 from edge_agent.events.keyframe import SnapshotRule
+from edge_agent.events.order import Silenced
+from edge_agent.events.production import ProductionConfig
 from edge_agent.events.quality import RecordConfig
 from edge_agent.events.rule import Rule
 from edge_agent.events.shift import Calendar
@@ -39,7 +42,7 @@ Level = Annotated[str, Field(pattern=_LEVEL)]
 Rules = tuple[Rule[Any], ...]
 
 
-class UnitConfig(BaseModel):
+class UnitConfig(ProductionConfig):
     """One work unit: what is read, and what it means. Tags are named ``device.tag``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -144,7 +147,7 @@ def _parts(config: UnitConfig, tags: Mapping[str, Tag]) -> Iterator[Callable[[],
     context_tags = _context_tags(config)
     modes = state.modes_of(config.state) if config.state else None
     if config.context is not None:
-        yield partial(context.build, config.context, unit=unit, name="context", tags=tags)
+        yield partial(_context, config, tags)
     for name, one in config.counters.items():
         yield partial(counter.build, one, unit=unit, name=name, tags=tags, context_tags=context_tags, modes=modes)
     for name, meter in config.energy.items():
@@ -158,6 +161,16 @@ def _parts(config: UnitConfig, tags: Mapping[str, Tag]) -> Iterator[Callable[[],
         yield partial(alarm.build, entry, unit=unit, name=name, tags=tags)
     for name, record in config.records.items():
         yield partial(quality.build, record, unit=unit, name=name, tags=tags)
+    registers = {name: one.tag for name, one in config.counters.items()}
+    watched = (config.state.mode, config.state.tag) if config.state else (None, None)
+    yield from production.parts(config, unit, tags, Neighbours(registers, context_tags, modes, *watched))
+
+
+def _context(config: UnitConfig, tags: Mapping[str, Tag]) -> Rules:
+    """Return the rule of the context; where the life of orders is told by another rule, it tells none."""
+    assert config.context is not None  # noqa: S101 - built only where there is one
+    rules: Rules = context.build(config.context, unit=config.unit, name="context", tags=tags)
+    return rules if config.orders is None else tuple(Silenced(rule) for rule in rules)
 
 
 def _gap(config: UnitConfig, tags: Mapping[str, Tag], rules: Sequence[Rule[Any]]) -> Rules:
@@ -196,6 +209,7 @@ def _wired(config: UnitConfig) -> Iterator[tuple[str, DeviceWiring]]:
         device, trigger = quality.trigger(record, name=name)
         mine = msgspec.structs.replace(trigger, name=f"{config.unit}/{trigger.name}")  # two units may share a device and a name
         yield device, DeviceWiring((mine,), quality.acknowledge_tags(record))
+    yield from production.wired(config, config.unit)
 
 
 def _read_by(wired: DeviceWiring) -> Iterator[str]:
