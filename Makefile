@@ -12,6 +12,9 @@ test:    ## the whole test suite
 .PHONY: scenarios
 scenarios: ## every hostile scenario, with its faults and without, ten minutes of it; ARGS="-k offexec"
 	@$(PYTHON) dev.py test tests/e2e -m scenarios $(ARGS)
+.PHONY: golden
+golden:  ## the golden traces anew from their stories, with a diff to review; ARGS="--check"
+	@$(PYTHON) dev.py golden $(ARGS)
 check:   ## format, lint, types, import floors
 	@$(PYTHON) dev.py check
 setup:   ## .venv with everything for development

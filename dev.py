@@ -6,6 +6,7 @@
     python3 dev.py faults [ARGS]   the fault bench, minutes of it; --long: an hour (docs/how-to/faults.md)
     python3 dev.py opcua-faults [ARGS]   OPC UA servers that misbehave, four minutes of it
     python3 dev.py interop [ARGS]  against an OPC UA server of another make; needs npm
+    python3 dev.py golden [ARGS]   the golden traces written anew from their stories, with a diff to review; --check
     python3 dev.py check           format, lint, types, import floors, generated files
     python3 dev.py setup           only the set-up
     python3 dev.py lock            resolve the lock files anew from pyproject.toml
@@ -37,6 +38,7 @@ def main(argv: list[str]) -> int:
         "faults": faults,
         "opcua-faults": opcua_faults,
         "interop": interop,
+        "golden": golden,
         "check": check,
         "setup": setup_all,
         "lock": lock,
@@ -115,6 +117,12 @@ def interop(args: list[str]) -> int:
             return NOT_RUN
         note.write_text(wanted_)
     return run("-m", "pytest", "tests/interop", "-m", "interop", "-p", "no:cacheprovider", *args)
+
+
+def golden(args: list[str]) -> int:
+    """Write the golden traces anew and show what changed."""
+    setup("dev")
+    return run("tests/golden/regenerate.py", *args)
 
 
 def check(_: list[str]) -> int:

@@ -39,7 +39,7 @@ class ContextState(msgspec.Struct, frozen=True):
 
     known: tuple[str, ...] = ()
     order: str | None = None
-    base: Mapping[str, float] = msgspec.field(default_factory=dict)
+    base: Mapping[str, int | float] = msgspec.field(default_factory=dict)
     blind: int | None = None
 
 

@@ -40,7 +40,7 @@ class Outage(msgspec.Struct, frozen=True):
     up: int | None = None
     until: int = 0
     waiting: tuple[str, ...] = ()
-    recovered: Mapping[str, float] = msgspec.field(default_factory=dict)
+    recovered: Mapping[str, int | float] = msgspec.field(default_factory=dict)
     unheard: tuple[str, ...] = ()
     filled: tuple[str, ...] = ()
 

@@ -148,7 +148,7 @@ class ShiftState(msgspec.Struct, frozen=True):
     known: bool = False
     shift: str | None = None
     boundary: int | None = None
-    totals: Mapping[str, float] = msgspec.field(default_factory=dict)
+    totals: Mapping[str, int | float] = msgspec.field(default_factory=dict)
 
 
 class ShiftRule(msgspec.Struct, frozen=True):
