@@ -16,6 +16,7 @@ from edge_agent.agent.envelope import agent_stream, checkpointed, streams_of, to
 from edge_agent.agent.forward import Delivered, Forwarder
 from edge_agent.agent.hold import Hold
 from edge_agent.agent.journal import Journal
+from edge_agent.agent.mes import MesContext
 from edge_agent.agent.succeed import Origin
 from edge_agent.agent.unit import Unit
 from edge_agent.buffer.sqlite import SqliteBuffer
@@ -61,6 +62,7 @@ class Parts:
     topics: Topics
     hold: Hold
     streams: dict[str, StreamInfo]
+    mes: MesContext
 
 
 def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
@@ -92,7 +94,17 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
         topics=topics,
         hold=hold,
         streams=streams_of(config),
+        mes=_mes(config, units, collectors, clock),
     )
+
+
+def _mes(config: AgentConfig, units: Sequence[Unit], collectors: Sequence[Collector], clock: PlantClock) -> MesContext:
+    """Return who hears what the MES says of the units."""
+    readers = {
+        unit.unit: [one for one in collectors if one.devices.keys() & {ref.partition(".")[0] for ref in events.inputs(unit)}]
+        for unit in config.units
+    }
+    return MesContext([(unit, events.topics_of(each)) for unit, each in zip(units, config.units, strict=True)], readers, clock)
 
 
 def origin_of(config: AgentConfig, buffer: SqliteBuffer, clock: PlantClock) -> Origin:

@@ -25,6 +25,10 @@ _UNDER_WAY = 0.2
 """Machine seconds at shutdown for what a subscription has under way; nothing can be asked of it."""
 
 
+_LOOK = 0.01
+"""Machine seconds between two looks whether a reading has come."""
+
+
 class DeviceState:
     """What is known of one device, for status and for the notices about its loss.
 
@@ -35,6 +39,7 @@ class DeviceState:
         """Start as never seen."""
         self.up: bool | None = None
         self.last_good: int | None = None
+        self.received = 0
         self.error = ""
         self.ready = False
         self.fault = ""
@@ -120,6 +125,7 @@ class Collector:
         # One unit takes them in this order: each delivery joins its inbox before the first await.
         await asyncio.gather(*(deliver(batch) for batch in batches for deliver in self._readers[batch.device]))
         for batch in batches:
+            self.devices[batch.device].received = batch.received
             if len(batch):
                 self.devices[batch.device].ready = True
 
@@ -146,6 +152,18 @@ class Collector:
         self._poll_at = time
         if self._driver is not None:
             self._driver.poll_at(time)
+
+    async def read_now(self, within: float) -> None:
+        """Read the polled tags and return when everybody has them, at the latest after ``within`` machine seconds; nothing where none are polled."""
+        now = self._clock.now()
+        if self._driver is None or not self._driver.poll_at(now):
+            return
+        try:
+            async with asyncio.timeout(within):
+                while any(device.up and device.received < now for device in self.devices.values()):  # noqa: ASYNC110 - a device rings no bell
+                    await asyncio.sleep(_LOOK)
+        except TimeoutError:
+            self._log.debug("collect.read_now", unanswered=[name for name, device in self.devices.items() if device.received < now])
 
     async def acknowledge(self, effect: Acknowledge) -> None:
         """Write one handshake acknowledgement. When the device is away nothing is written: the PLC raises the record again."""

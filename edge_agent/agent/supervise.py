@@ -201,7 +201,7 @@ class Agent:
                 will=parts.announcer.will(),
                 type_prefix=settings.events.type_prefix,
                 memory=self.uplink,
-                listening=NOTHING if self._watermarks is None else self._watermarks.listen(),
+                listening=parts.mes.listen(NOTHING if self._watermarks is None else self._watermarks.listen()),
             )
 
         await keep_open(self._out, open_, partial(self._use, parts, origin, buffer), lost, self._delays)
@@ -219,7 +219,9 @@ class Agent:
         await parts.announcer.birth(sink)
         finish = asyncio.create_task(self._finish.wait())
         marks = [] if self._watermarks is None else [self._watermarks.run()]
-        await _first_of(parts.forwarder.run(sink), parts.announcer.run(sink), requests(parts, buffer, sink), finish, *marks)
+        await _first_of(
+            parts.forwarder.run(sink), parts.announcer.run(sink), requests(parts, buffer, sink), parts.mes.run(), finish, *marks
+        )
         await parts.announcer.farewell(sink)
 
     def _device_delays(self) -> Iterator[float]:

@@ -21,9 +21,11 @@ from edge_agent.events.energy import EnergyConfig
 from edge_agent.events.follow import Neighbours
 from edge_agent.events.gap import GapConfig
 from edge_agent.events.keyframe import SnapshotRule
+from edge_agent.events.mescontext import DEVICE, Topics
 from edge_agent.events.order import Silenced
 from edge_agent.events.production import ProductionConfig
 from edge_agent.events.quality import RecordConfig
+from edge_agent.events.reference import device_of
 from edge_agent.events.rule import Rule
 from edge_agent.events.shift import Calendar
 from edge_agent.events.state import StateConfig
@@ -69,6 +71,7 @@ def rules_of(config: UnitConfig, *, tags: Mapping[str, Tag], calendar: Calendar 
 
     Raises ConfigError with every problem, one a line: unknown tags with what was probably meant, and what the rules themselves refuse.
     """
+    tags = {**tags, **{tag.ref: tag for tag in topics_of(config).tags}}
     problems = [_unknown(ref, config, tags) for ref in sorted(inputs(config) - tags.keys())]
     rules: list[Rule[Any]] = []
     if not problems:
@@ -91,7 +94,7 @@ def rules_of(config: UnitConfig, *, tags: Mapping[str, Tag], calendar: Calendar 
 
 
 def inputs(config: UnitConfig) -> set[str]:
-    """Return every tag that the unit names, as ``device.tag``, known or not."""
+    """Return every tag of devices that the unit names, as ``device.tag``, known or not."""
     asked = _Anything()
     refs: set[str] = set()
     for build in _parts(config, asked):
@@ -103,7 +106,12 @@ def inputs(config: UnitConfig) -> set[str]:
         refs.update(config.telemetry.tags)
     for device, wired in _wired(config):
         refs.update(f"{device}.{name}" for name in (*wired.acknowledge, *_read_by(wired)))
-    return refs | asked.named
+    return {ref for ref in refs | asked.named if device_of(ref) != DEVICE}
+
+
+def topics_of(config: UnitConfig) -> Topics:
+    """Return the topics that name the context of a unit."""
+    return config.context.topics if config.context is not None else Topics()
 
 
 def wiring_of(config: UnitConfig) -> dict[str, DeviceWiring]:
@@ -127,10 +135,11 @@ def fold_of(
     """Return the fold of a unit over ``devices`` (the tags of each in the order that batches index). Raises ConfigError."""
     tags = {tag.ref: tag for known in devices.values() for tag in known}
     used = {ref.partition(".")[0] for ref in inputs(config)}
+    outside = {DEVICE: topics_of(config).tags} if topics_of(config).tags else {}
     return Fold(
         config.unit,
         rules_of(config, tags=tags, calendar=calendar),
-        {device: known for device, known in devices.items() if device in used},
+        {device: known for device, known in devices.items() if device in used} | outside,
         telemetry=config.telemetry,
         prefix=prefix,
         cfg=cfg,
@@ -143,7 +152,7 @@ def fold_of(
 
 def _parts(config: UnitConfig, tags: Mapping[str, Tag]) -> Iterator[Callable[[], Rules]]:
     """Yield how each part of the unit is built, so that one that fails does not hide the others."""
-    unit, order = config.unit, config.context.order if config.context else None
+    unit, order = config.unit, config.context.refs.get("order") if config.context else None
     context_tags = _context_tags(config)
     modes = state.modes_of(config.state) if config.state else None
     if config.context is not None:
@@ -178,7 +187,7 @@ def _gap(config: UnitConfig, tags: Mapping[str, Tag], rules: Sequence[Rule[Any]]
     registers = {name: one.tag for name, one in config.counters.items()} | {
         name: meter.tag for name, meter in config.energy.items()
     }
-    heard = {ref for rule in rules for ref in rule.tags}
+    heard = {ref for rule in rules for ref in rule.tags if device_of(ref) != DEVICE}  # a broker that is away hides no machine
     sampled = config.telemetry.tags if config.telemetry is not None else ()
     settings = GapConfig(stale_after=config.stale_after)
     return gap.build(settings, unit=config.unit, tags=tags, counters=registers, inputs=heard, sampled=sampled)
@@ -199,9 +208,8 @@ def _refuse(text: str) -> Rules:
 
 def _context_tags(config: UnitConfig) -> dict[str, str]:
     """Return the tags that name order, product, lot and mode: where a context ends, counters close their interval."""
-    named = config.context.model_dump() if config.context else {}
-    named["mode"] = config.state.mode if config.state else None
-    return {member: ref for member, ref in named.items() if ref}
+    named = dict(config.context.refs) if config.context else {}
+    return named | {"mode": config.state.mode} if config.state and config.state.mode else named
 
 
 def _wired(config: UnitConfig) -> Iterator[tuple[str, DeviceWiring]]:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from edge_agent.events.clocks import LATENESS, DeviceClock, watermark
+from edge_agent.events.mescontext import DEVICE as OUTSIDE
 from edge_agent.events.moments import Item, Patience, Read, Route, Tick, Window, arrange, together
 from edge_agent.events.rule import Moment, Picture, Rule
 from edge_agent.events.shift import Calendar
@@ -105,7 +106,7 @@ class Fold:
     ) -> None:
         self._unit, self._calendar, self._grids = unit, calendar, tuple(grids)
         self._rules = tuple(sorted(rules, key=lambda rule: rule.phase))
-        self._steps = Steps(unit, self._rules, calendar, devices)
+        self._steps = Steps(unit, self._rules, calendar, [device for device in devices if device != OUTSIDE])
         listened = {ref for rule in rules for ref in rule.tags}
         self._routes = {device: _route(tags, listened) for device, tags in devices.items()}
         self._mixed = sum(1 for route in self._routes.values() if route.wanted) > 1

@@ -13,6 +13,7 @@ from itertools import compress
 import msgspec
 
 from edge_agent.events.clocks import LATENESS, DeviceClock
+from edge_agent.events.mescontext import DEVICE as OUTSIDE
 from edge_agent.model.reading import (
     AgentDown,
     Batch,
@@ -175,7 +176,7 @@ class _Intake:
 
     def _tell_clocks(self, notice: Notice, device: str) -> None:
         if isinstance(notice, AgentDown):
-            for known in self._routes:
+            for known in self._routes.keys() - {OUTSIDE}:  # who may never speak again holds nobody up
                 self._clocks[known] = self._clocks.get(known, DeviceClock()).asleep(notice.since)
         elif isinstance(notice, DeviceDown):
             self._clocks[device] = self._clocks.get(device, DeviceClock()).lost(notice.last_good)

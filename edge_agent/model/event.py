@@ -21,6 +21,7 @@ class Context(msgspec.Struct, frozen=True):
     mode: str | None = None
     shift: str | None = None
     recipe: str | None = None
+    operator: str | None = None
 
 
 NO_CONTEXT = Context()

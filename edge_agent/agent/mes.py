@@ -1,0 +1,94 @@
+"""What the MES says over MQTT about what is being made: heard, judged, and handed to the units as samples of their context.
+
+Before a change is handed over the counters are read, so that what was made until now belongs to what was being made until now.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from edge_agent.agent.collect import Collector
+from edge_agent.agent.unit import Unit
+from edge_agent.events.mescontext import DEVICE, RefusedContextError, Topics, name_in
+from edge_agent.model.reading import Batch, Quality
+from edge_agent.ports import PlantClock
+from edge_agent.publish.listening import Listening
+
+_READ = 1.0
+"""Machine seconds that the reading of the counters before a change may take."""
+
+_TELL = 600.0
+"""Machine seconds between two lines of the log about messages on one topic that are not believed."""
+
+
+class MesContext:
+    """The context topics of all units. ``sources`` are the units with their topics, ``collectors`` those that read the devices of each."""
+
+    def __init__(
+        self, sources: Sequence[tuple[Unit, Topics]], collectors: Mapping[str, Sequence[Collector]], clock: PlantClock
+    ) -> None:
+        """Listen for ``sources``; times are ``clock``'s."""
+        self._sources = [(unit, topics) for unit, topics in sources if topics.sources]
+        self._topics = frozenset(source.mqtt for _, topics in self._sources for _, source in topics.sources)
+        self._collectors = collectors
+        self._clock = clock
+        self._heard: dict[str, bytes] = {}
+        self._wake = asyncio.Event()
+        self._last: dict[tuple[str, int], str] = {}
+        self._told: dict[str, float] = {}
+        self._log = structlog.get_logger()
+        self.refused = 0
+
+    def listen(self, beside: Listening) -> Listening:
+        """Return what to subscribe over the next connection: the topics, and what is listened to ``beside`` them."""
+
+        def heard(topic: str, payload: bytes) -> None:
+            if topic in self._topics:
+                self._heard[topic] = payload  # the newest word of each topic: no flood fills anything
+                self._wake.set()
+            else:
+                beside.heard(topic, payload)
+
+        return Listening((*beside.filters, *sorted(self._topics)), heard) if self._topics else beside
+
+    async def run(self) -> None:
+        """Hand over what is heard until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            heard, self._heard = self._heard, {}
+            for unit, topics in self._sources:
+                named = self._named(topics, heard)
+                if named:
+                    await self._hand_over(unit, named)
+
+    def _named(self, topics: Topics, heard: Mapping[str, bytes]) -> dict[int, str]:
+        """Return the names that are believed, by the index of their member."""
+        named: dict[int, str] = {}
+        for topic, payload in heard.items():
+            for index, source in topics.on(topic):
+                try:
+                    named[index] = name_in(payload, source)
+                except RefusedContextError as error:
+                    self._refuse(topic, str(error))
+        return named
+
+    async def _hand_over(self, unit: Unit, named: Mapping[int, str]) -> None:
+        """Deliver all members that came together as one sample each, at one time: one change of context."""
+        if any(self._last.get((unit.name, index)) != name for index, name in named.items()):
+            await asyncio.gather(*(collector.read_now(_READ) for collector in self._collectors.get(unit.name, ())))
+        rows = len(named)
+        await unit.deliver(
+            Batch(DEVICE, self._clock.now(), list(named), list(named.values()), [int(Quality.GOOD)] * rows, [0] * rows, [0] * rows)
+        )
+        self._last |= {(unit.name, index): name for index, name in named.items()}
+
+    def _refuse(self, topic: str, reason: str) -> None:
+        self.refused += 1
+        now = asyncio.get_running_loop().time()
+        if now - self._told.get(topic, float("-inf")) > _TELL:
+            self._told[topic] = now
+            self._log.warning("context.refused", topic=topic, reason=reason, refused=self.refused, meaning="what was known stays")
