@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from pydantic import ConfigDict, Field
 
-from edge_agent.events import alarm, context, counter, downtime, energy, gap, production, quality, shift, state
+from edge_agent.events import alarm, context, counter, downtime, energy, gap, production, quality, shift, state, suspect
 from edge_agent.events.alarm import AlarmConfig
 from edge_agent.events.condition import ConditionRule
 from edge_agent.events.context import ContextConfig
@@ -29,6 +29,7 @@ from edge_agent.events.reference import device_of
 from edge_agent.events.rule import Rule
 from edge_agent.events.shift import Calendar
 from edge_agent.events.state import StateConfig
+from edge_agent.events.suspect import SuspectConfig
 from edge_agent.events.telemetry import TelemetryConfig
 from edge_agent.model.condition import CONDITION
 from edge_agent.model.errors import ConfigError
@@ -59,6 +60,7 @@ class UnitConfig(ProductionConfig):
     alarms: dict[str, AlarmConfig] = Field(default_factory=dict)
     records: dict[str, RecordConfig] = Field(default_factory=dict)
     energy: dict[str, EnergyConfig] = Field(default_factory=dict)
+    plausibility: dict[str, SuspectConfig] = Field(default_factory=dict, description="signals that cannot be true together")
     telemetry: TelemetryConfig | None = None
     reorder: Duration = Field(default=0, description="how long samples wait for older ones of another device; 0 = not at all")
     stale_after: Duration = Field(
@@ -171,6 +173,9 @@ def _parts(config: UnitConfig, tags: Mapping[str, Tag]) -> Iterator[Callable[[],
     for name, record in config.records.items():
         yield partial(quality.build, record, unit=unit, name=name, tags=tags)
     registers = {name: one.tag for name, one in config.counters.items()}
+    states = config.state.signals if config.state else ()
+    for name, doubt in config.plausibility.items():
+        yield partial(suspect.build, doubt, unit=unit, name=name, tags=tags, counters=registers, states=states)
     watched = (config.state.mode, config.state.tag) if config.state else (None, None)
     yield from production.parts(config, unit, tags, Neighbours(registers, context_tags, modes, *watched))
 
