@@ -15,11 +15,16 @@ Number = int | float
 
 
 class Reason(msgspec.Struct, forbid_unknown_fields=True):
-    """A reason as the machine gave it; ``text`` None: no table knows the code. ``source``: the tag, or ``config``."""
+    """A reason as the machine gave it; ``text`` None: no table knows the code. ``source``: the tag, or ``config``.
 
-    code: int | str
+    ``mes`` and ``category`` come from the table. ``code`` None: the record of the scrap has none.
+    """
+
+    code: int | str | None
     text: str | None
     source: str
+    mes: str | None = None
+    category: str | None = None
 
 
 class SourceKey(msgspec.Struct, forbid_unknown_fields=True):
@@ -89,7 +94,7 @@ class UnitProduced(_Recorded, kw_only=True):
 class ScrapRecorded(_Counted, kw_only=True):
     """``scrap.recorded``: never added to ``production.count``."""
 
-    qty: Number
+    qty: Number | None
     uom: str
     reason: Reason
     station: str | None
@@ -141,7 +146,7 @@ class MaterialConsumed(_Counted, kw_only=True):
 
     material: str | None
     lot_new: str | None
-    qty: Number
+    qty: Number | None
     uom: str
     position: str | None
     into: Into

@@ -17,6 +17,7 @@ from edge_agent.events.belonging import named
 from edge_agent.events.counter import CounterRule, CounterState
 from edge_agent.events.follow import Neighbours, RegisterConfig, counted, follow, retold
 from edge_agent.events.material import counter_tag
+from edge_agent.events.reason import Words, meanings, reason_of
 from edge_agent.events.reference import check_references
 from edge_agent.events.rule import NOTHING, Moment, Outcome, Phase, Rule
 from edge_agent.events.sight import usable
@@ -33,7 +34,7 @@ class ScrapReason(BaseModel):
     code: Code | None = Field(default=None, description="the reason, where it is always the same")
     tag: str | None = Field(default=None, description="device.tag of the reason's code; 0 and empty mean none")
     text: str | None = Field(default=None, description="what the one code means")
-    table: dict[Code, str] = Field(default_factory=dict, description="what the codes mean")
+    table: Words = Field(default_factory=dict, description="what the codes mean: inline, or a CSV file")
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -84,6 +85,7 @@ class ScrapRule:
         self.ticks = register is not None
         self.fingerprint = f"reason={config.reason.tag} {'' if register is None else register.fingerprint}"
         self._config, self._register = config, register
+        self._meanings = meanings(config.reason.table)
 
     def initial(self) -> ScrapMemory:
         """Nothing seen."""
@@ -110,12 +112,11 @@ class ScrapRule:
     def _reason(self, memory: ScrapMemory) -> dict[str, Any] | None:
         reason = self._config.reason
         if reason.tag is None:
-            code = reason.code
-            text = reason.text or (None if code is None else reason.table.get(code))
-            return {"code": code, "text": text, "source": "config"}
+            told = reason_of(reason.code, self._meanings, "config")
+            return told if reason.text is None else told | {"text": reason.text}
         if memory.code is None or not memory.good:
             return None
-        return {"code": memory.code, "text": reason.table.get(memory.code), "source": reason.tag}
+        return reason_of(memory.code, self._meanings, reason.tag)
 
     def _scrapped(self, count: ProductionEvent, reason: dict[str, Any]) -> ProductionEvent:
         """Return the scrap of a count. One reason for several parts, or for parts behind a loss, is a guess: uncertain."""
