@@ -26,8 +26,10 @@ faults:  ## the fault bench, six minutes of it; ARGS="-k f34", ARGS="--only chao
 	@$(PYTHON) dev.py faults $(ARGS)
 faults-long: ## an hour of it, and RELIABILITY.md; ARGS="--only chaos --minutes 3"
 	@$(PYTHON) dev.py faults --long $(ARGS)
-.PHONY: opcua-faults interop
+.PHONY: opcua-faults modbus-faults interop
 opcua-faults: ## OPC UA servers that misbehave, four minutes of it; ARGS="-k f64"
 	@$(PYTHON) dev.py opcua-faults $(ARGS)
-interop: ## against an OPC UA server of another make, which npm installs
+modbus-faults: ## Modbus devices that misbehave, four minutes of it; ARGS="-k late"
+	@$(PYTHON) dev.py modbus-faults $(ARGS)
+interop: ## against stacks of another make: node-opcua, which npm installs, and libmodbus
 	@$(PYTHON) dev.py interop $(ARGS)

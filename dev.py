@@ -5,9 +5,10 @@
     python3 dev.py test [ARGS]     the whole test suite (arguments go to pytest)
     python3 dev.py faults [ARGS]   the fault bench, minutes of it; --long: an hour (docs/how-to/faults.md)
     python3 dev.py opcua-faults [ARGS]   OPC UA servers that misbehave, four minutes of it
-    python3 dev.py interop [ARGS]  against an OPC UA server of another make; needs npm
+    python3 dev.py modbus-faults [ARGS]   Modbus devices that misbehave, four minutes of it
+    python3 dev.py interop [ARGS]  against stacks of another make: node-opcua (needs npm), libmodbus (needs a C compiler)
     python3 dev.py golden [ARGS]   the golden traces written anew from their stories, with a diff to review; --check
-    python3 dev.py check           format, lint, types, import floors, generated files
+    python3 dev.py check           format, lint, types, import floors, generated files, no call that could write to a PLC
     python3 dev.py setup           only the set-up
     python3 dev.py lock            resolve the lock files anew from pyproject.toml
 
@@ -37,6 +38,7 @@ def main(argv: list[str]) -> int:
         "test": test,
         "faults": faults,
         "opcua-faults": opcua_faults,
+        "modbus-faults": modbus_faults,
         "interop": interop,
         "golden": golden,
         "check": check,
@@ -96,27 +98,70 @@ def opcua_faults(args: list[str]) -> int:
     return run("-m", "pytest", "tests/opcua_faults", "-m", every, "-p", "no:cacheprovider", "-p", "no:randomly", *args)
 
 
+def modbus_faults(args: list[str]) -> int:
+    """Play everything that Modbus devices do wrong, twenty seeds of each; the last line says how it went."""
+    setup("dev")
+    every = "modbus_faults or not modbus_faults"
+    return run("-m", "pytest", "tests/modbus_faults", "-m", every, "-p", "no:cacheprovider", "-p", "no:randomly", *args)
+
+
 NOT_RUN = 77
 """Exit code of what could not be tried, as automake has it: no failure, and no success."""
 
 
 def interop(args: list[str]) -> int:
-    """Run the driver against node-opcua's server, which npm installs beside the tests; without npm say so."""
+    """Run the drivers against stacks of other makes: node-opcua's server, which npm installs beside the tests, and a device built on libmodbus.
+
+    What cannot be had is said; 77 when something that there are means for could not be installed, and all else went well.
+    """
+    setup("dev")
+    missing = {"node-opcua": node_opcua(), "libmodbus": libmodbus()}
+    for name, code in missing.items():
+        if code is not None:
+            print(f"interop: {name} NOT RUN (see above)", flush=True)
+    tests = ["tests/interop"] if missing["node-opcua"] is None else ["tests/interop/test_libmodbus.py"]
+    if all(code is not None for code in missing.values()):
+        return max(code or 0 for code in missing.values())
+    code = run("-m", "pytest", *tests, "-m", "interop", "-p", "no:cacheprovider", *args)
+    return code or max(each or 0 for each in missing.values())
+
+
+def node_opcua() -> int | None:
+    """Install node-opcua's server beside the tests; returns None when it is there, else the exit code of not having it."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
-        print("interop: not run, because npm and node are not installed (sudo apt-get install npm)", flush=True)
+        print("npm and node are not installed (sudo apt-get install npm)", flush=True)
         return 0
-    setup("dev")
     folder = ROOT / "tests" / "interop"
     wanted_, note = (folder / "package.json").read_text(), folder / "node_modules" / ".installed"
     if not note.exists() or note.read_text() != wanted_:
         print("installing node-opcua's server for the tests (72 MB, half a minute) ...", flush=True)
         command = [npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--omit=dev", "--loglevel=error"]
         if subprocess.run(command, cwd=folder, check=False).returncode != 0:
-            print("interop: not run, because npm could not install node-opcua's server", file=sys.stderr)
+            print("npm could not install node-opcua's server", file=sys.stderr)
             return NOT_RUN
         note.write_text(wanted_)
-    return run("-m", "pytest", "tests/interop", "-m", "interop", "-p", "no:cacheprovider", *args)
+    return None
+
+
+def libmodbus() -> int | None:
+    """See that a device can be built on libmodbus; installs what it needs when we may. Returns None, or the exit code of not having it."""
+
+    def there() -> bool:
+        tools = shutil.which("cc") and shutil.which("pkg-config")
+        return bool(tools) and subprocess.run(["pkg-config", "--exists", "libmodbus"], check=False).returncode == 0
+
+    if there():
+        return None
+    packages = "libmodbus-dev gcc libc6-dev pkg-config"
+    if not may_install():
+        print(f"libmodbus or a compiler is not installed (sudo apt-get install {packages})", flush=True)
+        return 0
+    print("installing libmodbus and a compiler for the tests ...", flush=True)
+    if not apt_install(*packages.split()) or not there():
+        print("libmodbus could not be installed", file=sys.stderr)
+        return NOT_RUN
+    return None
 
 
 def golden(args: list[str]) -> int:
@@ -134,12 +179,13 @@ def check(_: list[str]) -> int:
         ["-m", "ruff", "check", *sources],
         ["-m", "mypy"],
         ["-c", "from importlinter.cli import lint_imports_command as c; c()"],
+        ["tests/guard/only_reads.py"],
     ]
     failed = [step for step in steps if run(*step) != 0]
     for step in failed:
         print(f"check failed: {' '.join(step)}", file=sys.stderr)
     if not failed:
-        print("check: format, lint, types and import floors are clean")
+        print("check: format, lint, types, import floors and the look for writing calls are clean")
     return 1 if failed else 0
 
 
@@ -234,18 +280,30 @@ def need_mosquitto() -> None:
     """The tests speak to a real mosquitto; install it when we may. Without it they say what they could not test."""
     if shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin"):
         return
-    if not (shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0):
+    if not may_install():
         print(
             "mosquitto is not installed: tests that need it will be counted as not run (sudo apt-get install mosquitto)", flush=True
         )
         return
     print("installing mosquitto for the tests ...", flush=True)
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    if not apt_install("mosquitto"):
+        print("mosquitto could not be installed: tests that need it will be counted as not run", flush=True)
+
+
+def may_install() -> bool:
+    """Whether this machine has apt-get and we are root."""
+    return bool(shutil.which("apt-get")) and hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+def apt_install(*packages: str) -> bool:
+    """Install packages of the distribution; returns whether that went well, and says what did not."""
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["apt-get", "update", "-q"], ["apt-get", "install", "-y", "-q", "mosquitto"]):
+    for command in (["apt-get", "update", "-q"], ["apt-get", "install", "-y", "-q", *packages]):
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         if subprocess.run(command, check=False, env=environment, **quiet).returncode != 0:
-            print(f"could not run {' '.join(command)}: tests that need mosquitto will be counted as not run", flush=True)
-            return
+            print(f"could not run {' '.join(command)}", flush=True)
+            return False
+    return True
 
 
 def run(*arguments: str) -> int:

@@ -97,6 +97,20 @@ class PlcSubscriptions(SubscriptionService):
         subscription.monitored_item_srv = PlcItems(subscription, self.aspace)
         return result
 
+    async def transfer_subscriptions(
+        self, params: ua.TransferSubscriptionsParameters, session_id: ua.NodeId, callback: Any
+    ) -> list[ua.TransferResult]:
+        """Give subscriptions to another session, whose PublishRequests they use from now on, and say the first word at once.
+
+        asyncua 2.1 goes on with the requests of the session that lost them, so that nothing is ever heard again.
+        """
+        results = await super().transfer_subscriptions(params, session_id, callback)
+        for number in params.SubscriptionIds:
+            if (subscription := self.subscriptions.get(int(number))) is not None:
+                subscription.pub_request_callback = callback.__self__.get_publish_request
+                subscription._startup = True
+        return results
+
     def republish(self, params: ua.RepublishParameters) -> ua.NotificationMessage:
         """Give an unacknowledged message again; it stays unacknowledged (OPC 10000-4, 5.14.6)."""
         subscription = self.subscriptions.get(params.SubscriptionId)

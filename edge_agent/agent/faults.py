@@ -1,13 +1,18 @@
-"""The `device.fault` events of devices that need a person: raised once, again when they change, cleared once."""
+"""The `device.fault` events of devices and tags that need a person: raised once, again when they change, cleared once."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
 from edge_agent.model.event import ProductionEvent
-from edge_agent.model.reading import DeviceFault
+from edge_agent.model.reading import DeviceFault, Settled, TagStatus
+
+_TAG_REMEDIES: Final = {
+    "tag_lost": "compare the tag's address with the device's program",
+    "type_changed": "declare the type that the device sends now, or mend the device's program",
+}
 
 
 class DeviceFaults:
@@ -45,3 +50,46 @@ def _event(notice: DeviceFault, action: str, about: DeviceFault) -> ProductionEv
         "remedy": about.remedy,
     }
     return ProductionEvent(type="device.fault", time=notice.time, data=data)
+
+
+class TagFaults:
+    """What is raised of tags, over all connections of a device: each connection of a driver begins without knowing what the one before has told."""
+
+    def __init__(self) -> None:
+        """Begin with nothing raised."""
+        self._raised: dict[str, dict[tuple[str, str], TagStatus]] = {}
+        self._doubtful: dict[str, set[tuple[str, str]]] = {}
+
+    def up(self, device: str) -> None:
+        """Take note of a new connection: it will complain again of what is still so."""
+        self._doubtful[device] = set(self._raised.get(device, ()))
+
+    def event(self, notice: TagStatus) -> ProductionEvent | None:
+        """Return what a notice is worth saying, None when it is no news."""
+        key, raised = (notice.name, notice.code), self._raised.setdefault(notice.device, {})
+        self._doubtful.get(notice.device, set()).discard(key)
+        known = raised.get(key)
+        if notice.ok:
+            return _tag_event(raised.pop(key), notice.time, "cleared") if known is not None else None
+        raised[key] = notice
+        return _tag_event(notice, notice.time, "raised") if known is None or known.detail != notice.detail else None
+
+    def settled(self, notice: Settled) -> list[ProductionEvent]:
+        """Return the end of everything that this connection has not complained of again."""
+        raised = self._raised.get(notice.device, {})
+        over = [key for key in raised if key in self._doubtful.get(notice.device, ())]
+        self._doubtful.pop(notice.device, None)
+        return [_tag_event(raised.pop(key), notice.time, "cleared") for key in over]
+
+
+def _tag_event(about: TagStatus, time: int, action: str) -> ProductionEvent:
+    data = {
+        "code": about.code,
+        "device": about.device,
+        "tag": about.name,
+        "action": action,
+        "text": about.detail,
+        "severity": 500,
+        "remedy": _TAG_REMEDIES[about.code],
+    }
+    return ProductionEvent(type="device.fault", time=time, data=data)

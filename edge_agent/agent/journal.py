@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
 from edge_agent import __version__
-from edge_agent.agent.faults import DeviceFaults
+from edge_agent.agent.faults import DeviceFaults, TagFaults
 from edge_agent.buffer.identity import Damage
 from edge_agent.events.encode import encode
 from edge_agent.model.errors import StorageError
@@ -27,16 +27,12 @@ from edge_agent.model.reading import (
     Notice,
     Polled,
     Recovered,
+    Settled,
     TagStatus,
     Undeclared,
 )
 from edge_agent.model.stream import Checkpoint, Custody, Entry
 from edge_agent.ports import Buffer, PlantClock
-
-_TAG_REMEDIES: Final = {
-    "tag_lost": "compare the tag's address with the device's program",
-    "type_changed": "declare the type that the device sends now, or mend the device's program",
-}
 
 Declare = Callable[[Sequence[Entry], Checkpoint, Damage], Awaitable[Custody]]
 """Appends the events that declare a damage, so that it is told once."""
@@ -63,6 +59,7 @@ class Journal:
         self.devices = devices
         self._down_since: dict[str, int] = {}
         self._faults = DeviceFaults()
+        self._tags = TagFaults()
         self._meant: dict[str, tuple[int, tuple[str, ...]]] = {}
         self._polls: dict[str, tuple[int, tuple[str, ...]]] = {}
         self._log = structlog.get_logger().bind(stream=stream)
@@ -132,6 +129,10 @@ class Journal:
         offset = next((notice.offset for notice in batch.before if isinstance(notice, ClockOffset)), None)
         boot = next((notice for notice in batch.before if isinstance(notice, Boot)), None)
         for notice in (*batch.before, *batch.after):
+            if isinstance(notice, Settled):
+                for over in self._tags.settled(notice):
+                    await self.write(over)
+                continue
             event = self._event(notice, offset, boot)
             if event is not None:
                 await self.write(event)
@@ -139,6 +140,7 @@ class Journal:
     def _event(self, notice: Notice, offset: int | None, boot: Boot | None) -> ProductionEvent | None:
         match notice:
             case DeviceUp():
+                self._tags.up(notice.device)
                 return self._connected(notice, offset, boot)
             case DeviceDown():
                 self._down_since[notice.device] = notice.time
@@ -146,17 +148,7 @@ class Journal:
                 data = self._device(notice.device) | {"last_good_at": last_good, "error": notice.error}
                 return ProductionEvent(type="device.disconnected", time=notice.time, data=data)
             case TagStatus():
-                name = "device.fault"
-                data = {
-                    "code": notice.code,
-                    "device": notice.device,
-                    "tag": notice.name,
-                    "action": "cleared" if notice.ok else "raised",
-                    "text": notice.detail,
-                    "severity": 500,
-                    "remedy": _TAG_REMEDIES[notice.code],
-                }
-                return ProductionEvent(type=name, time=notice.time, data=data)
+                return self._tags.event(notice)
             case Undeclared():
                 return self._undeclared(notice)
             case Polled():

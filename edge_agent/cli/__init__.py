@@ -73,6 +73,28 @@ def check(
 
 
 @app.command()
+def plan(
+    config: Config = DEFAULT_CONFIG,
+    device: Annotated[str | None, typer.Argument(help="One device, and what shares its connection.  [default: all]")] = None,
+    answer: Annotated[
+        str,
+        typer.Option(
+            "--answer", help="Time that each answer is taken to need besides its bytes: network and device. An assumption."
+        ),
+    ] = "10ms",
+    blocks: Annotated[bool, typer.Option("--blocks", help="Also list every request.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Show what the polls of the Modbus devices cost: requests, bytes, time on the line, and the worst case with one dead unit. Asks no device.
+
+    Exit code 0: the periods hold, 1: some cannot hold.
+    """
+    from edge_agent.cli.plan import plan as verb
+
+    raise typer.Exit(verb(config, device, answer, blocks=blocks, as_json=json))
+
+
+@app.command()
 def status(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> None:
     """Show how the running agent does: devices, units, delivery, buffer. Exit code 0: ok, 1: degraded or critical, 2: no agent runs."""
     from edge_agent.cli.status import status as verb
@@ -131,6 +153,53 @@ def browse(
     from edge_agent.cli.browse import browse as verb
 
     verb(Wish(target, path, depth, limit, add, allow_insecure, config))
+
+
+@app.command()
+def peek(
+    target: Annotated[
+        str, typer.Argument(metavar="HOST|PORT|FILE", help="Host, host:port, /dev/ttyUSB0, or a Modbus device's file.")
+    ],
+    register: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="REGISTER [COUNT]", help="As the vendor prints it: 40011, holding 10, 4x0011, %MW10, 10; and how many."
+        ),
+    ],
+    expect: Annotated[str | None, typer.Option("--expect", help="What the device's display shows: 21.5, or a text.")] = None,
+    area: Annotated[
+        Literal["coil", "discrete", "input", "holding"] | None,
+        typer.Option("--area", help="Area of a plain number.  [default: holding]"),
+    ] = None,
+    base: Annotated[
+        int | None,
+        typer.Option("--base", min=0, max=1, help="What the first register is called in the vendor's table.  [default: 0]"),
+    ] = None,
+    unit_id: Annotated[int | None, typer.Option("--unit-id", min=0, max=255, help="Modbus unit.  [default: 1]")] = None,
+    reads: Annotated[int, typer.Option("--reads", min=1, max=1000, help="How often it is read: values that move tell more.")] = 3,
+    every: Annotated[str, typer.Option("--every", help="Time between the reads.")] = "1s",
+    timeout: Annotated[str | None, typer.Option("--timeout", help="How long an answer may take.  [default: 1s]")] = None,
+    tolerance: Annotated[float, typer.Option("--tolerance", min=0, max=50, help="Percent that --expect may be off.")] = 2.0,
+    top: Annotated[int, typer.Option("--top", min=1, help="How many candidates to show.")] = 8,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the tag that is printed.")] = None,
+    framing: Annotated[
+        Literal["tcp", "rtu", "ascii"] | None, typer.Option("--framing", help="[default: tcp for a host, rtu for a serial port]")
+    ] = None,
+    baud: Annotated[int | None, typer.Option("--baud", min=50, help="Of a serial port.  [default: 19200]")] = None,
+    parity: Annotated[
+        Literal["even", "odd", "none"] | None, typer.Option("--parity", help="Of a serial port.  [default: even]")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Show what Modbus registers could be: every type and word order, most likely first, as tags. Reads only.
+
+    Exit code 0: shown, 1: the expected value is not there, or the device does not answer.
+    """
+    from edge_agent.cli.peek import Wish
+    from edge_agent.cli.peek import peek as verb
+
+    wish = Wish(target, register, expect, area, base, unit_id, reads, every, timeout, tolerance, top, name, framing, baud, parity)
+    raise typer.Exit(verb(wish, as_json=json))
 
 
 @app.command()

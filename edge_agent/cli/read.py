@@ -27,18 +27,21 @@ from edge_agent.ports import Identity
 _PATIENCE: Final = 15.0
 """Machine seconds until a tag that has not come is given up, and how many tags a second a slow server gives."""
 _PER_SECOND: Final = 500
+_MOST_WORDS: Final = 8
+"""Registers that are shown of one value."""
 _MOST_WHY: Final = 1000
 """Characters of a reason: the command that mends it stands at its end, and half of it would be another command."""
 
 
 class Shown(NamedTuple):
-    """One sample as it is printed; ``raw`` is the value before scale and offset."""
+    """One sample as it is printed; ``raw`` is the value before scale and offset, ``words`` the registers it was made of (Modbus)."""
 
     tag: Tag
     value: Value | None
     raw: Value | None
     reading: Reading | None
     detail: str | None
+    words: tuple[int, ...] = ()
 
 
 def read(directory: Path, device: str | None, *, follow: bool, as_json: bool) -> int:
@@ -93,6 +96,10 @@ class Lane:
         self._latest = latest
         self.tags = {tag.ref: tag for device in devices for tag in _values_of(device)}
         self._known = {device.device: (catalog.tags_of(device), catalog.scalings(device)) for device in devices}
+        asked = {device.device: catalog.with_words(catalog.unscaled(device)) for device in devices}
+        self._plain = [config for config, _ in asked.values()]
+        self._words = {name: words for name, (_, words) in asked.items()}
+        self._registers: dict[str, dict[int, Value | None]] = {name: {} for name in asked}
 
     async def once(self) -> None:
         """Read until every tag has been seen; one that does not come says why."""
@@ -122,19 +129,20 @@ class Lane:
                 print(f"{', '.join(device.device for device in self._devices)}: {error}", file=sys.stderr)
             await asyncio.sleep(2)
 
-    @property
-    def _plain(self) -> list[DeviceConfig]:
-        return [catalog.unscaled(device) for device in self._devices]
-
     def _shown(self, batches: Sequence[Batch]) -> Iterator[Shown]:
         for batch in batches:
             tags, scalings = self._known[batch.device]
+            registers, words = self._registers[batch.device], self._words[batch.device]
+            registers.update(zip(batch.tags, batch.values, strict=True))
             for row, place in enumerate(batch.tags):
+                if place >= len(tags):
+                    continue  # a register of a tag
                 tag, raw = tags[place], batch.values[row]
                 reading = batch.reading(row, tag.ref)
                 value = None if raw is None else scalings[place](raw)
                 lost = raw is not None and value is None
-                yield Shown(tag, value, raw, reading, "out of range after scaling" if lost else reading.detail)
+                own = tuple(word for at in words.get(place, ()) if isinstance(word := registers.get(at), int))
+                yield Shown(tag, value, raw, reading, "out of range after scaling" if lost else reading.detail, own)
 
 
 def _values_of(device: DeviceConfig) -> list[Tag]:
@@ -159,6 +167,7 @@ def _document(shown: Shown) -> dict[str, Any]:
         "server": iso(at.server) if at is not None and at.server is not None else None,
         "agent": iso(at.agent) if at is not None else None,
         "raw": _jsonable(shown.raw),
+        "registers": [f"{word:04x}" for word in shown.words],
     }
 
 
@@ -194,12 +203,17 @@ def _cells(shown: Shown) -> tuple[str, ...]:
         _quality(shown),
         time,
         _text(shown.raw),
+        " ".join(f"{word:04x}" for word in shown.words[:_MOST_WORDS]) + " ..." * (len(shown.words) > _MOST_WORDS),
         _text(shown.detail or "", _MOST_WHY),
     )
 
 
 def _table(rows: Sequence[Shown]) -> list[str]:
-    return list(table(("tag", "value", "unit", "quality", "time", "raw", "why"), [_cells(row) for row in rows]))
+    head: tuple[str, ...] = ("tag", "value", "unit", "quality", "time", "raw", "registers", "why")
+    cells = [_cells(row) for row in rows]
+    if not any(row.words for row in rows):
+        head, cells = (*head[:6], head[7]), [(*row[:6], row[7]) for row in cells]
+    return list(table(head, cells))
 
 
 def _line(shown: Shown) -> str:

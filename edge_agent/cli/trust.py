@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 from edge_agent import logs
 from edge_agent.cli.owner import as_owner
 from edge_agent.cli.words import plain
-from edge_agent.config.load import load
+from edge_agent.config.load import load_devices
 from edge_agent.config.schema import AgentConfig
 from edge_agent.drivers.opcua import keys, pins
-from edge_agent.drivers.opcua.admission import Offer
+from edge_agent.drivers.opcua.admission import Offer, trust_command
 from edge_agent.drivers.opcua.certificate import LEAST_BITS, LEAST_BITS_DEPRECATED, Certificate, UntrustedError, judge, read
 from edge_agent.drivers.opcua.config import OpcUaConfig
 from edge_agent.drivers.opcua.discover import discover
@@ -31,8 +31,10 @@ _WITHIN = 10.0
 def trust(server: str, directory: Path, *, yes: bool, following: Path | None, pki: Path | None = None) -> None:
     """Trust a server, by its address or the name of its device. Raises EdgeAgentError with the remedy when that cannot be, or nobody agreed."""
     logs.configure("error")
-    config = load(directory)
+    config = load_devices(directory)  # a mistake in a unit is no reason to leave a device without trust
     url, device = _server(server, config)
+    if device is not None and not device.allow_insecure and device.security.trust == "ca":
+        raise EdgeAgentError(f"nothing was changed: device {device.device} trusts authorities (trust: ca), not single certificates")
     identity = config.identity
     if pki is not None:
         identity = Identity(identity.agent, pki.absolute(), identity.config)
@@ -164,8 +166,6 @@ def _by_configuration(certificate: Certificate, device: OpcUaConfig | None) -> b
             file=sys.stderr,
         )
         return False
-    if device.security.trust == "ca":
-        raise EdgeAgentError(f"nothing was changed: device {device.device} trusts authorities (trust: ca), not single certificates")
     if not device.security.pins:
         return False
     if certificate.thumbprint not in device.security.pins:
@@ -190,7 +190,7 @@ def _trust_next(url: str, certificate: Certificate, device: OpcUaConfig | None, 
         return
     _agree("Trust this certificate as the next one of the server?", yes=yes)
     pins.store(place, "next" if known.current is not None else "current", certificate)
-    print(f"trusted: {place}. Once the server shows it, edge-agent trust {url} forgets the old one")
+    print(f"trusted: {place}. Once the server shows it, {trust_command(url, identity)} forgets the old one")
 
 
 def _from_file(file: Path) -> Certificate:

@@ -10,7 +10,7 @@ from typing import Any
 from edge_agent.config.schema import AgentFile
 from edge_agent.config.source import Path_, Source
 from edge_agent.config.words import did_you_mean
-from edge_agent.drivers.catalog import tags_of
+from edge_agent.drivers.catalog import clashes, overloads, tags_of
 from edge_agent.events.catalog import inputs, rules_of
 from edge_agent.events.shift import Calendar
 from edge_agent.model.errors import ConfigError
@@ -33,12 +33,13 @@ def cross_check(sources: Sequence[Source], agent: AgentFile | None, devices: Seq
     main = sources[0]
     _unique(devices, "device")
     _unique(units, "unit")
+    _share(devices)
     tags = {tag.ref: tag for part in devices for tag in tags_of(part.config)}
     calendar = _calendar(main, agent)
-    told = {name for source in sources[1:] if source.problems and source.file.parent.name == "devices" for name in _named(source)}
-    invalid_devices = bool(main.problems or told) or any(part.source.problems for part in devices)
+    told = {name for source in sources[1:] if source.faults and source.file.parent.name == "devices" for name in _named(source)}
+    invalid_devices = bool(main.faults or told) or any(part.source.faults for part in devices)
     for part in units:
-        _references(part, tags, [device.config.device for device in devices], told, quiet=bool(main.problems))
+        _references(part, tags, [device.config.device for device in devices], told, quiet=bool(main.faults))
         if not part.source.problems:
             check_codes(part, tags)
         if not part.source.problems and not invalid_devices:
@@ -63,6 +64,15 @@ def _unique(parts: Sequence[Part], key: str) -> None:
                 part.source.place((*part.path, key)), f"{key} '{name}' exists already, in {other.file}", "give it another name"
             )
         seen[name] = part
+
+
+def _share(devices: Sequence[Part]) -> None:
+    """Note every device that disagrees with another one about the way to both, and every way that has not the time for its polls."""
+    configs = [part.config for part in devices]
+    for key, told in (("device", clashes(configs)), ("poll", overloads(configs))):
+        for number, text in told:
+            part, (message, _, remedy) = devices[number], text.partition("; ")
+            part.source.problem(part.source.place((*part.path, key)), message, remedy)
 
 
 def _references(part: Part, tags: Mapping[str, Tag], devices: Sequence[str], told: set[str], *, quiet: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from edge_agent.config.crosscheck import Part, cross_check
 from edge_agent.config.problem import Problem
 from edge_agent.config.schema import AgentConfig, AgentFile
 from edge_agent.config.source import Path_, Source, read
+from edge_agent.config.taglist import merge_lists
 from edge_agent.config.words import words
 from edge_agent.drivers.catalog import DeviceConfig
 from edge_agent.events.catalog import UnitConfig
@@ -22,6 +24,7 @@ from edge_agent.ports import Identity
 _AGENT: TypeAdapter[AgentFile] = TypeAdapter(AgentFile)
 _DEVICE: TypeAdapter[Any] = TypeAdapter(DeviceConfig)
 _UNIT: TypeAdapter[UnitConfig] = TypeAdapter(UnitConfig)
+_TAG = re.compile(r"Value error, tags\.([A-Za-z0-9_-]+)[.:]")
 
 
 class InvalidConfigError(ConfigError):
@@ -40,27 +43,40 @@ def load(directory: Path) -> AgentConfig:
     A file that names no devices and has ``devices/`` beside it stands for its folder.
     Raises InvalidConfigError with every problem found; nothing but the files and the environment is read.
     """
+    return _load(directory, units=True)
+
+
+def load_devices(directory: Path) -> AgentConfig:
+    """Load a configuration without its work units, whatever they hold. Raises InvalidConfigError for the agent and the devices."""
+    return _load(directory, units=False)
+
+
+def _load(directory: Path, *, units: bool) -> AgentConfig:
     alone = directory.is_file()
     file = directory if alone else directory / "agent.yaml"
     root = file.parent
     main = read(file)
+    for index in range(len(_items(main, "devices"))):
+        merge_lists(main, ("devices", index))
     sources = [main]
     if alone and not _named(main, "devices"):
         alone = not (root / "devices").is_dir()
+    if not units and isinstance(main.data, dict):
+        main.data.pop("units", None)
     agent = _validate(_AGENT, main, main.data, (), root)
     devices = _inline(_DEVICE, main, "devices")
-    units = _inline(_UNIT, main, "units")
+    work = _inline(_UNIT, main, "units")
     if not alone:
         devices += _folder(_DEVICE, root / "devices", sources)
-        units += _folder(_UNIT, root / "units", sources)
-    cross_check(sources, agent, devices, units)
-    problems = [problem for source in sources for problem in source.problems]
+        work += _folder(_UNIT, root / "units", sources) if units else []
+    cross_check(sources, agent, devices, work)
+    problems = [problem for source in sources for problem in source.faults]
     if problems or agent is None:
         raise InvalidConfigError(problems)
     return AgentConfig.model_construct(
         agent=agent,
         devices=tuple(part.config for part in devices),
-        units=tuple(part.config for part in units),
+        units=tuple(part.config for part in work),
         directory=root.resolve(),
         file=file.resolve() if alone else None,
     )
@@ -83,11 +99,18 @@ def _named(main: Source, key: str) -> bool:
     return isinstance(main.data, dict) and bool(main.data.get(key))
 
 
+def _items(source: Source, key: str) -> list[Any]:
+    items = source.data.get(key) if isinstance(source.data, dict) else None
+    return items if isinstance(items, list) else []
+
+
 def _folder(adapter: TypeAdapter[Any], folder: Path, sources: list[Source]) -> list[Part]:
     parts = []
     for file in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
         source = read(file)
         sources.append(source)
+        if adapter is _DEVICE:
+            merge_lists(source)
         config = _validate(adapter, source, source.data, (), folder.parent)
         if config is not None:
             parts.append(Part(config, source, ()))
@@ -96,9 +119,8 @@ def _folder(adapter: TypeAdapter[Any], folder: Path, sources: list[Source]) -> l
 
 def _inline(adapter: TypeAdapter[Any], source: Source, key: str) -> list[Part]:
     """Return the valid items of a list in the main file; what is wrong in them was reported with the file as a whole."""
-    items = source.data.get(key) if isinstance(source.data, dict) else None
     parts = []
-    for index, item in enumerate(items if isinstance(items, list) else []):
+    for index, item in enumerate(_items(source, key)):
         try:
             parts.append(Part(adapter.validate_python(item, context={DIRECTORY: source.file.parent}), source, (key, index)))
         except ValidationError:
@@ -119,18 +141,40 @@ def _validate(adapter: TypeAdapter[Any], source: Source, data: Any, path: Path_,
         schema = adapter.json_schema()
         unreadable = {problem.line for problem in source.problems}
         for error in invalid.errors(include_url=False):
-            where = _data_path(data, error["loc"])
+            where, details = _pointed(data, dict(error))
             known = _known_keys(schema, schema, error["loc"][:-1])
-            message, remedy = words(dict(error), known)
-            place = source.place((*path, *where))
-            if place[0] in unreadable:
+            message, remedy = words(details, known)
+            owner = source.owner((*path, *where))
+            place = owner.place((*path, *where))
+            if error["type"] == "value_error" and isinstance(_at(data, where), (dict, list)):
+                place = owner.keys.get((*path, *where), place)
+            if source.faults and "the device has no tags" in error["msg"]:
+                continue  # its list could not be read, and said so
+            if owner is source and place[0] in unreadable:
                 continue  # what could not be read on this line has been told; its absence is no second mistake
             if error["type"] == "union_tag_invalid":
                 place = source.place((*path, *where, str(error.get("ctx", {}).get("discriminator", "")).strip("'")))
             if error["type"] == "extra_forbidden" or error["loc"][-1:] == ("[key]",):
                 place = source.keys.get((*path, *where), place)
-            source.problem(place, message, remedy)
+            owner.problem(place, message, remedy)
         return None
+
+
+def _pointed(data: Any, error: dict[str, Any]) -> tuple[Path_, dict[str, Any]]:
+    """Return the path of what is wrong, and the error as people see it: a table has its name in the data, not pydantic's (a driver, an index)."""
+    where = _data_path(data, error["loc"])
+    if error["type"] != "value_error":
+        return where, error
+    name = where[:-1] if where and isinstance(where[-1], int) else where
+    known = () if len(name) == 1 and name != where else name  # a whole device in a list
+    exact = _data_path(data, (*error["loc"], *getattr(error["ctx"]["error"], "at", ())))
+    return exact or _named_in(data, error["msg"]), error | {"loc": known}
+
+
+def _named_in(data: Any, message: str) -> Path_:
+    """Return the path of the tag that the error of a whole device begins with."""
+    found = _TAG.match(message)
+    return ("tags", found[1]) if found and found[1] in (data.get("tags") or {}) else ()
 
 
 def _data_path(data: Any, loc: Iterable[Any]) -> Path_:
@@ -141,6 +185,12 @@ def _data_path(data: Any, loc: Iterable[Any]) -> Path_:
             data = data[step]
             path.append(step)
     return tuple(path)
+
+
+def _at(data: Any, path: Path_) -> Any:
+    for step in path:
+        data = data[step]
+    return data
 
 
 def _known_keys(root: Mapping[str, Any], schema: Mapping[str, Any], loc: Sequence[Any]) -> set[str]:

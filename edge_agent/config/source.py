@@ -35,7 +35,10 @@ _SECRET = re.compile(r"(?i)(\bpass(?:word|wort|phrase|wd)?['\"]?[ \t]*:[ \t]*)(?
 
 @dataclass
 class Source:
-    """A parsed file: ``data`` (dicts, lists, scalars), and the places of keys and values by their path from the root."""
+    """A parsed file: ``data`` (dicts, lists, scalars), and the places of keys and values by their path from the root.
+
+    ``lists`` are the tables whose rows were put among the data; each holds the places of what came from it, by the same paths.
+    """
 
     file: Path
     text: str
@@ -43,6 +46,16 @@ class Source:
     keys: dict[Path_, Place] = field(default_factory=dict)
     values: dict[Path_, Place] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    lists: list[Source] = field(default_factory=list)
+
+    @property
+    def faults(self) -> list[Problem]:
+        """The problems of the file and of the lists that it names."""
+        return [*self.problems, *(problem for listed in self.lists for problem in listed.problems)]
+
+    def owner(self, path: Path_) -> Source:
+        """Return the list that ``path`` comes from, else the file itself."""
+        return next((listed for listed in self.lists if any(path[:end] in listed.keys for end in range(1, len(path) + 1))), self)
 
     def place(self, path: Path_) -> Place:
         """Return where ``path`` stands, or the nearest parent that does."""

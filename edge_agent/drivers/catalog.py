@@ -9,10 +9,11 @@ from typing import Annotated, assert_never
 from pydantic import Field
 
 from edge_agent.drivers.modbus import config as modbus
+from edge_agent.drivers.modbus import connection, rawwords
+from edge_agent.drivers.modbus.columns import COLUMNS
 from edge_agent.drivers.modbus.config import ModbusConfig
-from edge_agent.drivers.modbus.decode import scaling
 from edge_agent.drivers.opcua import config as opcua
-from edge_agent.drivers.opcua import policy
+from edge_agent.drivers.opcua import policy, tagconfig
 from edge_agent.drivers.opcua.config import OpcUaConfig
 from edge_agent.model.inspection import Inspection
 from edge_agent.model.reading import Tag, Value
@@ -20,6 +21,11 @@ from edge_agent.ports import DeviceWiring, Driver, Identity, PlantClock
 
 DeviceConfig = Annotated[ModbusConfig | OpcUaConfig, Field(discriminator="driver")]
 """What one file of ``devices/`` holds."""
+
+
+def columns_of(driver: object) -> dict[str, str] | None:
+    """Return what a row of a tag list may say for this driver, and how each column reads; None where ``tags_from`` is no list of rows."""
+    return COLUMNS if driver == "modbus" else None
 
 
 def tags_of(config: ModbusConfig | OpcUaConfig) -> tuple[Tag, ...]:
@@ -44,13 +50,24 @@ def unscaled(config: ModbusConfig | OpcUaConfig) -> ModbusConfig | OpcUaConfig:
             assert_never(config)
 
 
+def with_words(config: ModbusConfig | OpcUaConfig) -> tuple[ModbusConfig | OpcUaConfig, dict[int, tuple[int, ...]]]:
+    """Return the device with the registers of its tags as tags behind them, and which are whose, by index; where there are none, itself."""
+    match config:
+        case ModbusConfig():
+            return rawwords.with_words(config)
+        case OpcUaConfig():
+            return config, {}
+        case _:
+            assert_never(config)
+
+
 def scalings(config: ModbusConfig | OpcUaConfig) -> list[Callable[[Value], Value | None]]:
     """Return for each tag, in configuration order, what makes its value of what `unscaled` reads."""
     match config:
         case ModbusConfig():
-            return [(lambda raw: raw) if field.type in {"bool", "string"} else scaling(field) for field in modbus.fields_of(config)]
+            return [*modbus.scalings(config)]
         case OpcUaConfig():
-            return [*(opcua.scaling(tag) for tag in config.tags.values()), *((lambda raw: raw) for _ in config.alarms)]
+            return [*(tagconfig.scaling(tag) for tag in config.tags.values()), *((lambda raw: raw) for _ in config.alarms)]
         case _:
             assert_never(config)
 
@@ -59,7 +76,7 @@ def endpoint(config: ModbusConfig | OpcUaConfig) -> str:
     """Return what a connection is made to."""
     match config:
         case ModbusConfig():
-            return modbus.endpoint(config)
+            return connection.endpoint(config)
         case OpcUaConfig():
             return opcua.endpoint(config)
         case _:
@@ -70,18 +87,32 @@ def link(config: ModbusConfig | OpcUaConfig) -> Hashable:
     """Return what devices must have in common to share one connection: the endpoint, and how it is secured."""
     match config:
         case ModbusConfig():
-            return modbus.endpoint(config)
+            return connection.link(config, config.device)
         case OpcUaConfig():
             return opcua.link(config)
         case _:
             assert_never(config)
 
 
+def clashes(configs: Sequence[ModbusConfig | OpcUaConfig]) -> list[tuple[int, str]]:
+    """Return for each device that cannot share the way to another one its place in ``configs`` and why, with the remedy behind a semicolon."""
+    return connection.clashes(
+        [(at, config.device, config) for at, config in enumerate(configs) if isinstance(config, ModbusConfig)]
+    )
+
+
+def overloads(configs: Sequence[ModbusConfig | OpcUaConfig]) -> list[tuple[int, str]]:
+    """Return for each connection whose poll periods cannot hold the place of its first device in ``configs`` and why, with the remedy."""
+    from edge_agent.drivers.modbus import load  # noqa: PLC0415 - only who checks wants it
+
+    return load.overloads([(at, config) for at, config in enumerate(configs) if isinstance(config, ModbusConfig)])
+
+
 def cautions(config: ModbusConfig | OpcUaConfig) -> tuple[str, ...]:
     """Return what is allowed about a device and risky, each as one sentence with its remedy behind a semicolon."""
     match config:
         case ModbusConfig():
-            return ()  # Modbus has no security that could be left out
+            return connection.cautions(config, config.device)  # plain Modbus has no security that could be left out
         case OpcUaConfig():
             return policy.cautions(config)
         case _:

@@ -76,8 +76,7 @@ class GapRule:
             bad = self._judge(bad, outages, moment, events)
         if outages and (moment.readings or moment.events or moment.tick):
             outages = self._fill(outages, moment)
-            told = [outage.told(moment, (*self.tags, *self.sampled)) for outage in outages if self._is_over(outage, moment)]
-            events += [gap for gap in told if gap is not None]
+            events += [outage.told(moment, (*self.tags, *self.sampled)) for outage in outages if self._is_over(outage, moment)]
             outages = tuple(outage for outage in outages if not self._is_over(outage, moment))
         if outages != state.outages or bad is not state.bad:
             state = GapState(outages, bad)

@@ -112,18 +112,22 @@ class Outage(msgspec.Struct, frozen=True):
         """Return what of a unit's tags ``refs`` is missing, as a gap names it; empty = nothing is."""
         mine = sorted(ref for ref in refs if self.concerns(ref))
         if not self.filled or not mine:
-            return [EVERYTHING if self.device is None else f"{self.device}.{EVERYTHING}"]
+            return self._all()
         rest = [ref for ref in mine if ref not in self.filled]
         touched = {device_of(ref) for ref in self.filled}
         whole = {device_of(ref) for ref in rest} - touched
         return [*(f"{device}.{EVERYTHING}" for device in sorted(whole)), *(ref for ref in rest if device_of(ref) not in whole)]
 
-    def told(self, moment: Moment, refs: Collection[str] = ()) -> ProductionEvent | None:
-        """Return the gap in a unit's tags ``refs``, None where nothing is missing; what a counter did not make up for is not known."""
-        if not (tags := self.missing(refs)):
-            return None
-        interval = (self.since, max(self.since, self.until))
-        return gap_event(self.reason, interval, tags, "unknown", moment=moment, device=self.device, recovered=self.recovered)
+    def _all(self) -> list[str]:
+        return [EVERYTHING if self.device is None else f"{self.device}.{EVERYTHING}"]
+
+    def told(self, moment: Moment, refs: Collection[str] = ()) -> ProductionEvent:
+        """Return the gap in a unit's tags ``refs``; what a counter did not make up for is not known, what came later in full is no loss."""
+        interval, tags = (self.since, max(self.since, self.until)), self.missing(refs)
+        lost: Loss = "unknown" if tags else "none"
+        return gap_event(
+            self.reason, interval, tags or self._all(), lost, moment=moment, device=self.device, recovered=self.recovered
+        )
 
 
 def gap_event(

@@ -48,7 +48,14 @@ def require(given: Any, known: Container[str], *names: str) -> Any:
     return given
 
 
-_BITS = {"int8": 7, "uint8": 8, "int16": 15, "uint16": 16, "int32": 31, "uint32": 32, "int64": 63, "uint64": 64}
+_BITS = {
+    "int8": 7, "uint8": 8, "int16": 15, "uint16": 16, "int24": 23, "uint24": 24, "int32": 31, "uint32": 32, "int48": 47, "uint48": 48,
+    "int64": 63, "uint64": 64, "bcd16": 14, "bcd32": 27, "bcd64": 54,
+}  # fmt: skip
+"""Bits that hold what a type can count to; four digits of BCD (9,999) need 14."""
+
+_WHOLE = {"float16": "2,048", "float32": "16,777,216"}
+"""Above these a float loses whole numbers (IEEE 754: 11 and 24 bits of significand)."""
 
 
 def find_register(ref: str, tags: Mapping[str, Tag], wraps: str, place: str) -> Tag:
@@ -66,10 +73,12 @@ def find_register(ref: str, tags: Mapping[str, Tag], wraps: str, place: str) -> 
 def _problem(tag: Tag, wraps: str) -> str | None:
     if tag.scale == 0:
         return f"tag: {tag.ref} has scale 0, so its register cannot be recovered; give it its true scale"
+    if tag.scaled_by is not None:
+        return f"tag: {tag.ref} is scaled by {tag.scaled_by} anew in each sample, so its register cannot be recovered; count a tag without scale_from"
     if tag.type in {None, "float64"}:
         return None
-    if tag.type == "float32":
-        return f"tag: {tag.ref} is float32, which loses whole numbers above 16,777,216; count an integer register"
+    if tag.type in _WHOLE:
+        return f"tag: {tag.ref} is {tag.type}, which loses whole numbers above {_WHOLE[tag.type]}; count an integer register"
     if tag.type not in _BITS:
         return f"tag: {tag.ref} is {tag.type} and no number; count an integer register"
     if wraps == "dint":

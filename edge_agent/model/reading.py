@@ -68,10 +68,11 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
 class Tag(msgspec.Struct, frozen=True):
     """What is known of a tag from the configuration, whatever the driver.
 
-    ``type`` is the declared value type (``bool``, ``int16`` ... ``uint64``, ``float32``, ``float64``, ``string``) or None when the
-    device tells. ``value = raw * scale + offset``. ``period`` is the sampling or poll period in ns (plant clock).
+    ``type`` is the declared value type (``bool``, ``int8`` ... ``uint64``, ``float16`` ... ``float64``, ``bcd16`` ... ``bcd64``, ``string``)
+    or None when the device tells. ``value = raw * scale + offset``. ``period`` is the sampling or poll period in ns (plant clock).
     ``snapshot`` names the tags that are read in one request with this one (same name = same request), None when unknown.
-    ``names`` says what the values of an enumeration are called; the value itself stays the number.
+    ``names`` says what the values of an enumeration are called; the value itself stays the number. ``scaled_by`` is the tag by
+    which the device itself scales this one, anew in each sample.
     """
 
     device: str
@@ -84,6 +85,7 @@ class Tag(msgspec.Struct, frozen=True):
     snapshot: str | None = None
     acknowledge: bool = False
     names: tuple[tuple[int, str], ...] = ()
+    scaled_by: str | None = None
 
     @property
     def ref(self) -> str:
@@ -165,6 +167,16 @@ class TagStatus(msgspec.Struct, frozen=True, tag="tag"):
     code: str = "tag_lost"
 
 
+class Settled(msgspec.Struct, frozen=True, tag="settled"):
+    """Every tag of the device was looked at since its last `DeviceUp`: what a `TagStatus` has not complained of since then is in order.
+
+    Sent once on a connection by drivers that do not know what an earlier connection complained of.
+    """
+
+    device: str
+    time: int
+
+
 class Undeclared(msgspec.Struct, frozen=True, tag="undeclared"):
     """The device has ``count`` variables that are meant to be tags and are not declared (0: none); ``paths`` names the first of them.
 
@@ -229,7 +241,20 @@ class AgentDown(msgspec.Struct, frozen=True, tag="agent_down"):
     until: int
 
 
-Notice = DeviceUp | DeviceDown | Boot | Gap | ClockOffset | TagStatus | Undeclared | Polled | DeviceFault | Recovered | AgentDown
+Notice = (
+    DeviceUp
+    | DeviceDown
+    | Boot
+    | Gap
+    | ClockOffset
+    | TagStatus
+    | Settled
+    | Undeclared
+    | Polled
+    | DeviceFault
+    | Recovered
+    | AgentDown
+)
 
 
 # -- batches -----------------------------------------------------------------------------------------------------

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from edge_agent.agent.collect import Collector
-from edge_agent.agent.faults import DeviceFaults
+from edge_agent.agent.faults import DeviceFaults, TagFaults
 from edge_agent.agent.link import Link, keep_open
 from edge_agent.model.errors import DisconnectedError
-from edge_agent.model.reading import Batch, DeviceDown, DeviceFault, DeviceUp
+from edge_agent.model.reading import Batch, DeviceDown, DeviceFault, DeviceUp, Settled, TagStatus
 
 
 class StoppedError(DisconnectedError):
@@ -125,3 +125,32 @@ async def test_a_device_that_waits_for_a_person_is_tried_slowly(monkeypatch: pyt
     with pytest.raises(KeyError):
         await keep_open(Link("plc", "device"), refuse, lost, lost, lambda: iter([0.1] * 9))  # type: ignore[arg-type]
     assert waits == [30.0, 30.0, 30.0]
+
+
+def test_a_fault_of_a_tag_ends_with_a_connection_that_does_not_complain_of_it() -> None:
+    """Complained of again it is no news, for another reason it is; a new connection takes back what it has not complained of when all was looked at."""
+    faults = TagFaults()
+
+    def complain(name: str, why: str = "", code: str = "tag_lost") -> str | None:
+        event = faults.event(TagStatus("plc", 7, name, not why, why, code))
+        return event and f"{event.data['action']} {event.data['text']}"
+
+    def settled() -> list[tuple[str, str, str]]:
+        events = faults.settled(Settled("plc", 8))
+        assert all(event.data["action"] == "cleared" and event.time == 8 for event in events)
+        return [(event.data["tag"], event.data["code"], event.data["text"]) for event in events]
+
+    assert complain("a") is None, "what was never raised is not cleared"
+    faults.up("plc")
+    assert [complain("a", "gone"), complain("b", "gone"), complain("b", "int16", "type_changed")] == [
+        "raised gone", "raised gone", "raised int16",
+    ]  # fmt: skip
+    assert settled() == [], "all of it is of this connection"
+    faults.up("plc")
+    assert [complain("a", "gone"), complain("b", "denied")] == [None, "raised denied"]
+    assert settled() == [("b", "type_changed", "int16")]
+    assert settled() == []
+    assert complain("a") == "cleared gone"
+    faults.up("other")
+    faults.up("plc")
+    assert settled() == [("b", "tag_lost", "denied")]

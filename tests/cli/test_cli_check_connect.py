@@ -254,6 +254,20 @@ async def test_what_the_server_grants(command: Command) -> None:
         assert (len(server.sessions), len(server.subscriptions), server.writes) == (0, 0, 0)
 
 
+@pytest.mark.parametrize(("step", "keep", "found"), [(7, "30s", ["not_resumable"]), (1, "30s", []), (7, "0s", [])])
+async def test_items_that_cannot_be_remembered(command: Command, step: int, keep: str, found: list[str]) -> None:
+    """A thousand items that the server numbers without order are warned of: an absence will be a gap; not where nothing is to be kept."""
+    async with odd() as server:
+        tags = {f"t{place}": {"node": f"s=Many{place}", "type": "int64"} for place in range(1000)}
+        for place in range(1000):
+            server.value(f"Many{place}", 8, place)
+        server.numbers = iter(range(100_000, 1 << 31, step))
+        said = await command(opcua(server.port, tags, namespace=ODD_URI, keep=keep))
+        assert [code for code, _ in said.found()] == found
+        if found:
+            assert "1000 in 1000 rows" in said.finding("not_resumable")["text"]
+
+
 async def test_a_server_without_subscriptions(command: Command) -> None:
     """Every tag will be polled, and that is no error."""
     async with odd(refuse={"CreateSubscription": BAD_SERVICE_UNSUPPORTED}) as server:

@@ -8,15 +8,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import socket
+import ssl
+import tempfile
 import time
+import tty
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+import trustme
 from asyncua import Server, ua
-from pymodbus.server import ModbusTcpServer
+from pymodbus.framer import FramerType
+from pymodbus.pdu import ModbusPDU
+from pymodbus.server import ModbusSerialServer, ModbusTcpServer, ModbusTlsServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from edge_agent.agent.clock import WallClock
@@ -53,36 +61,145 @@ class Rig(Protocol):
     async def set(self, tag: str, value: int) -> None:
         """Let the device have another value."""
 
+    async def judge(self) -> None:
+        """Fail when anything was written, or asked to be."""
+
 
 class ModbusRig:
     """pymodbus's own server."""
 
+    framing = "tcp"
+    request = frozenset({12})
+    """How many bytes of a request the server may see at once."""
+
     def __init__(self) -> None:
         tags = {name: {"register": "holding", "address": address} for address, name in enumerate("ab")}
         self.port = free_port()
+        self.functions: Counter[int] = Counter()
+        self.lengths: Counter[int] = Counter()
         self.config = ModbusConfig.model_validate(
             {
                 "version": 1,
                 "device": "dev",
                 "driver": "modbus",
-                "host": "127.0.0.1",
-                "port": self.port,
+                "framing": self.framing,
                 "poll": "20ms",
                 "tags": tags,
+                **self.way(),
             }
         )
 
+    def way(self) -> dict[str, Any]:
+        """Return the part of the configuration that says how the device is reached."""
+        return {"host": "127.0.0.1", "port": self.port}
+
+    def serve(self, device: SimDevice, traces: dict[str, Any]) -> Any:
+        """Return the server, not yet started."""
+        return ModbusTcpServer(device, address=("127.0.0.1", self.port), **traces)
+
     async def start(self) -> None:
         data = SimData(0, values=[1, 2], datatype=DataType.REGISTERS)
-        self.server = ModbusTcpServer(SimDevice(1, simdata=[data]), address=("127.0.0.1", self.port))
+        traces = {"trace_pdu": self.count, "trace_packet": self.see}
+        self.server = self.serve(SimDevice(1, simdata=[data]), traces)
         await self.server.serve_forever(background=True)
 
     async def stop(self) -> None:
         await self.server.shutdown()
         await asyncio.sleep(0)
 
+    def count(self, sending: bool, pdu: ModbusPDU) -> ModbusPDU:
+        """Count the function codes that reach the server."""
+        if not sending:
+            self.functions[pdu.function_code] += 1
+        return pdu
+
+    def see(self, sending: bool, data: bytes) -> bytes:
+        """Count the lengths of what reaches the server."""
+        if not sending:
+            self.lengths[len(data)] += 1
+        return data
+
+    async def judge(self) -> None:
+        """Whatever the test did: nothing but read requests came, each alone in its segment, as the packet filter has it."""
+        assert set(self.functions) <= {1, 2, 3, 4}, self.functions
+        assert self.lengths.keys() <= self.request, self.lengths
+        assert self.functions, "the driver asked nothing"
+
     async def set(self, tag: str, value: int) -> None:
         await self.server.async_setValues(1, 3, "ab".index(tag), [value])
+
+
+class RtuOverTcpRig(ModbusRig):
+    """A gateway that passes the bytes of a serial line on."""
+
+    framing = "rtu"
+    request = frozenset({8})
+
+    def way(self) -> dict[str, Any]:
+        return {**super().way(), "timeout": "200ms"}
+
+    def serve(self, device: SimDevice, traces: dict[str, Any]) -> Any:
+        return ModbusTcpServer(device, address=("127.0.0.1", self.port), framer=FramerType(self.framing), **traces)
+
+
+class AsciiOverTcpRig(RtuOverTcpRig):
+    """Likewise, with ASCII on the line."""
+
+    framing = "ascii"
+    request = frozenset({17})
+
+
+class TlsRig(ModbusRig):
+    """Modbus/TCP Security: both sides have a certificate."""
+
+    def way(self) -> dict[str, Any]:
+        self.folder = tempfile.TemporaryDirectory()
+        ca, folder = trustme.CA(), Path(self.folder.name)
+        ca.cert_pem.write_to_path(folder / "ca.pem")
+        own = ca.issue_cert("agent@plant.example")
+        own.private_key_pem.write_to_path(folder / "agent.key")
+        own.cert_chain_pems[0].write_to_path(folder / "agent.pem")
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        ca.issue_cert("127.0.0.1").configure_cert(self.context)
+        ca.configure_trust(self.context)
+        self.context.verify_mode = ssl.CERT_REQUIRED
+        tls = {"ca": folder / "ca.pem", "cert": folder / "agent.pem", "key": folder / "agent.key"}
+        return {**super().way(), "tls": tls}
+
+    def serve(self, device: SimDevice, traces: dict[str, Any]) -> Any:
+        return ModbusTlsServer(device, address=("127.0.0.1", self.port), sslctx=self.context, **traces)
+
+    async def close(self) -> None:
+        """Remove the certificates."""
+        self.folder.cleanup()
+
+
+class RtuRig(ModbusRig):
+    """pymodbus's serial server at the other end of a cable of pseudo-terminals."""
+
+    framing = "rtu"
+    request = frozenset(range(1, 9))
+
+    def way(self) -> dict[str, Any]:
+        self.ends = [os.openpty(), os.openpty()]
+        for _, slave in self.ends:
+            tty.setraw(slave)
+        self.near, self.far = (os.ttyname(slave) for _, slave in self.ends)
+        return {"serial": self.near, "parity": "none", "timeout": "200ms"}
+
+    def serve(self, device: SimDevice, traces: dict[str, Any]) -> Any:
+        loop = asyncio.get_running_loop()
+        (near, _), (far, _) = self.ends
+        for source, target in ((near, far), (far, near)):
+            loop.add_reader(source, lambda source=source, target=target: os.write(target, os.read(source, 1000)))
+        return ModbusSerialServer(device, port=self.far, parity="N", framer=FramerType.RTU, reconnect_delay=0, **traces)
+
+    async def close(self) -> None:
+        """Give the pseudo-terminals back."""
+        for master, slave in self.ends:
+            asyncio.get_running_loop().remove_reader(master)
+            os.close(master)
+            os.close(slave)
 
 
 class OpcUaRig:
@@ -113,23 +230,38 @@ class OpcUaRig:
         for name, value in (("a", 1), ("b", 2)):
             variant = ua.Variant(value, ua.VariantType.Int32)
             await self.server.nodes.objects.add_variable(ua.NodeId(name, index), f"{index}:{name}", variant)
+        self.values = {"a": 1, "b": 2}
         self.nodes = {name: self.server.get_node(ua.NodeId(name, index)) for name in "ab"}
         await self.server.start()
 
     async def stop(self) -> None:
         await self.server.stop()
 
+    async def judge(self) -> None:
+        """Whatever the test did: the values are those that the test set, by no other hand."""
+        for name, node in self.nodes.items():
+            assert await node.read_value() == self.values[name]
+
     async def set(self, tag: str, value: int) -> None:
+        self.values[tag] = value
         await self.nodes[tag].write_value(ua.Variant(value, ua.VariantType.Int32))
 
 
-@pytest.fixture(params=[ModbusRig, OpcUaRig], ids=["modbus", "opcua"])
+RIGS = {
+    "modbus": ModbusRig, "rtu-over-tcp": RtuOverTcpRig, "ascii-over-tcp": AsciiOverTcpRig, "modbus-tls": TlsRig, "rtu": RtuRig, "opcua": OpcUaRig,
+}  # fmt: skip
+
+
+@pytest.fixture(params=RIGS.values(), ids=RIGS)
 async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     """A served rig; the test may stop and start it."""
     made = request.param()
     await made.start()
     yield made
+    await made.judge()
     await made.stop()
+    if isinstance(made, RtuRig | TlsRig):
+        await made.close()
 
 
 def connect(rig: Rig, **wiring: DeviceWiring) -> contextlib.AbstractAsyncContextManager[Driver]:

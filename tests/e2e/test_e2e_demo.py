@@ -74,6 +74,11 @@ def test_the_line_with_faults_ends_with_the_same_truth(tmp_path: Path) -> None:
     assert code == 0, printed
     reasons = {gap["reason"] for gap in report["gaps"]}
     assert {"comm_loss", "agent_down", "bad_quality"} <= reasons
+    kept = [
+        gap for gap in report["gaps"] if gap["reason"] == "agent_down"
+    ]  # the PLC kept what it sampled, the Modbus devices did not
+    assert kept
+    assert not any(tag.startswith(("plc1", "*")) for gap in kept for tag in gap["tags"])
 
 
 @pytest.mark.timeout(120)

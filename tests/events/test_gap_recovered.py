@@ -16,8 +16,8 @@ def recovered(made: Bench, seconds: float, *tags: str, without: tuple[str, ...] 
     made.tell(seconds, Recovered("plc1", at(seconds), tags, without))
 
 
-def test_a_link_loss_of_which_everything_comes_is_no_gap(bench: Bench) -> None:
-    """The counts of the time are counts like others, and no gap is told."""
+def test_a_link_loss_of_which_everything_comes_has_lost_nothing(bench: Bench) -> None:
+    """The counts of the time are counts like others; the gap, for the state was Unknown meanwhile, says that nothing is missing."""
     bench.down(462, last_good=450)
     bench.up(481)
     recovered(bench, 481)
@@ -25,7 +25,8 @@ def test_a_link_loss_of_which_everything_comes_is_no_gap(bench: Bench) -> None:
         bench.see(seconds, value)
     bench.see(481.2, 1062)
     bench.tick(600)
-    assert gaps(bench.of("collection.gap")) == []
+    (gap,) = gaps(bench.of("collection.gap"))
+    assert (gap[0], gap[1], gap[3], gap[4], gap[5]) == ("comm_loss", 450, ["plc1.*"], "none", {})
     counts = bench.of("production.count")
     assert [count.data["delta"] for count in counts] == [10, 20, 32]
     assert {count.derivation for count in counts} == {"observed"}
@@ -68,6 +69,7 @@ def test_a_loss_inside_what_came_is_told_by_itself(bench: Bench, tags: tuple[str
     bench.see(481.2, 1062)
     bench.tick(600)
     found = gaps(bench.of("collection.gap"))
-    assert [(gap[0], gap[1], gap[2]) for gap in found] == [("queue_overflow", 455, 470)]
+    assert [(gap[0], gap[1], gap[4]) for gap in found] == [("queue_overflow", 455, "unknown"), ("comm_loss", 450, "none")]
+    assert found[0][2] == 470
     assert found[0][3] == ["plc1.count" if tags else "plc1.*"]
     assert bench.counted == 62

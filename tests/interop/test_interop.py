@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import os
 import random
-import shutil
-import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from interop_server import NEEDS, WallClock, free_port, running, said
 
 from edge_agent.agent.backoff import delays
 from edge_agent.agent.link import Link, keep_open
@@ -24,69 +22,36 @@ from edge_agent.model.errors import DisconnectedError
 from edge_agent.model.reading import Boot, ClockOffset, Gap, TagStatus
 from edge_agent.ports import Driver
 
-FOLDER = Path(__file__).parent
 COUNTERS = 50
 STRIDE = 100_000
-pytestmark = [
-    pytest.mark.interop,
-    pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed"),
-    pytest.mark.skipif(not (FOLDER / "node_modules").exists(), reason="node-opcua is not installed (make interop installs it)"),
-]
-
-
-class WallClock:
-    """The plant clock of a real plant."""
-
-    speed = 1.0
-
-    def now(self) -> int:
-        return time.time_ns()
-
-    async def sleep_until(self, time_: int) -> None:
-        await asyncio.sleep(max(0, (time_ - time.time_ns()) / 1e9))
+pytestmark = NEEDS
 
 
 class Stranger:
     """node-opcua's server as a process."""
 
     def __init__(self, home: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self._home = home
         self._process: asyncio.subprocess.Process | None = None
+        self._stack = contextlib.AsyncExitStack()
 
     async def start(self, padding: int) -> None:
         """Start it with that many namespaces before ours; returns when it listens."""
-        self._process = await asyncio.create_subprocess_exec(
-            "node", "server.js", str(self.port), str(padding), cwd=FOLDER, env=os.environ | {"INTEROP_HOME": str(self._home)},
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        await self._said("ready", 60)
-
-    async def _said(self, word: str, within: float) -> str:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        async with asyncio.timeout(within):
-            while line := (await self._process.stdout.readline()).decode():
-                if line.startswith(word):
-                    return line.strip()
-        raise AssertionError(f"the server ended before it said {word}")
+        self._process = await self._stack.enter_async_context(running("server.js", self._home, self.port, padding))
 
     async def sessions(self) -> int:
         """Return how many sessions the server has now."""
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(b"?\n")
-        return int((await self._said("sessions", 10)).split()[1])
+        async with asyncio.timeout(10):
+            return int((await said(self._process, "sessions")).split()[1])
 
     async def kill(self) -> None:
         """End it like a power cut."""
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-            await self._process.wait()
-            self._process = None
+        await self._stack.aclose()
+        self._process = None
 
 
 class Plant:

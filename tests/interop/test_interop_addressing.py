@@ -3,59 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import socket
-import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from interop_server import NEEDS, WallClock, free_port, running
 
 from edge_agent.drivers.opcua.browse import survey
 from edge_agent.drivers.opcua.config import OpcUaConfig, TagsFrom
 from edge_agent.drivers.opcua.driver import connect
 
-FOLDER = Path(__file__).parent
 pytestmark = [
-    pytest.mark.interop,
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed"),
-    pytest.mark.skipif(not (FOLDER / "node_modules").exists(), reason="node-opcua is not installed (make interop installs it)"),
+    *NEEDS,
 ]
-
-
-class WallClock:
-    """The plant clock of a real plant."""
-
-    speed = 1.0
-
-    def now(self) -> int:
-        return time.time_ns()
-
-    async def sleep_until(self, time_: int) -> None:
-        await asyncio.sleep(max(0, (time_ - time.time_ns()) / 1e9))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def port(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[int]:
     """Run the server as a process."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number = probe.getsockname()[1]
-    process = await asyncio.create_subprocess_exec(
-        "node", "addressing.js", str(number), cwd=FOLDER, env=os.environ | {"INTEROP_HOME": str(tmp_path_factory.mktemp("home"))},
-        stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdout is not None
-    async with asyncio.timeout(90):
-        while await process.stdout.readline() not in {b"ready\n", b""}:
-            pass
-    yield number
-    process.kill()
-    await process.communicate()
+    number = free_port()
+    async with running("addressing.js", tmp_path_factory.mktemp("home"), number):
+        yield number
 
 
 def device(port: int, tags: dict[str, Any], **more: Any) -> OpcUaConfig:

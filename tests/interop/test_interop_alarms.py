@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import shutil
-import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from interop_server import NEEDS, WallClock, free_port, running
 
 from edge_agent.drivers.opcua.config import OpcUaConfig
 from edge_agent.drivers.opcua.drift import inspect
@@ -25,25 +23,8 @@ from edge_agent.model.inspection import Inspection
 from edge_agent.model.reading import Batch
 from edge_agent.ports import Driver
 
-FOLDER = Path(__file__).parent
 URI = "urn:edge-agent:interop"
-pytestmark = [
-    pytest.mark.interop,
-    pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed"),
-    pytest.mark.skipif(not (FOLDER / "node_modules").exists(), reason="node-opcua is not installed (make interop installs it)"),
-]
-
-
-class WallClock:
-    """The plant clock of a real plant."""
-
-    speed = 1.0
-
-    def now(self) -> int:
-        return time.time_ns()
-
-    async def sleep_until(self, time_: int) -> None:
-        await asyncio.sleep(max(0, (time_ - time.time_ns()) / 1e9))
+pytestmark = NEEDS
 
 
 class Stranger:
@@ -69,22 +50,9 @@ class Stranger:
 @pytest.fixture
 async def stranger(tmp_path: Path) -> AsyncIterator[Stranger]:
     """A server of another make."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = await asyncio.create_subprocess_exec(
-        "node", "alarms.js", str(port), cwd=FOLDER, env=os.environ | {"INTEROP_HOME": str(tmp_path)},
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        assert process.stdout is not None
-        async with asyncio.timeout(90):
-            while (line := await process.stdout.readline()) != b"ready\n":
-                assert line, "the server ended before it was ready"
+    port = free_port()
+    async with running("alarms.js", tmp_path, port) as process:
         yield Stranger(process, port)
-    finally:
-        process.kill()
-        await process.communicate()
 
 
 class Unit:

@@ -5,41 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import os
-import shutil
-import socket
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from interop_server import NEEDS, WallClock, free_port, running, said
 
 from edge_agent.drivers.opcua.config import OpcUaConfig
 from edge_agent.drivers.opcua.driver import connect
 from edge_agent.model.reading import Batch, Gap, Mark, Recovered
 from edge_agent.ports import DeviceWiring
 
-FOLDER = Path(__file__).parent
 NAMES = ("a", "b", "c")
 pytestmark = [
-    pytest.mark.interop,
     pytest.mark.timeout(120),
-    pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed"),
-    pytest.mark.skipif(not (FOLDER / "node_modules").exists(), reason="node-opcua is not installed (make interop installs it)"),
+    *NEEDS,
 ]
-
-
-class WallClock:
-    """The plant clock of a real plant."""
-
-    speed = 1.0
-
-    def now(self) -> int:
-        return time.time_ns()
-
-    async def sleep_until(self, time_: int) -> None:
-        await asyncio.sleep(max(0, (time_ - time.time_ns()) / 1e9))
 
 
 class Reader:
@@ -88,17 +70,8 @@ class Reader:
     async def subscriptions(self) -> str:
         """What the server has of us now."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._process.stdin.write(b"?\n")
-        return await said(self._process.stdout, "subscriptions")
-
-
-async def said(stdout: asyncio.StreamReader, word: str) -> str:
-    """Return the next line that begins with a word; the server says other things too."""
-    while line := (await stdout.readline()).decode():
-        if line.startswith(word):
-            return line.strip()
-    raise AssertionError(f"the server ended before it said {word}")
+        return await said(self._process, "subscriptions")
 
 
 async def until(true: Callable[[], object], within: float = 15.0) -> None:
@@ -111,19 +84,9 @@ async def until(true: Callable[[], object], within: float = 15.0) -> None:
 @pytest.fixture
 async def reader(tmp_path: Path) -> AsyncIterator[Reader]:
     """A server that counts five times a second, and who reads it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = await asyncio.create_subprocess_exec(
-        "node", "returning.js", str(port), cwd=FOLDER, env=os.environ | {"INTEROP_HOME": str(tmp_path)},
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdout is not None
-    async with asyncio.timeout(60):
-        await said(process.stdout, "ready")
-    yield Reader(port, process)
-    process.kill()
-    await process.wait()
+    port = free_port()
+    async with running("returning.js", tmp_path, port) as process:
+        yield Reader(port, process)
 
 
 def without_a_step(values: list[Any]) -> bool:

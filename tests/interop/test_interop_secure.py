@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import shutil
-import socket
-import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from interop_server import NEEDS, WallClock, free_port, running
 
 from edge_agent.agent.collect import Collector
 from edge_agent.agent.link import Link, keep_open
@@ -28,13 +26,10 @@ from edge_agent.model.errors import DisconnectedError
 from edge_agent.model.reading import Batch, DeviceFault
 from edge_agent.ports import Identity
 
-FOLDER = Path(__file__).parent
 POLICIES = ["Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss"]
 pytestmark = [
-    pytest.mark.interop,
     pytest.mark.timeout(240),
-    pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed"),
-    pytest.mark.skipif(not (FOLDER / "node_modules").exists(), reason="node-opcua is not installed (make interop installs it)"),
+    *NEEDS,
 ]
 AGENT = """\
 version: 1
@@ -45,27 +40,13 @@ buffer: {{path: {root}/buffer}}
 """
 
 
-class WallClock:
-    """The plant clock of a real plant."""
-
-    speed = 1.0
-
-    def now(self) -> int:
-        return time.time_ns()
-
-    async def sleep_until(self, time_: int) -> None:
-        await asyncio.sleep(max(0, (time_ - time.time_ns()) / 1e9))
-
-
 class Site:
     """An agent's folders, and the server's, whose certificate is that of ``home``."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("edge_agent.logs.configure", lambda *_: None)
         self.root = root
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.config = root / "config"
         (self.config / "devices").mkdir(parents=True)
         (self.config / "agent.yaml").write_text(AGENT.format(root=root), encoding="utf-8")
@@ -109,20 +90,8 @@ class Site:
     async def serving(self, home: str = "first", *user: str) -> AsyncIterator[None]:
         """Run the server whose keys are in a home."""
         (self.root / home).mkdir(exist_ok=True)
-        process = await asyncio.create_subprocess_exec(
-            "node", "secure.js", str(self.port), *user, cwd=FOLDER, env=os.environ | {"INTEROP_HOME": str(self.root / home)},
-            stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        assert process.stdout is not None
-        try:
-            async with asyncio.timeout(90):
-                while (line := await process.stdout.readline()) != b"ready\n":
-                    assert line, "the server ended before it was ready"
+        async with running("secure.js", self.root / home, self.port, *user):
             yield
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.communicate()
 
     async def counts(self, config: OpcUaConfig) -> None:
         """Read until the counter counted; the values come by subscription over the secured channel."""

@@ -216,7 +216,7 @@ def units(plc: Plc, *numbers: int, **more: object) -> list[ModbusConfig]:
 async def test_one_silent_unit_does_not_take_the_others_with_it() -> None:
     """Of three units behind a gateway one falls silent and comes back: a notice down, a notice up with all its rows, the others polled on."""
     plc = Plc(value=lambda unit, address: unit << 8 | (len(plc.asked) & 0xF))
-    async with serving(plc), connect(units(plc, *UNITS, timeout="80ms"), ScaledClock(), {}) as driver:
+    async with serving(plc), connect(units(plc, *UNITS, timeout="80ms", probe="1s"), ScaledClock(), {}) as driver:
         first = await collect(driver, 0.1)
         plc.silent = {2}
         dead = await collect(driver, 0.8)

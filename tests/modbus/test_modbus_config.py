@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from edge_agent.drivers.modbus.config import ModbusConfig, endpoint, fields_of, tags_of
+from edge_agent.drivers.modbus.config import ModbusConfig, fields_of, tags_of
+from edge_agent.drivers.modbus.connection import endpoint
 from edge_agent.drivers.modbus.plan import plan
 
 BASE = {"version": 1, "device": "capper", "driver": "modbus", "host": "10.0.0.6"}
@@ -132,7 +133,7 @@ HOLDING = {"register": "holding", "address": 0}
         ({**HOLDING, "type": "string", "length": 4, "scale": 2}, "a string has no scale"),
         ({**HOLDING, "type": "string", "length": 4, "word_order": "CDAB"}, "a string is read register by register"),
         ({**HOLDING, "scale": 0}, "scale 0 makes every value the same"),
-        ({**HOLDING, "type": "int16", "bad_values": [65535]}, "never 65535; as int16 it reads -1"),
+        ({**HOLDING, "type": "int16", "bad_values": [65536]}, "a raw int16 is a whole number -32768 to 32767, never 65536"),
         ({**HOLDING, "bad_values": [float("nan")]}, "a raw uint16 is a whole number 0 to 65535"),
         ({**HOLDING, "deadband": 0}, "greater than 0"),
         ({**HOLDING, "poll": "5ms"}, "the shortest interval is 10ms"),
@@ -143,8 +144,8 @@ HOLDING = {"register": "holding", "address": 0}
         ({**HOLDING, "address": 65_535, "type": "uint32"}, "the value ends behind the last address"),
         ({**HOLDING, "same_read_as": "other"}, "tags.t.same_read_as: other is no other tag of this device"),
         ({**HOLDING, "same_read_as": "t"}, "is no other tag of this device"),
-        ({**HOLDING, "type": "float16"}, "Input should be 'bool', 'int16'"),
-        ({**HOLDING, "word_order": "middle"}, "Input should be 'ABCD', 'CDAB', 'BADC' or 'DCBA'"),
+        ({**HOLDING, "type": "float"}, "Input should be 'bool', 'int8'"),
+        ({**HOLDING, "word_order": "middle"}, "Input should be 'ABCD', 'CDAB', 'BADC', 'DCBA', 'EFGHABCD'"),
         ({**HOLDING, "unit": "bar"}, "Extra inputs are not permitted"),
     ],
 )

@@ -169,15 +169,16 @@ async def test_no_fault_puts_a_value_under_another_tag(name: str) -> None:
     """One bad answer among good ones: its poll is discarded as a whole, the connection never used again, and the hole declared."""
     plc = Plc(value=Stamped(), tricks={13: TRICKS[name]})
     async with serving(plc), opened(plc) as driver:
-        batches = await collect(driver, 5, enough=lambda batches: bool(invalid(batches)))
+        batches = await collect(driver, 5, lambda batches: bool(invalid(batches)) or (name == "close" and len(plc.asked) > 30))
     assert len([batch for batch in batches if len(batch)]) >= 8
     gaps, down = invalid(batches), notices(batches, DeviceDown)
     if down:  # the only device is silent or gone: the link must open it anew
-        assert name in {"late", "late, tid 0", "cut", "stall", "close"}
+        assert name in {"late", "late, tid 0", "cut", "stall"}
         assert down[0].last_good == max(batch.received for batch in batches if len(batch))
     else:
         assert plc.connections == 2
-        assert len(gaps) == 1
+        assert len(gaps) == (name != "close"), "nothing late can follow a close: the request was made again on the next connection"
+    if gaps and not down:
         before = [batch.received for batch in batches if len(batch) and batch.received <= gaps[0].since]
         assert gaps[0].since in before
         assert any(batch.received == gaps[0].until for batch in batches if batch.tags)
@@ -302,14 +303,15 @@ async def test_a_silent_device_is_said_in_words() -> None:
 
 
 async def test_a_lost_connection_is_seen_between_polls() -> None:
-    """A peer that closes is noticed at once, although the next poll is an hour away; what was received is delivered first."""
+    """A peer that goes away is noticed at once, although the next poll is an hour away; what was received is delivered first."""
     plc = Plc()
-    async with serving(plc), connect([device(plc.port, poll="1h")], ScaledClock(), {}) as driver:
-        plc.writers[0].close()
-        await asyncio.sleep(0.05)
-        async with asyncio.timeout(1):
-            batches = list(await driver.read())
-            with pytest.raises(DisconnectedError, match="closed the connection"):
+    server = serving(plc)
+    await server.__aenter__()
+    async with connect([device(plc.port, poll="1h")], ScaledClock(), {}) as driver:
+        await server.__aexit__(None, None, None)
+        async with asyncio.timeout(3):
+            batches = [batch for _ in range(2) for batch in await driver.read()]
+            with pytest.raises(DisconnectedError, match="refuses the connection"):
                 await driver.read()
         with pytest.raises(DisconnectedError):
             await driver.read()

@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from edge_agent.drivers.opcua.config import OpcUaConfig, OpcUaTag, tags_of
+from edge_agent.drivers.opcua.config import OpcUaConfig, tags_of
 from edge_agent.drivers.opcua.convert import Converter
 from edge_agent.drivers.opcua.pick import Complaint, Field, Misfit, Pick, Span, parse_fields, parse_spans, pick, span_text
 from edge_agent.drivers.opcua.prepare import is_cut
 from edge_agent.drivers.opcua.profile import profile_for, profiles
 from edge_agent.drivers.opcua.shape import Columns
+from edge_agent.drivers.opcua.tagconfig import OpcUaTag
 from edge_agent.drivers.opcua.variant import DecodeError, Structure
 from edge_agent.model.reading import Tag
 

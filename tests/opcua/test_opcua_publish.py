@@ -325,3 +325,54 @@ async def test_a_refused_request_leaves_no_byte() -> None:
     with pytest.raises(PermissionError):
         protocol._send_request(ua.CallRequest())
     assert wire.written == b""
+
+
+class Doubting(Script):
+    """A subscriber that takes note of what it is told about its subscription."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+
+    def silent(self) -> None:
+        """Take note."""
+        self.told.append("silent")
+
+    def caught_up(self) -> None:
+        """Take note."""
+        self.told.append("caught up")
+
+
+@contextlib.asynccontextmanager
+async def taken_over(within: float) -> AsyncIterator[tuple[Doubting, asyncio.Task[None]]]:
+    """Run a loop with a subscription of another session that has ``within`` seconds for its first word, and three for each other."""
+    script = Doubting()
+    loop = PublishLoop(script, Pace(patience=0.0))  # type: ignore[arg-type]
+    loop.take_over(7, script, 3.0, 5, within)
+    task = asyncio.create_task(loop.run())
+    await asyncio.sleep(0)
+    try:
+        yield script, task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_subscription_that_says_nothing_after_it_was_taken_over_is_doubted_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told so also when the timer goes off a little early, as uvloop's do: it was taken over again and again, ten seconds each time."""
+    loop = asyncio.get_running_loop()
+    real = loop.call_at
+    monkeypatch.setattr(loop, "call_at", lambda when, *rest, **more: real(when - 0.01, *rest, **more))
+    async with taken_over(within=0.05) as (script, task):
+        with pytest.raises(DisconnectedError, match="no publish response"):
+            await task
+        assert script.told == ["silent"]
+
+
+async def test_after_its_first_word_a_subscription_has_its_keep_alive_time() -> None:
+    """The short time is for the first word only: a subscription with nothing to say is not dead."""
+    async with taken_over(within=0.05) as (script, task):
+        await script.answer(message(5, 1))
+        assert script.told == ["caught up"]
+        await asyncio.sleep(0.2)
+        assert not task.done()

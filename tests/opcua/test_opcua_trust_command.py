@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import io
 import sys
+import textwrap
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -59,6 +61,7 @@ class Place:
 
     def __init__(self, root: Path, server: fit.ScriptedServer) -> None:
         self.root, self.server = root, server
+        self.config = root
         (root / "devices").mkdir(exist_ok=True)
         (root / "agent.yaml").write_text(AGENT.format(root=root), encoding="utf-8")
         self.device()
@@ -72,10 +75,25 @@ class Place:
         """Let the server offer these endpoints."""
         self.server.endpoints = list(endpoints)
 
-    async def trust(self, server: str = "plc1", *, yes: bool = True, following: Path | None = None) -> None:
+    def write_a_broken_unit(self, *, single: bool) -> None:
+        """Write a unit that reads a tag which nobody has, and has a key which no unit has: in its folder, or all in a ``single`` file."""
+        unit = "version: 1\nunit: cell\nexists_nowhere: 1\nstate: {tag: plc1.exists_nowhere, model: packml}\n"
+        if not single:
+            (self.root / "units").mkdir()
+            (self.root / "units" / "cell.yaml").write_text(unit, encoding="utf-8")
+            return
+        self.config = self.root / "site.yaml"
+        lists = {"devices": DEVICE.format(port=self.server.port, more=""), "units": unit}
+        text = "".join(f"{key}:\n- {textwrap.indent(one, '  ').strip()}\n" for key, one in lists.items())
+        self.config.write_text(AGENT.format(root=self.root) + text, encoding="utf-8")
+
+    async def trust(
+        self, server: str = "plc1", *, yes: bool = True, following: Path | None = None, pki: Path | None = None
+    ) -> None:
         """Run the command in a thread of its own, as it has a loop of its own."""
+        run = functools.partial(trust, server, self.config, yes=yes, following=following, pki=pki)
         with ThreadPoolExecutor(1) as pool:
-            await asyncio.get_running_loop().run_in_executor(pool, lambda: trust(server, self.root, yes=yes, following=following))
+            await asyncio.get_running_loop().run_in_executor(pool, run)
 
     @property
     def pins(self) -> pins.Pins:
@@ -175,6 +193,32 @@ async def test_a_changed_certificate_is_a_warning_first(
         assert place.pins == (fit.ours(new), None)
 
 
+async def test_the_hint_for_the_next_certificate_can_be_typed_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It names the configuration and the folder that this command was given."""
+    (tmp_path / "new.der").write_bytes(fit.der(fit.certificate(fit.key("second"))))
+    async with at(tmp_path) as place:
+        await place.trust(following=tmp_path / "new.der", pki=tmp_path / "keys")
+        url = f"opc.tcp://127.0.0.1:{place.server.port}"
+    assert f"edge-agent trust {url} -c {tmp_path} --pki {tmp_path / 'keys'} forgets the old one" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("single", [False, True])
+async def test_a_mistake_in_a_unit_is_no_matter_of_trust(tmp_path: Path, single: bool) -> None:
+    """The device can be trusted by its name while the units are still being written, in a folder or in one file; a device's mistake is told."""
+    made = fit.certificate()
+    async with at(tmp_path) as place:
+        place.shows(_endpoint(made))
+        place.write_a_broken_unit(single=single)
+        with pytest.raises(ConfigError, match="exists_nowhere"):
+            load(place.config)
+        await place.trust()
+        assert place.pins.current == fit.ours(made)
+        place.device("timeout: never")
+        if not single:
+            with pytest.raises(ConfigError, match="timeout"):
+                await place.trust()
+
+
 Change = Callable[[Place], Any]
 REFUSED: dict[str, tuple[Change, str, str]] = {
     "no secure endpoint": (lambda p: p.shows(_endpoint(fit.certificate(), "None", 1)), "plc1", "offers no secure endpoint"),
@@ -199,6 +243,17 @@ async def test_what_cannot_be_trusted(tmp_path: Path, case: str) -> None:
         with pytest.raises(EdgeAgentError, match=said):
             await place.trust(server)
         assert place.pins == (None, None)
+
+
+async def test_where_authorities_are_trusted_no_server_is_asked(tmp_path: Path) -> None:
+    """What the configuration alone refuses is told at once, also when the server is off."""
+    async with at(tmp_path) as place:
+        place.device("security: {trust: ca}")
+        with pytest.raises(EdgeAgentError, match="trusts authorities"):
+            await place.trust()
+        with pytest.raises(EdgeAgentError, match="trusts authorities"):
+            await place.trust(following=tmp_path / "nobody_wrote_this")
+        assert place.server.received == []
 
 
 async def test_a_pin_of_the_configuration_is_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

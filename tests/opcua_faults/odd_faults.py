@@ -69,6 +69,8 @@ class Faults:
     """The subscription goes on with keep-alives, and no item in it says anything."""
     silent: bool = False
     """The subscription says nothing more, not even that it is alive; everything else works."""
+    initial: float | None = None
+    """Seconds after a transfer at which the values of now are sent once more, as the client has asked; 0 = with what was kept."""
     history: bool = False
     """The server keeps every sample of every variable, and lets anybody read it."""
     history_page: int = 1000

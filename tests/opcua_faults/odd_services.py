@@ -286,6 +286,8 @@ def transfer(server: OddServer, _: Connection, session: Session | None, cursor: 
             continue
         subscription.session = _session_of(session)
         subscription.heard()
+        if server.faults.initial is not None:
+            asyncio.get_running_loop().call_later(server.faults.initial, subscription.tell_again)
         out.append(u32(0, len(subscription.kept), *subscription.kept))
     return array(out) + NO_DIAGNOSTICS
 

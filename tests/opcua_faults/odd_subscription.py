@@ -56,6 +56,12 @@ class Subscription:
         item.push(sample)
         self.dirty[item.number] = item
 
+    def tell_again(self) -> None:
+        """Queue what every item has now, changed or not."""
+        for item in self.items.values():
+            if (now := self._server.sample_of(item.key)) is not None:
+                self.push(item, now)
+
     def heard(self) -> None:
         """Count the lifetime anew: somebody wants the subscription."""
         self._waited = 0

@@ -472,3 +472,25 @@ async def test_a_subscription_that_stays_silent_is_not_believed() -> None:
             assert len(server.subscriptions) == 1
         assert not reader.of(Recovered, first)
         assert server.requests["CreateSubscription"] == 2
+
+
+@pytest.mark.parametrize("after", [0.0, 0.4], ids=["with what was kept", "later"])
+async def test_the_values_of_now_that_a_server_adds_are_told_once(after: float) -> None:
+    """SendInitialValues brings the last sample of every queue a second time (OPC 10000-4, 5.14.7): it is one sample, and no second trigger."""
+    async with serving() as server:
+        reader = Reader(server)
+        reader.triggers = (Trigger("unit/record", "other", ("count",)),)
+        async with reader.reading():
+            await settled(reader, 10)
+        await count(server, range(11, 16))
+        server.value("other", INT64, 1)
+        first, server.faults.initial = len(reader.batches), after
+        async with reader.reading():
+            await reader.came("other", 1)
+            await asyncio.sleep(after + 0.2)
+            await settled(reader, 16)
+        subscribed = [batch for batch in reader.batches[first:] if not batch.snapshots]
+        rows = [(tag, value) for batch in subscribed for tag, value in zip(batch.tags, batch.values, strict=True)]
+        assert [value for tag, value in rows if reader.names[tag] == "count"] == list(range(11, 17))
+        assert [value for tag, value in rows if reader.names[tag] == "other"] == [1]
+        assert not reader.of(Gap, first)

@@ -24,6 +24,8 @@ _FORWARD = "tests/agent/test_agent_forward.py"
 _COLLECT = "tests/agent/test_agent_collect.py"
 _UNIT = "tests/agent/test_agent_unit.py"
 _EFFECTS = "tests/agent/test_agent_effects.py"
+_MISBEHAVING = "tests/modbus_faults/test_misbehaving.py::test_each_misdeed_of_a_class"
+_FUZZ = "tests/modbus_faults/test_frame_fuzz.py::test_20000_frames_of_a_framing"
 _COUNTER = "tests/events/test_matrix_counters.py"
 
 BUGS = (
@@ -196,14 +198,42 @@ BUGS = (
         "edge_agent/drivers/modbus/frames.py",
         '    _same("transaction", transaction, request.transaction)\n',
         "",
-        ("tests/modbus/test_modbus_frames.py",),
+        ("tests/modbus/test_modbus_frames.py", f"{_MISBEHAVING}[tcp-F52]"),
     ),
     Bug(
         "a Modbus answer with another number of registers is believed",
         "edge_agent/drivers/modbus/frames.py",
         '_same("byte count", data[_HEADER.size], request.size)',
         "pass",
-        ("tests/modbus/test_modbus_frames.py",),
+        ("tests/modbus/test_modbus_frames.py", f"{_MISBEHAVING}[tcp-F52]"),
+    ),
+    Bug(
+        "a Modbus answer of another unit is believed",
+        "edge_agent/drivers/modbus/frames.py",
+        '    _same("unit", unit, request.unit)\n',
+        "",
+        ("tests/modbus/test_modbus_frames.py", f"{_FUZZ}[tcp]"),
+    ),
+    Bug(
+        "a Modbus connection is kept after a timeout",
+        "edge_agent/drivers/modbus/acquire.py",
+        "        if not clean:\n            await self._connection.drop()\n",
+        "",
+        (f"{_MISBEHAVING}[tcp-F50]",),
+    ),
+    Bug(
+        "a Modbus answer with a wrong CRC is believed",
+        "edge_agent/drivers/modbus/serialframes.py",
+        "if crc(data[:-2]) != data[-2:]:",
+        "if not data:",
+        (f"{_FUZZ}[rtu]",),
+    ),
+    Bug(
+        "a Modbus ASCII answer with a wrong LRC is believed",
+        "edge_agent/drivers/modbus/serialframes.py",
+        "if lrc(body[:-1]) != body[-1]:",
+        "if not body:",
+        (f"{_FUZZ}[ascii]",),
     ),
     Bug(
         "NaN is a value",

@@ -1,40 +1,39 @@
 """The acquisition of one endpoint: which request when, what a failure means for the others, and when the endpoint is lost.
 
-One request at a time over the one connection; each device is polled on its own grid. A connection on which an answer stayed out, or came
-wrong, is never used again: a late answer must not meet the next request. It is replaced at once, one try, as long as some device of
-the endpoint still answers; when none does, or the new connection fails, the endpoint is lost and its link decides what next.
+One request at a time over the one connection (`connection`); each device is polled on its own grid. How long a device that does not answer
+may hold up the others its `breaker` says. When none answers, or no new connection comes up, the endpoint is lost and its link
+decides what next.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 import structlog
 
+from edge_agent.drivers.modbus.breaker import INVALID_LIMIT, SILENT_LIMIT
+from edge_agent.drivers.modbus.channel import Connection, OpenWire, who
 from edge_agent.drivers.modbus.device import Device
 from edge_agent.drivers.modbus.frames import InvalidReplyError
+from edge_agent.drivers.modbus.identity import StrangerError
 from edge_agent.drivers.modbus.outlet import Outlet
 from edge_agent.drivers.modbus.plan import Block
-from edge_agent.drivers.modbus.schedule import Grid, overrun
+from edge_agent.drivers.modbus.schedule import Grid, overrun, phases
 from edge_agent.drivers.modbus.watch import Watch
-from edge_agent.drivers.modbus.wire import BUSY, TARGET, RefusedError, Reply, SilentError, Wire
+from edge_agent.drivers.modbus.wire import Reply, SilentError
 from edge_agent.model.errors import DisconnectedError
-from edge_agent.model.instant import NS
+from edge_agent.model.instant import MS, NS
 from edge_agent.ports import PlantClock
 
-_SILENT_LIMIT = 2
-"""Unanswered polls in a row after which a device is down although others answer."""
-
-_INVALID_LIMIT = 3
-"""Invalid answers in a row after which a device is down."""
-
-_PROBE = 8.0
-"""A silent device is asked again after this many of its timeouts, so that it costs the others an eighth of their time at most."""
-
-_SHORTEST_PROBE = 0.5
 _LOOK_AGAIN = 1.0
+
+_START_WITHIN = 5.0
+"""Machine seconds that the start spends on silent devices. Those left have their turn on their grid when another has answered, or with the next try."""
+
+_LATE = 50 * MS
+"""Machine ns that a poll may be late before it counts as late: a breath of the machine is no matter of the device."""
 
 
 class _Job:
@@ -50,25 +49,34 @@ class _Job:
 class Acquisition:
     """Polls all devices of one endpoint into an outlet."""
 
-    def __init__(
-        self, devices: Sequence[Device], clock: PlantClock, open_wire: Callable[[Callable[[], None]], Awaitable[Wire]]
-    ) -> None:
-        """``open_wire`` makes one try to connect; what it is given is called when the connection is lost."""
+    def __init__(self, devices: Sequence[Device], clock: PlantClock, open_wire: OpenWire, stay: float | None = None) -> None:
+        """``open_wire`` makes one try to connect; ``stay`` is for how many machine seconds this endpoint is to be used at most."""
         self.devices = devices
         self.outlet = Outlet()
         self._clock = clock
-        self._open_wire = open_wire
         self._loop = asyncio.get_running_loop()
-        self._wire: Wire | None = None
+        self._connection = Connection(open_wire, self._wake)
+        self._until = None if stay is None else self._loop.time() + stay
         self._silent: set[str] = set()
+        self._culprit: Device | None = None
         self._boundaries: list[int] = []
         self._sleeper: asyncio.Future[None] | None = None
-        self._answered = 0.0
 
     async def start(self) -> None:
-        """Connect and poll every device once; raises DisconnectedError when none answers."""
-        self._wire = await self._open_wire(self._wake)
-        for device in self.devices:
+        """Connect and poll every device, long silent ones later; raises DisconnectedError when none answers in time.
+
+        Those that answered last are asked first, then those whose turn is longest ago: no two tries ask the same few in vain.
+        """
+        await self._connection.open()
+        began = self._loop.time()
+        for device in sorted(self.devices, key=lambda device: (-device.turn.heard, device.turn.asked)):
+            spent = self._loop.time() - began
+            if spent > _START_WITHIN and any(other.up for other in self.devices):
+                return
+            if spent > _START_WITHIN and self._silent:
+                text = f"none of {len(self._silent)} units at {device.config.where} answered in {spent:.2g} s, {device.name} and others were not asked yet"
+                raise DisconnectedError(text)
+            device.turn.asked = self._loop.time()
             while device.up is None:
                 await self._poll(device, device.watches)
 
@@ -89,8 +97,7 @@ class Acquisition:
 
     async def close(self) -> None:
         """Close the connection, if there is one."""
-        if self._wire is not None:
-            await self._wire.close()
+        await self._connection.drop()
 
     def poll_at(self, time: int) -> None:
         """Read every tag of every device at plant time ``time``, and report all of them."""
@@ -104,8 +111,10 @@ class Acquisition:
     async def _run(self) -> None:
         jobs = _jobs(self.devices, self._clock.now())
         while True:
-            if self._wire is not None and self._wire.lost is not None:
-                raise DisconnectedError(self._wire.lost)
+            if self._connection.lost and await self._connection.closed():
+                self._doubt()
+            if self._until is not None and self._loop.time() >= self._until:
+                raise DisconnectedError("the backup address was used for return_after; the primary is tried")
             job = min(jobs, key=lambda job: job.grid.due)
             now = self._clock.now()
             if self._boundaries and self._boundaries[0] <= min(now, job.grid.due):
@@ -138,82 +147,137 @@ class Acquisition:
     async def _poll_job(self, job: _Job, now: int) -> None:
         device, grid = job.device, job.grid
         due = grid.due
-        device.counts.late += now - due > grid.period // 2
+        self._late(device, now - due, grid.period, now)
         machine = self._loop.time()
         # A plant clock that was set forward is no absence: no more points can have been missed than time has passed.
         missed = min(grid.take(now), int((machine - job.polled) * self._clock.speed * NS) // grid.period)
         job.polled = machine
         if self._given_up(device):
             return
+        missed += (rests := device.breaker.rests(machine))
         device.counts.missed += missed
-        if missed and overrun(missed, grid.period, self._clock.speed):
+        if missed and (rests or overrun(missed, grid.period, self._clock.speed)):
             device.lost("sampling_overrun", job.watches, missed, due)
-        await self._poll(device, job.watches)
+        if rests:
+            device.forget()  # what comes after the gap is reported whether it changed or not
+        else:
+            await self._poll(device, job.watches)
+
+    def _late(self, device: Device, late: int, period: int, now: int) -> None:
+        device.counts.late += late > period // 2
+        text = ""
+        if bad := late > period // 2 and late > _LATE * self._clock.speed:
+            text = f"{device.name} was polled {late / NS:.3g} s late, ten times in a row; its line is too busy for a poll every {period / NS:g} s"
+        device.health.count("polls_late", bad, text, now, str(period))
 
     def _given_up(self, device: Device) -> bool:
-        return device.up is False and self._loop.time() < device.probe_at
+        return device.up is False and device.breaker.rests(self._loop.time())
+
+    def _doubt(self) -> None:
+        for device in self.devices:
+            if device.identity is not None:
+                device.identity.doubt()
 
     async def _poll(self, device: Device, watches: Sequence[Watch]) -> None:
-        if device.up is False:
+        if device.up is not True:
             watches = device.watches
+        began, closes, self._connection.slowest = self._loop.time(), self._connection.closes, 0.0
         try:
+            await self._recognise(device)
             batches = await device.poll(watches, lambda block: self._ask(device, block), self._clock.now())
+            self._still_known(device, closes)
         except SilentError as silence:
             self._silent.add(device.name)
             device.discard("comm_loss", watches)
-            await self._failed(device, str(silence), 1 if device.up is None else _SILENT_LIMIT, clean=silence.clean)
+            await self._failed(device, str(silence), 1 if device.up is None else SILENT_LIMIT, began, clean=silence.clean)
         except InvalidReplyError as error:
             device.discard("invalid_reply", watches)
-            text = f"{self._who(device)} sent what is no answer to the request ({error}); is another master on the gateway?"
-            await self._failed(device, text, _INVALID_LIMIT, clean=False)
+            text = f"{who(device.config)} sent what is no answer to the request ({error}); is another master on the gateway?"
+            await self._failed(device, text, INVALID_LIMIT, began, clean=False)
+        except StrangerError as stranger:
+            self._silent.clear()
+            device.breaker.rest(self._loop.time())
+            text = f"{who(device.config)} is another device than before: {stranger}"
+            self.outlet.put(device.replaced(self._clock.now(), text))
         else:
             if batches:
-                self._silent.clear()
+                self._answered(device, self._loop.time() - began)
             self.outlet.put(device.answered(batches, watches, room=not self.outlet.full))
 
-    async def _ask(self, device: Device, block: Block) -> Reply:
-        """Make one request of ``device``; one more when it says that it is busy."""
-        config = device.config
-        for last in (False, True):
-            if (wait := self._answered + config.pause / NS - self._loop.time()) > 0:
-                await asyncio.sleep(wait)
-            if self._wire is None:
-                raise DisconnectedError("the connection is closed")
-            try:
-                return await self._wire.read(config.unit_id, block, config.timeout / NS)
-            except RefusedError as refusal:
-                if refusal.code in TARGET:
-                    raise SilentError(f"{self._who(device)}: {refusal}", clean=True) from refusal
-                if last or refusal.code not in BUSY:
-                    raise
-            except SilentError:
-                waited = f"{config.timeout / NS:g} s"
-                text = f"{self._who(device)} did not answer a read of {block.name} within {waited}; is it on, is unit_id right?"
-                raise SilentError(text) from None
-            finally:
-                self._answered = self._loop.time()
-        raise AssertionError("unreachable")
+    def _answered(self, device: Device, took: float) -> None:
+        self._silent.clear()
+        device.turn.heard = now = self._loop.time()
+        slowest = self._connection.slowest
+        if self._culprit is not None and device.breaker.slowest:  # its gateway may have been busy with it for longer than we waited
+            self._culprit.breaker.blame(max(0.0, slowest - 2.0 * device.breaker.slowest))
+        self._culprit = None
+        at, text = self._clock.now(), ""
+        if slow := device.breaker.answered(now, slowest, took):
+            timeout = device.config.timeout / NS
+            text = f"{device.name} needs {slowest:.3g} s for an answer, more than half of its timeout of {timeout:g} s"
+        device.health.count("slow", slow, text, at)
+        short = self._connection.short_lived > 0
+        device.health.count("closes", short, f"{who(device.config)} closes the connection after each answer" if short else "", at)
 
-    async def _failed(self, device: Device, text: str, limit: int, *, clean: bool) -> None:
+    async def _recognise(self, device: Device) -> None:
+        now = self._loop.time()
+        if device.identity is not None and device.identity.due(now):
+            await device.identity.verify(lambda block: self._ask(device, block), lambda first: self._identify(device, first), now)
+
+    async def _identify(self, device: Device, first: tuple[int, int]) -> bytes:
+        unit, patience = device.config.unit_id, self._patience(device)
+        return await self._connection.ask(
+            device.config, "its identification", lambda wire: wire.identify(unit, *first, patience), patience
+        )
+
+    def _patience(self, device: Device) -> float:
+        return device.breaker.patience(self._dead(), max(other.breaker.slowest for other in self.devices))
+
+    def _still_known(self, device: Device, closes: int) -> None:
+        """Trust an answer only where no connection ended since the device was recognised; all are checked anew."""
+        if self._connection.closes != closes:
+            self._doubt()
+            if device.identity is not None:
+                raise SilentError(f"{who(device.config)} closed the connection; who answers now is asked first", clean=True)
+
+    async def _ask(self, device: Device, block: Block) -> Reply:
+        unit, patience = device.config.unit_id, self._patience(device) if device.breaker.doubted else device.breaker.timeout
+        reply = await self._connection.ask(device.config, block, lambda wire: wire.read(unit, block, patience), patience)
+        if device.identity is not None:
+            device.identity.answered(self._loop.time())
+        return reply
+
+    async def _failed(self, device: Device, text: str, limit: int, began: float, *, clean: bool) -> None:
         """Decide what a discarded poll means: for the device, for the connection, for the endpoint."""
-        if not clean and self._wire is not None:
-            wire, self._wire = self._wire, None
-            await wire.close()
-        if device.misses >= limit:
-            device.probe_at = self._loop.time() + max(_PROBE * device.config.timeout / NS, _SHORTEST_PROBE)
-            if any(other.up is not False for other in self.devices if other is not device):
-                self.outlet.put(device.went_down(self._clock.now(), text))
-        if all(
-            other.up is False or other.name in self._silent or (other is device and device.misses >= limit)
-            for other in self.devices
+        waited = self._loop.time() - began
+        if not clean:
+            await self._connection.drop()
+        broken = self._blamed(device, waited, clean=clean) and device.breaker.broken(limit)
+        others = [other for other in self.devices if other is not device]
+        if broken and any(other.up is not False or other.stranger is not None for other in others):
+            self.outlet.put(device.went_down(self._clock.now(), text))
+        if (broken or device.name in self._silent) and all(
+            other.stranger is None and (other.up is False or other.name in self._silent) for other in others
         ):
             raise DisconnectedError(text)
-        if self._wire is None:
-            self._wire = await self._open_wire(self._wake)
+        await self._connection.renew()
+        if broken:
+            now = self._loop.time()
+            device.breaker.trip(now, now - began, waited, self._dead())
 
-    def _who(self, device: Device) -> str:
-        config = device.config
-        return f"{device.name} (unit {config.unit_id} at {config.host}:{config.port})"
+    def _blamed(self, device: Device, waited: float, *, clean: bool) -> bool:
+        """Charge a miss to its device, or at first to the one before, on which a gateway may still have been waiting; returns whether to the device."""
+        culprit = self._culprit
+        if culprit is not None and culprit is not device and device.up is True and device.breaker.excused < SILENT_LIMIT:
+            device.breaker.excused += 1
+            culprit.breaker.blame(waited)
+            return False
+        device.breaker.missed(self._loop.time(), waited, clean=clean)
+        self._culprit = None if clean else device
+        return True
+
+    def _dead(self) -> int:
+        return sum(device.up is False and device.stranger is None for device in self.devices)
 
 
 def _jobs(devices: Sequence[Device], now: int) -> list[_Job]:
@@ -223,7 +287,5 @@ def _jobs(devices: Sequence[Device], now: int) -> list[_Job]:
         for device in devices
         for period in sorted({watch.block.period for watch in device.watches})
     ]
-    return [
-        _Job(device, watches, watches[0].block.period * number // len(groups), now)
-        for number, (device, watches) in enumerate(groups)
-    ]
+    spread = phases([watches[0].block.period for _, watches in groups])
+    return [_Job(device, watches, phase, now) for (device, watches), phase in zip(groups, spread, strict=True)]

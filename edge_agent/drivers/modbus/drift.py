@@ -1,6 +1,6 @@
 """A look at Modbus devices for people: do they answer, and can every block be read? Only the planned reads are sent, and never twice for long.
 
-A block that a device refuses is read tag by tag, so that the one at fault is named. Modbus has no clock, no types and no user.
+A block that a device refuses is read in halves, and they in halves, until the tags at fault are named. Modbus has no clock, no types and no user.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import Final
 
 from edge_agent.drivers.modbus.config import ModbusConfig, fields_of
 from edge_agent.drivers.modbus.decode import Decoder
+from edge_agent.drivers.modbus.dial import Dial
 from edge_agent.drivers.modbus.frames import InvalidReplyError
 from edge_agent.drivers.modbus.plan import Block, plan
-from edge_agent.drivers.modbus.tcp import TcpWire
+from edge_agent.drivers.modbus.split import Cuts, search, units
 from edge_agent.drivers.modbus.wire import BUSY, TARGET, RefusedError, Reply, SilentError, Wire
 from edge_agent.model.errors import DisconnectedError
 from edge_agent.model.inspection import Inspection
@@ -21,9 +22,8 @@ from edge_agent.model.instant import NS
 from edge_agent.model.reading import Quality
 from edge_agent.ports import PlantClock
 
-_CONNECT: Final = 3.0
-_MOST_SINGLE: Final = 100
-"""Tags of one device that are read by themselves to find the one at fault."""
+_MOST_ASKED: Final = 100
+"""Requests to one device that look for the tags at fault in what it refuses."""
 _MOST_SILENT: Final = 2
 """Blocks in a row without an answer after which a device is given up."""
 
@@ -32,19 +32,14 @@ class _Line:
     """One connection to an endpoint; after an answer that stayed out, or came wrong, it is a new one."""
 
     def __init__(self, configs: Sequence[ModbusConfig], clock: PlantClock) -> None:
-        self._first, self._clock = configs[0], clock
-        self._timeout = max(_CONNECT, *(config.timeout / NS for config in configs))
-        self._settle = max(config.connect_pause for config in configs) / NS
+        self._dial = Dial(configs, clock.now)
         self._wire: Wire | None = None
 
     async def open(self) -> Wire:
         """Return the connection. Raises DisconnectedError."""
         if self._wire is None or self._wire.lost is not None:
-            await self.close()
-            wire = TcpWire(self._first.host, self._first.port, self._clock.now, lambda: None)
-            self._wire = wire
-            await wire.open(self._timeout)
-            await asyncio.sleep(self._settle)
+            await self._drop()
+            self._wire = await self._dial.open(lambda: None)
         return self._wire
 
     async def read(self, config: ModbusConfig, block: Block) -> Reply:
@@ -60,12 +55,16 @@ class _Line:
                 if last or refusal.code not in BUSY:
                     raise
             except (SilentError, InvalidReplyError):
-                await self.close()  # a late answer must not meet the next request
+                await self._drop()  # a late answer must not meet the next request
                 raise
         raise AssertionError("unreachable")
 
     async def close(self) -> None:
-        """Close the connection, if there is one."""
+        """Close the connection, if there is one, and give the port back."""
+        await self._drop()
+        await self._dial.close()
+
+    async def _drop(self) -> None:
         wire, self._wire = self._wire, None
         if wire is not None:
             await wire.close()
@@ -96,7 +95,7 @@ async def _look(line: _Line, config: ModbusConfig, one: Inspection) -> None:
         "tags": {"configured": len(config.tags), "found": 0},
     }
     loop = asyncio.get_running_loop()
-    silent, singles = 0, _MOST_SINGLE
+    silent, left = 0, _MOST_ASKED
     lasted: dict[int, float] = {}
     for block in blocks:
         began = loop.time()
@@ -113,7 +112,7 @@ async def _look(line: _Line, config: ModbusConfig, one: Inspection) -> None:
             return
         except RefusedError as refusal:
             one.answered, silent = True, 0
-            singles -= await _single(line, config, block, refusal, one, singles)
+            left -= await _search(line, config, block, refusal, one, left)
         else:
             one.answered, silent = True, 0
             _values(block, reply, one)
@@ -135,33 +134,46 @@ def _silent(config: ModbusConfig, block: Block, error: SilentError, one: Inspect
         one.say("error", "unit_silent", text, remedy="is unit_id right (many devices want 1 or 255), is the unit on?")
 
 
-async def _single(line: _Line, config: ModbusConfig, block: Block, refusal: RefusedError, one: Inspection, most: int) -> int:
-    """Read the tags of a refused block one by one and name those that are refused; returns how many were read."""
-    refused = 0
-    fields = block.fields[:most]
-    if len(block.fields) > 1:
-        for field in fields:
-            alone = Block(block.area, field.address, field.size, block.period, (field,))
-            try:
-                _values(alone, await line.read(config, alone), one)
-            except RefusedError as own:
-                refused += 1
-                one.say(
-                    "error", "refused", f"{alone.name}: {own}", tag=field.name, remedy="compare with the device's register list"
-                )
-            except (SilentError, InvalidReplyError) as error:
-                one.say("error", "block_silent", f"no answer to a read of {alone.name}: {error}", tag=field.name)
-                return len(fields)
-        if not refused and len(fields) == len(block.fields):
-            remedy = "each tag by itself can be read: lower max_gap, max_registers or max_bits"
-            one.say("error", "block_refused", f"{block.name}: {refusal}", remedy=remedy)
-        elif len(fields) < len(block.fields):
-            one.say("error", "block_refused", f"{block.name}: {refusal}", remedy="more tags are refused than are tried one by one")
-        return len(fields)
-    one.say(
-        "error", "refused", f"{block.name}: {refusal}", tag=block.fields[0].name, remedy="compare with the device's register list"
-    )
-    return 0
+async def _search(line: _Line, config: ModbusConfig, block: Block, refusal: RefusedError, one: Inspection, most: int) -> int:
+    """Find the tags at fault in a refused block, as polling does, and name them; returns how many requests that took."""
+    looking, asked, refused = search(block), 0, len(units(block)) == 1
+    if refused:
+        _refused(block, refusal, one)
+        return 0
+    part = next(looking)
+    while asked < most:
+        asked += 1
+        try:
+            _values(part, await line.read(config, part), one)
+        except RefusedError as own:
+            answered = False
+            if len(units(part)) == 1:
+                refused = True
+                _refused(part, own, one)
+        except (SilentError, InvalidReplyError) as error:
+            one.say("error", "block_silent", f"no answer to a read of {part.name}: {error}", tag=part.fields[0].name)
+            return most
+        else:
+            answered = True
+        try:
+            part = looking.send(answered)
+        except StopIteration as end:
+            if not refused:
+                _borders(block, refusal, one, end.value)
+            return asked
+    one.say("error", "block_refused", f"{block.name}: {refusal}", remedy="more tags are refused than are looked for")
+    return asked
+
+
+def _refused(block: Block, refusal: RefusedError, one: Inspection) -> None:
+    for field in block.fields:
+        one.say("error", "refused", f"{block.name}: {refusal}", tag=field.name, remedy="compare with the device's register list")
+
+
+def _borders(block: Block, refusal: RefusedError, one: Inspection, cuts: Cuts) -> None:
+    at = ", ".join(str(address) for _, address in sorted(cuts))
+    remedy = "every tag can be read, but not all in one request: lower max_gap, max_registers or max_bits"
+    one.say("error", "block_refused", f"{block.name}: {refusal}; it answers up to and from address {at}", remedy=remedy)
 
 
 def _values(block: Block, reply: Reply, one: Inspection) -> None:

@@ -1,23 +1,20 @@
-"""The Modbus TCP driver: all devices behind one endpoint, polled over one connection."""
+"""The Modbus driver: all devices behind one endpoint, polled over one connection."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Never
 
+from edge_agent.drivers.modbus import backup
 from edge_agent.drivers.modbus.acquire import Acquisition
 from edge_agent.drivers.modbus.config import ModbusConfig
 from edge_agent.drivers.modbus.device import Counts, Device
-from edge_agent.drivers.modbus.tcp import TcpWire
-from edge_agent.drivers.modbus.wire import Wire
-from edge_agent.model.instant import NS
+from edge_agent.drivers.modbus.dial import Dial
+from edge_agent.model.errors import DisconnectedError
 from edge_agent.model.reading import Batch, Tag, Value
 from edge_agent.ports import DeviceWiring, PlantClock
-
-_CONNECT = 3.0
-"""Machine seconds for a TCP connect where the devices' own timeouts are shorter: a handshake may meet a lost packet (first resend after 1 s)."""
 
 
 class ModbusDriver:
@@ -61,34 +58,39 @@ class ModbusDriver:
 async def connect(
     configs: Sequence[ModbusConfig], clock: PlantClock, wiring: Mapping[str, DeviceWiring]
 ) -> AsyncIterator[ModbusDriver]:
-    """Open one endpoint with all units behind it; inside, every device was polled once.
+    """Open one endpoint with all units behind it; inside, every device was polled once, except silent ones that would have held it up.
 
-    ``configs`` have the same host and port. Raises DisconnectedError when no device answers, ConfigError when a trigger group of
-    ``wiring`` cannot be read in one request.
+    ``configs`` have equal links: the same host, port and backups, or serial port. Raises DisconnectedError when no device answers at any
+    address, ConfigError when a trigger group of ``wiring`` cannot be read in one request.
     """
-    first = configs[0]
-    timeout = max(_CONNECT, *(config.timeout / NS for config in configs))
-    settle = max(config.connect_pause for config in configs) / NS
-
-    async def open_wire(on_lost: Callable[[], None]) -> Wire:
-        wire = TcpWire(first.host, first.port, clock.now, on_lost)
-        try:
-            await wire.open(timeout)
-            await asyncio.sleep(settle)
-        except BaseException:  # also a cancellation: whoever asked for the wire is told, and no socket stays behind
-            await wire.close()
-            raise
-        return wire
-
-    devices = [Device(config, wiring.get(config.device, DeviceWiring())) for config in configs]
-    acquisition = Acquisition(devices, clock, open_wire)
-    try:
-        await acquisition.start()
+    async with AsyncExitStack() as open_things:
+        acquisition = await _started(configs, clock, wiring, open_things)
         running = asyncio.create_task(acquisition.run())
         try:
             yield ModbusDriver(acquisition)
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)  # what ended it the outlet has told the reader
-    finally:
-        await acquisition.close()
+
+
+async def _started(
+    configs: Sequence[ModbusConfig], clock: PlantClock, wiring: Mapping[str, DeviceWiring], open_things: AsyncExitStack
+) -> Acquisition:
+    """Return the acquisition at the first address where a device answers; an address is left before the next is tried."""
+    reasons: list[str] = []
+    for number, there in enumerate(backup.places(configs)):
+        dial = Dial(there, clock.now)
+        devices = [Device(config, wiring.get(config.device, DeviceWiring()), shared=len(configs) > 1) for config in there]
+        for device in devices:
+            device.place = backup.notice(device.config, number, clock.now(), "; ".join(reasons))
+        acquisition = Acquisition(devices, clock, dial.open, backup.stay(configs, number))
+        open_things.push_async_callback(dial.close)
+        open_things.push_async_callback(acquisition.close)
+        try:
+            await acquisition.start()
+        except DisconnectedError as error:
+            await open_things.aclose()  # never two at once
+            reasons.append(str(error))
+        else:
+            return acquisition
+    raise DisconnectedError("; ".join(reasons))

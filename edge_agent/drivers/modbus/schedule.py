@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from collections.abc import Sequence
+
 from edge_agent.model.instant import MS
 
 HICCUP = 100 * MS
@@ -32,6 +36,23 @@ class Grid:
         if stepped:
             self.due = self._after(now)
         return stepped
+
+
+def phases(periods: Sequence[int]) -> list[int]:
+    """Return a phase for each of ``periods`` so that no two are due at once and those of one period lie evenly in it (ns).
+
+    Grids meet where their phases are equal modulo the greatest common divisor of their periods, so each gets its own place there, and equal
+    periods are spread by whole divisors. The same periods give the same phases, whatever the machine or the day.
+    """
+    step = math.gcd(*periods) if periods else 0
+    seen: Counter[int] = Counter()
+    total = Counter(periods)
+    found = []
+    for number, period in enumerate(periods):
+        turn = seen[period] * (period // step) // total[period]
+        seen[period] += 1
+        found.append(turn * step + step * number // len(periods))
+    return found
 
 
 def overrun(missed: int, period: int, speed: float) -> bool:

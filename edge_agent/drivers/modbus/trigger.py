@@ -8,6 +8,7 @@ from typing import Final
 from edge_agent.drivers.modbus.decode import Decoder, Sample
 from edge_agent.drivers.modbus.field import Field
 from edge_agent.drivers.modbus.plan import Block, Limits, one_block
+from edge_agent.drivers.modbus.twice import NONE, UNSTEADY
 from edge_agent.drivers.modbus.watch import Watch
 from edge_agent.model.errors import ConfigError
 from edge_agent.model.reading import Quality, Value
@@ -56,6 +57,13 @@ class Group:
             raise ConfigError(f"{device}: group {trigger.name} must be read in one request, but {error}") from error
         return cls(trigger.name, source.index, watch, members, block)
 
+    def read_apart(self, limits: Limits) -> Block:
+        """Read the group by a request of its own from now on: the device does not answer the block that holds it whole. Returns that request."""
+        if self.block is None:
+            self.block = one_block(self.fields, limits)
+            self._decoder = Decoder(self.block)
+        return self.block
+
     def due(self) -> bool:
         """Whether the trigger has a good value that the group has not been read for."""
         sample = self.watch.last(self._trigger)
@@ -64,13 +72,17 @@ class Group:
         self._value = sample[0]
         return True
 
-    def samples(self, raw: bytes | None) -> list[tuple[int, Sample]]:
-        """Return index and sample of each tag, from the answer to ``block`` or, without one, from the poll that triggered; marks it as read."""
+    def samples(self, raw: bytes | None, unsteady: frozenset[int] = NONE) -> list[tuple[int, Sample]]:
+        """Return index and sample of each tag, from the answer to ``block`` or, without one, from the poll that triggered; marks it as read.
+
+        ``unsteady`` are the places of tags that the answer has no value of.
+        """
         self._fired = self._value
         if self._decoder is None or raw is None:
             polled = self.watch.samples()
             return [(field.index, polled[field.index]) for field in self.fields]
-        return [(field.index, sample) for field, sample in zip(self.fields, self._decoder.samples(raw), strict=True)]
+        decoded = zip(self.fields, self._decoder.samples(raw), strict=True)
+        return [(field.index, UNSTEADY if place in unsteady else sample) for place, (field, sample) in enumerate(decoded)]
 
     def forget(self) -> None:
         """Read the group at the next poll again: what was read did not arrive."""

@@ -7,27 +7,50 @@ first after a connect, after anything was discarded, and those asked for by ``po
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from edge_agent.drivers.modbus.decode import Decoder, Raw, Sample, changed
-from edge_agent.drivers.modbus.plan import Block
+from edge_agent.drivers.modbus.field import Field
+from edge_agent.drivers.modbus.plan import Block, Limits
+from edge_agent.drivers.modbus.split import Split
+from edge_agent.drivers.modbus.twice import NONE, UNSTEADY
 from edge_agent.model.reading import Batch, Quality
+
+
+class _Part:
+    """One request by which a block, or what a split has left of it, is read, and the last answer to it: ``steady`` and ``slots`` are None after one with unsteady values."""
+
+    def __init__(self, block: Block, positions: Mapping[int, int]) -> None:
+        self.block = block
+        self.decoder = Decoder(block)
+        self.rows = [
+            (positions[field.index], slot, convert, field.index, field.deadband)
+            for field, (slot, convert) in zip(block.fields, self.decoder.columns, strict=True)
+        ]
+        self.forget()
+
+    def forget(self) -> None:
+        self.raw: bytes | None = None
+        self.steady: bytes | None = None
+        self.slots: tuple[Raw, ...] | None = None
+        self.unsteady = NONE
 
 
 class Watch:
     """One block of a device and what was last reported of it."""
 
-    def __init__(self, block: Block) -> None:
-        """Compile the decoder; nothing was reported yet.
+    def __init__(self, block: Block, split: Split | None = None) -> None:
+        """Compile the decoder; nothing was reported yet. ``split`` says by which requests the block is read (None: by one).
 
-        ``handed_on`` is when its last answer that reached the reader arrived; ``refused`` the exception that only a person can end, and
-        ``ask_again`` when to look whether somebody did (all plant time).
+        ``handed_on`` is when its last answer that reached the reader arrived (plant time).
         """
         self.block = block
-        self.refused: str | None = None
-        self.ask_again = 0
+        self.name = block.name
+        self.split = Split(block, Limits()) if split is None else split
         self.handed_on: int | None = None
-        self.raw: bytes | None = None
-        self._decoder = Decoder(block)
-        self._slots: tuple[Raw, ...] | None = None
+        self._positions = {field.index: position for position, field in enumerate(block.fields)}
+        self._whole = _Part(block, self._positions)
+        self._parts: dict[tuple[int, int], _Part] = {}
         self._last: list[Sample | None] = [None] * len(block.fields)
 
     @property
@@ -37,24 +60,70 @@ class Watch:
 
     def forget(self) -> None:
         """Report everything at the next reading: what was reported last did not arrive."""
-        self.raw = self._slots = None
+        self._forget_answers()
         self._last = [None] * len(self._last)
 
-    def answered(self, raw: bytes, batch: Batch) -> None:
-        """Add to ``batch`` the rows that the data bytes of a reply make necessary."""
-        if raw == self.raw:
-            return
-        slots, before = self._decoder.unpack(raw), self._slots
-        self.raw, self._slots = raw, slots
-        for position, (slot, convert) in enumerate(self._decoder.columns):
-            if before is None or before[slot] != slots[slot]:
-                self._report(position, convert(slots[slot]), batch)
+    @property
+    def whole(self) -> bool:
+        """Whether the latest answers hold all of the block at one instant."""
+        return self._whole.raw is not None
 
-    def failed(self, detail: str, batch: Batch) -> None:
-        """Add rows that say why the block has no values."""
-        self.raw = self._slots = None
-        for position in range(len(self._last)):
-            self._report(position, (None, Quality.BAD, detail), batch)
+    def joined(self) -> None:
+        """Compare the next answers with what was reported, not with those before: other requests bring the values from now on."""
+        self._forget_answers()
+
+    def _forget_answers(self) -> None:
+        for part in (self._whole, *self._parts.values()):
+            part.forget()
+
+    def answered(self, raw: bytes, batch: Batch, unsteady: frozenset[int] = NONE, block: Block | None = None) -> None:
+        """Add to ``batch`` the rows that the data bytes of a reply make necessary; ``block`` is the part that was read (None: the whole).
+
+        The fields at the places ``unsteady`` of it have no value in the reply.
+        """
+        part = self._whole if block is None or block is self.block else self._part(block)
+        if unsteady:
+            self._guarded(part, raw, batch, unsteady)
+            return
+        if raw == part.steady:
+            return
+        slots, before, known = part.decoder.unpack(raw), part.slots, self._last
+        part.raw, part.steady, part.slots, part.unsteady = raw, raw, slots, NONE
+        for position, slot, convert, index, deadband in part.rows:
+            if before is None or before[slot] != slots[slot]:
+                sample, last = convert(slots[slot]), known[position]
+                if last is None or changed(last, sample, deadband):
+                    known[position] = sample
+                    add_row(batch, index, sample)
+
+    def _guarded(self, part: _Part, raw: bytes, batch: Batch, unsteady: frozenset[int]) -> None:
+        slots = part.decoder.unpack(raw)
+        part.raw, part.steady, part.slots, part.unsteady = raw, None, None, unsteady
+        for place, (position, slot, convert, _, _) in enumerate(part.rows):
+            self._report(position, UNSTEADY if place in unsteady else convert(slots[slot]), batch)
+
+    def _part(self, block: Block) -> _Part:
+        part = self._parts.get(_key(block))
+        if part is None or part.block is not block:
+            part = self._parts[_key(block)] = _Part(block, self._positions)
+        return part
+
+    def failed(self, detail: str, batch: Batch, fields: Iterable[Field] | None = None) -> None:
+        """Add rows that say why ``fields`` (None: all of the block) have no values."""
+        sample = (None, Quality.BAD, detail)
+        failing = [self._positions[field.index] for field in (self.block.fields if fields is None else fields)]
+        if all(self._last[position] == sample for position in failing):
+            return
+        self._forget_answers()
+        for position in failing:
+            self._report(position, sample, batch)
+
+    def remind(self, batch: Batch) -> None:
+        """Add rows for what is not read because the device refuses it, where they are not known to the reader."""
+        for block, detail in self.split.bad:
+            self.failed(detail, batch, block.fields)
+        if fields := self.split.searching:
+            self.failed(f"{self.block.name}: the device refuses an address in it; the agent is looking for it", batch, fields)
 
     def _report(self, position: int, sample: Sample, batch: Batch) -> None:
         field, last = self.block.fields[position], self._last[position]
@@ -71,10 +140,18 @@ class Watch:
 
     def samples(self) -> dict[int, Sample]:
         """Return every tag of the last reply by its index, whatever was reported; empty when the block has no values."""
-        if self.raw is None:
+        whole = self._whole
+        if whole.raw is None:
             return {}
-        decoded = self._decoder.samples(self.raw)
-        return {field.index: sample for field, sample in zip(self.block.fields, decoded, strict=True)}
+        decoded = whole.decoder.samples(whole.raw)
+        return {
+            field.index: UNSTEADY if place in whole.unsteady else sample
+            for place, (field, sample) in enumerate(zip(self.block.fields, decoded, strict=True))
+        }
+
+
+def _key(block: Block) -> tuple[int, int]:
+    return block.address, block.count
 
 
 def add_row(batch: Batch, index: int, sample: Sample) -> None:

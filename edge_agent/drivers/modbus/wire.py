@@ -12,6 +12,9 @@ CONFIGURATION = frozenset({1, 2, 3})
 BUSY = frozenset({5, 6})
 """Exceptions that say: ask again."""
 
+FAILURE = frozenset({4, 8})
+"""Exceptions by which the device reports a failure of its own."""
+
 TARGET = frozenset({10, 11})
 """Exceptions by which a gateway says that the unit behind it does not answer."""
 
@@ -63,11 +66,20 @@ class Wire(Protocol):
         """Why the connection is gone, None while it is there."""
         ...
 
+    @property
+    def latency(self) -> float:
+        """Machine seconds that the device took for the last answer: without the bytes' own time on a serial line, and without our care."""
+        ...
+
     async def read(self, unit: int, block: Block, timeout: float) -> Reply:
         """Ask once and return the checked answer; ``timeout`` in machine seconds.
 
         Raises RefusedError, SilentError, InvalidReplyError, or DisconnectedError when the peer closed.
         """
+        ...
+
+    async def identify(self, unit: int, category: int, first: int, timeout: float) -> bytes:
+        """Ask who the unit is (function 43/14) from object ``first`` on; returns what follows the function code. Raises like `read`."""
         ...
 
     async def close(self) -> None:

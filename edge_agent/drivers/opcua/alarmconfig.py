@@ -8,6 +8,7 @@ from typing import Annotated, Final, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from edge_agent.drivers.opcua.address import NodeAddress, Step, parse_node, parse_path
+from edge_agent.model.entry import EntryError
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
 
@@ -52,7 +53,8 @@ class AlarmsFrom(BaseModel):
     @model_validator(mode="after")
     def _asks_for_events_by_type(self) -> Self:
         if self.events and not self.types:
-            raise ValueError("events: true takes every event of the server, audit events as well; name the types that are meant")
+            text = "events: true takes every event of the server, audit events as well; name the types that are meant"
+            raise EntryError(text, "events")
         return self
 
     @property

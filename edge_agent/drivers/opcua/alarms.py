@@ -32,7 +32,7 @@ from edge_agent.drivers.opcua.shape import Columns
 from edge_agent.drivers.opcua.subscribe import PublishLoop
 from edge_agent.model.condition import Refresh
 from edge_agent.model.errors import DisconnectedError
-from edge_agent.model.reading import Batch, Gap, GapReason, Notice, Quality, TagStatus
+from edge_agent.model.reading import Batch, Gap, GapReason, Notice, Quality, Settled, TagStatus
 from edge_agent.ports import PlantClock
 
 _SLACK: Final = 5_000_000_000
@@ -61,15 +61,19 @@ class AlarmFeed:
     # -- life ----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Subscribe, refresh, and do both again where needed. Raises DisconnectedError."""
+        """Subscribe, refresh, and do both again where needed; then every tag was looked at. Raises DisconnectedError."""
         if not self._sources:
+            self._settle()
             return
         current = self._session.facts.get(CURRENT)
         self._offset = current - self._session.asked_at if isinstance(current, int) and current > 0 else 0
-        delay = 0.0
+        delay, first = 0.0, True
         while True:
             self._wake.clear()
             await self._open([source for source in self._sources if source.monitored is None])
+            if first:
+                self._settle()
+            first = False
             retry = any(source.monitored is None for source in self._sources)
             if self._again and any(source.monitored is not None for source in self._sources):
                 retry = not await self._refresh() or retry
@@ -79,6 +83,11 @@ class AlarmFeed:
                     await self._wake.wait()
             except TimeoutError:
                 self._again = self._again or retry
+
+    def _settle(self) -> None:
+        """Say that every tag was looked at: the others had been before `run`."""
+        now = self._clock.now()
+        self._inbox.put(Batch(self._device, now, after=(Settled(self._device, now),)))
 
     def resync(self) -> None:
         """Ask for all conditions again soon: something may be missing."""

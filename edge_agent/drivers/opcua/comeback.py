@@ -7,10 +7,12 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
+from edge_agent.drivers.opcua.floors import sample_of
 from edge_agent.drivers.opcua.inbox import Receipt
 from edge_agent.drivers.opcua.report import Reporter
-from edge_agent.drivers.opcua.resume import Missed, Track
+from edge_agent.drivers.opcua.resume import Missed
 from edge_agent.drivers.opcua.shape import Columns
+from edge_agent.drivers.opcua.track import Track
 from edge_agent.model.reading import Gap
 from edge_agent.ports import Trigger
 
@@ -33,10 +35,12 @@ class Comeback:
         self._reporter, self._track, self._boot = reporter, track, boot
         self._done = asyncio.Event()
         self._times: dict[int, list[int]] = {}
+        self.last: dict[int, tuple[object, ...]] = {}
         self.active = True
 
     def message(self, rows: Columns, receipt: Receipt) -> None:
         """Deliver the rows of one message, oldest first; a restart of the device stands between them where it was."""
+        rows = self._news(rows)
         for handle, source, server in zip(rows.handles, rows.source, rows.server, strict=True):
             self._times.setdefault(handle, []).append(source or server)
         parts = self._parts(rows)
@@ -45,9 +49,18 @@ class Comeback:
             mark = self._track.mark(part, receipt.sequence, left)
             self._reporter.put(part, None if left else receipt, mark=mark, historical=True)
 
-    def _parts(self, rows: Columns) -> list[Columns]:
+    def _news(self, rows: Columns) -> Columns:
+        """Return rows in the order of their times without those told already: a server sends the values of now besides what it has kept."""
         times = [source or server for source, server in zip(rows.source, rows.server, strict=True)]
-        ordered = rows.select(sorted(range(len(rows)), key=times.__getitem__))
+        news = []
+        for row in sorted(range(len(rows)), key=times.__getitem__):
+            handle, sample = rows.handles[row], sample_of(rows, row)
+            if self.last.get(handle) != sample:
+                self.last[handle] = sample
+                news.append(row)
+        return rows.select(news)
+
+    def _parts(self, ordered: Columns) -> list[Columns]:
         cuts = [row for row, handle in enumerate(ordered.handles) if handle == self._boot and row]
         return [ordered.select(range(start, end)) for start, end in zip((0, *cuts), (*cuts, len(ordered)), strict=True)]
 

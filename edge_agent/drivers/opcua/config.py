@@ -3,122 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable
-from math import isfinite
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
 
-from edge_agent.drivers.opcua.address import parse_node, parse_path
+from edge_agent.drivers.opcua.address import parse_node
 from edge_agent.drivers.opcua.alarmconfig import AlarmsFrom
 from edge_agent.drivers.opcua.glob import Naming, Pattern
-from edge_agent.drivers.opcua.pick import Pick, parse_fields, parse_spans
 from edge_agent.drivers.opcua.policy import SecurityConfig, complaint
 from edge_agent.drivers.opcua.profile import profiles
+from edge_agent.drivers.opcua.tagconfig import OpcUaTag
 from edge_agent.model.condition import CONDITION
+from edge_agent.model.entry import EntryError
 from edge_agent.model.quantity import Duration
-from edge_agent.model.reading import Tag, Value
+from edge_agent.model.reading import Tag
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
-ValueType = Literal[
-    "bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "string"
-]  # fmt: skip
-
 _MS = 1_000_000
 _FLOOR = 10 * _MS
 _LONGEST = 3_600_000 * _MS
 _DEFAULT_PORT = 4840
-
-
-class OpcUaTag(BaseModel):
-    """One variable of the server. Exactly one of ``node`` (a node id) and ``path`` (browse names below Objects)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    node: str | None = Field(None, description="node id: s=Name, i=1234, ns=2;s=Name or nsu=urn:vendor;s=Name")
-    path: str | None = Field(None, description="browse path: Objects/2:Line/2:Speed or Objects/nsu=urn:vendor;Line")
-    index: Annotated[int, Field(ge=0, strict=True)] | str | None = Field(
-        None, description='one element of an array, from 0; "1,4" in a matrix'
-    )
-    range: str | None = Field(None, description='elements of an array, both ends included: "2:5"; the value is an array')
-    field: str | None = Field(None, description="a field of a structure: Speed, Motor.Speed or Motors[2].Speed")
-    type: ValueType | None = Field(None, description="the type the value must have; left out, the server tells")
-    scale: Annotated[float, Field(allow_inf_nan=False)] = Field(1.0, description="value = raw * scale + offset")
-    offset: Annotated[float, Field(allow_inf_nan=False, description="added after scaling")] = 0.0
-    uom: str | None = Field(None, description="unit of measure (UN/CEFACT code or symbol)")
-    deadband: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
-        None, description="smallest change reported, in scaled units"
-    )
-    names: dict[int, str] = Field(
-        default_factory=dict, description="what the values of an enumeration are called; the value stays a number"
-    )
-    sampling: Duration | None = Field(None, description="sampling interval of this tag; default: the device's")
-    history: bool = Field(
-        False, description="after an outage, read what the server's historian has of it; the server must offer raw history"
-    )
-    acknowledge: bool = Field(False, description="the one kind of tag that the agent may write: a handshake acknowledgement")
-
-    @field_validator("node")
-    @classmethod
-    def _node_parses(cls, node: str | None) -> str | None:
-        if node is not None:
-            parse_node(node)
-        return node
-
-    @field_validator("path")
-    @classmethod
-    def _path_parses(cls, path: str | None) -> str | None:
-        if path is not None:
-            parse_path(path)
-        return path
-
-    @property
-    def pick(self) -> Pick | None:
-        """What to take of the variable's value, None for all of it; raises ValueError with the remedy."""
-        if self.index is None and self.range is None and self.field is None:
-            return None
-        wanted = self.range if self.index is None else str(self.index)
-        spans = () if wanted is None else parse_spans(wanted)
-        if self.index is not None and any(span.first != span.last for span in spans):
-            raise ValueError(f"index {self.index!r} names several elements; write it as range")
-        return Pick(spans, self.range is None, parse_fields(self.field) if self.field is not None else ())
-
-    @model_validator(mode="after")
-    def _picks_one_thing(self) -> Self:
-        pick = self.pick
-        if pick is None:
-            return self
-        if self.index is not None and self.range is not None:
-            raise ValueError("give one of index (one element) and range (several)")
-        if self.range is not None and (self.field is not None or self.type is not None or self.deadband is not None):
-            raise ValueError("a range is an array; leave out type, field and deadband, or name one element with index")
-        if self.range is not None and (self.scale != 1.0 or self.offset != 0.0):
-            raise ValueError("a range is an array and is not scaled; name one element with index")
-        if self.field is not None and self.deadband is not None:
-            raise ValueError("servers know no deadband for a field of a structure; leave it out")
-        if self.acknowledge:
-            raise ValueError("an acknowledge tag is a variable of its own; leave out index, range and field")
-        if self.history:
-            raise ValueError("history is read of whole variables; leave out history, or index, range and field")
-        return self
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        if (self.node is None) == (self.path is None):
-            raise ValueError("give exactly one of node (a node id) and path (browse names)")
-        if self.scale == 0:
-            raise ValueError("scale 0 makes every value the same; leave it out or give the factor")
-        if self.type in {"bool", "string"} and (self.scale != 1.0 or self.offset != 0.0 or self.deadband is not None):
-            raise ValueError(f"a {self.type} has no scale, offset or deadband; leave them out")
-        if self.acknowledge and self.type is None:
-            raise ValueError(
-                "an acknowledge tag needs its type, because it is written; add type: uint32 (or what the PLC declares)"
-            )
-        if self.acknowledge and (self.scale != 1.0 or self.offset != 0.0):
-            raise ValueError("an acknowledge tag is written as it is; leave out scale and offset")
-        return self
 
 
 class TagsFrom(BaseModel):
@@ -182,9 +89,10 @@ class OpcUaConfig(BaseModel):
     @classmethod
     def _tags_are_declared(cls, data: object) -> object:
         if isinstance(data, dict) and data.get("tags_from") and not data.get("tags"):
-            raise ValueError(
+            text = (
                 "tags_from says what is meant, and tags are what is read; `edge-agent browse --add FILE` writes them into this file"
             )
+            raise EntryError(text, "tags_from")
         return data
 
     @field_validator("tags_from", "alarms", mode="before")
@@ -230,26 +138,26 @@ class OpcUaConfig(BaseModel):
     @model_validator(mode="after")
     def _is_safe(self) -> Self:
         if (unsafe := complaint(self)) is not None:
-            raise ValueError(unsafe)
+            raise unsafe
         return self
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
         if self.boot is not None and self.boot not in self.tags:
-            raise ValueError(f"boot: {self.boot} is no tag of this device; add it under tags")
+            raise EntryError(f"boot: {self.boot} is no tag of this device; add it under tags", "boot")
         if self.namespace is not None and re.fullmatch(r"\d+", self.namespace):
-            raise ValueError(
-                "namespace is a URI, not an index (indexes move when a server restarts); see the server's NamespaceArray"
-            )
-        names = [*self.tags, *(one.name for one in self.alarms)]
-        for one in self.alarms:
-            if names.count(one.name) > 1:
-                raise ValueError(f"alarms: the name {one.name!r} is taken; give this one a name of its own (name: ...)")
+            text = "namespace is a URI, not an index (indexes move when a server restarts); see the server's NamespaceArray"
+            raise EntryError(text, "namespace")
+        taken = set(self.tags)
+        for place, one in enumerate(self.alarms):
+            if one.name in taken:
+                text = f"alarms: the name {one.name!r} is taken; give this one a name of its own (name: ...)"
+                raise EntryError(text, "alarms", place, "name")
+            taken.add(one.name)
         for name, tag in self.tags.items():
             if self.namespace is None and tag.node is not None and parse_node(tag.node).namespace is None:
-                raise ValueError(
-                    f"tags.{name}.node names no namespace; add namespace: <URI> to the device, or write nsu=<URI>;{tag.node}"
-                )
+                text = f"tags.{name}.node names no namespace; add namespace: <URI> to the device, or write nsu=<URI>;{tag.node}"
+                raise EntryError(text, "tags", name, "node")
         return self
 
 
@@ -290,15 +198,3 @@ def unscaled(config: OpcUaConfig) -> OpcUaConfig:
     plain = {"scale": 1.0, "offset": 0.0, "deadband": None}
     tags = {name: tag.model_copy(update=plain) for name, tag in config.tags.items()}
     return config.model_copy(update={"tags": tags, "tags_from": (), "alarms": ()})
-
-
-def scaling(tag: OpcUaTag) -> Callable[[Value], Value | None]:
-    """Return raw -> raw * scale + offset, None where that is no number any more; what is no number stays as it is."""
-
-    def scaled(raw: Value) -> Value | None:
-        if (tag.scale == 1.0 and tag.offset == 0.0) or isinstance(raw, bool) or not isinstance(raw, int | float):
-            return raw
-        value = raw * tag.scale + tag.offset
-        return value if isfinite(value) else None
-
-    return scaled

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -22,6 +21,7 @@ from asyncua.crypto.security_policies import (
 from asyncua.ua.uaerrors import UaError
 
 from edge_agent.drivers.opcua.admission import Offer
+from edge_agent.drivers.opcua.deadline import deadline
 from edge_agent.drivers.opcua.guard import Guard
 from edge_agent.drivers.opcua.security import GuardedClient
 from edge_agent.drivers.opcua.unreached import why
@@ -50,7 +50,7 @@ async def discover(url: str, timeout: float) -> list[Offer]:
     """Return the endpoints of a server in its order. Raises DisconnectedError when it does not answer; each request may take the timeout (s)."""
     client = GuardedClient(url, timeout, Guard())
     try:
-        async with asyncio.timeout(_STEPS * timeout):
+        async with deadline(_STEPS * timeout):
             endpoints = await client.connect_and_get_server_endpoints()
         return offers_of(endpoints)
     except TimeoutError:

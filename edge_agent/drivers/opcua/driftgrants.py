@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from asyncua import ua
 
+from edge_agent.drivers.opcua import facts
 from edge_agent.drivers.opcua.config import OpcUaConfig
 from edge_agent.drivers.opcua.item import NO_FILTER, Item
 from edge_agent.drivers.opcua.pace import PACE, counts, publishing_ms, sampling
@@ -55,6 +56,8 @@ async def look_at_grants(session: Session, config: OpcUaConfig, items: Sequence[
     try:
         results = await session.monitor(given.SubscriptionId, [item.request(publishing, _SPEED) for item in there]) if there else []
         _compare(there, results, publishing, one)
+        if config.keep:
+            _returning(there, results, given, one)
     finally:
         await _delete(session, given.SubscriptionId)
 
@@ -113,6 +116,19 @@ def _compare(items: Sequence[Item], results: Sequence[Created], publishing: floa
         name, wish_queue, given_queue = min(shorter, key=lambda each: each[2] / each[1])
         text = f"{_many(len(shorter))} kept in a shorter queue than asked for; the worst is {name}: {given_queue} instead of {wish_queue}"
         one.say("warning", "queue_revised", text, remedy="a slow network may cost samples, which are declared as gaps")
+
+
+def _returning(items: Sequence[Item], results: Sequence[Created], given: ua.CreateSubscriptionResult, one: Inspection) -> None:
+    """Say when the server numbers its items so that more would have to be remembered of them than is."""
+    for item, result in zip(items, results, strict=True):
+        item.monitored = result.number if not result.status >> 31 else None
+    monitored = [item for item in items if item.monitored is not None]
+    runs = facts.runs_of(monitored)
+    size = len(facts.packed(facts.Facts(facts.found(monitored), runs, given.RevisedPublishingInterval, 0.0)))
+    if size > facts.MOST_BYTES:
+        text = f"a short absence of the agent will be a gap: the server numbers its items out of order ({len(monitored)} in {len(runs)} rows)"
+        remedy = "describe its tags in several devices; or write keep: 0s, so that the server keeps nothing in vain"
+        one.say("warning", "not_resumable", text, remedy=remedy)
 
 
 def _many(count: int) -> str:

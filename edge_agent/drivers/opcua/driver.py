@@ -16,8 +16,9 @@ from edge_agent.drivers.opcua import expiry, resume
 from edge_agent.drivers.opcua.channel import Secured
 from edge_agent.drivers.opcua.config import OpcUaConfig
 from edge_agent.drivers.opcua.convert import TYPE_IDS
-from edge_agent.drivers.opcua.device import Device, Endpoint
+from edge_agent.drivers.opcua.device import Device
 from edge_agent.drivers.opcua.inbox import Inbox
+from edge_agent.drivers.opcua.members import Endpoint
 from edge_agent.drivers.opcua.opening import opened
 from edge_agent.drivers.opcua.pace import PACE, Pace
 from edge_agent.drivers.opcua.session import Session, status_text

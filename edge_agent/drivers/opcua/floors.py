@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from edge_agent.drivers.opcua.shape import Columns
@@ -82,12 +82,16 @@ class Floors:
     def baseline(self, rows: Columns) -> None:
         """Take note of values read before their subscription existed."""
         for row, handle in enumerate(rows.handles):
-            self._baseline[handle] = _sample(rows, row)
+            self._baseline[handle] = sample_of(rows, row)
+
+    def told(self, samples: Mapping[int, tuple[object, ...]]) -> None:
+        """Take note of the last samples that were delivered of a subscription that was taken over: they may come once more."""
+        self._baseline.update(samples)
 
     def raise_to(self, rows: Columns, until: float) -> None:
         """Take note of values read beside the subscription; valid until the machine time ``until`` (seconds)."""
         for row, handle in enumerate(rows.handles):
-            self._floors[handle] = _Floor(rows.source[row] or rows.server[row], _sample(rows, row), until)
+            self._floors[handle] = _Floor(rows.source[row] or rows.server[row], sample_of(rows, row), until)
 
     def forget(self, handle: int) -> None:
         """Expect no first sample of a tag any more: it is not subscribed."""
@@ -109,7 +113,7 @@ class Floors:
         return rows if len(keep) == len(rows) else rows.select(keep)
 
     def _admits(self, rows: Columns, row: int, now: float) -> bool:
-        handle, sample = rows.handles[row], _sample(rows, row)
+        handle, sample = rows.handles[row], sample_of(rows, row)
         if self._baseline.pop(handle, None) == sample:
             return False
         floor = self._floors.get(handle)
@@ -122,5 +126,6 @@ class Floors:
         return sample != floor.sample
 
 
-def _sample(rows: Columns, row: int) -> tuple[object, ...]:
+def sample_of(rows: Columns, row: int) -> tuple[object, ...]:
+    """Return what makes a sample this one and no other: type, value, status, source time."""
     return (rows.types[row], rows.values[row], rows.status[row], rows.source[row])

@@ -21,6 +21,7 @@ from asyncua import ua
 from asyncua.client.ua_client import UaClient, UASocketProtocol
 from asyncua.ua.ua_binary import nodeid_from_binary, nodeid_to_binary, struct_from_binary
 
+from edge_agent.drivers.opcua.deadline import deadline
 from edge_agent.drivers.opcua.encode import CREATE_ITEMS, READ, Ready
 
 READING: Final[frozenset[type]] = frozenset({
@@ -193,12 +194,12 @@ class GuardedUaClient(UaClient):
 
     async def connect_socket(self, host: str, port: int) -> None:
         """Open the TCP connection within `CONNECT`. Raises TimeoutError."""
-        async with asyncio.timeout(min(self._timeout, CONNECT)):
+        async with deadline(min(self._timeout, CONNECT)):
             await super().connect_socket(host, port)
 
     async def send_hello(self, url: str, max_messagesize: int = 0, max_chunkcount: int = 0) -> ua.Acknowledge:
         """Exchange the limits of messages within `CONNECT`. Raises TimeoutError."""
-        async with asyncio.timeout(min(self._timeout, CONNECT)):
+        async with deadline(min(self._timeout, CONNECT)):
             return await super().send_hello(url, max_messagesize, max_chunkcount)
 
     async def open_secure_channel(self, params: ua.OpenSecureChannelParameters) -> ua.OpenSecureChannelResult:

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 import structlog
 from asyncua import ua
 
+from edge_agent.drivers.opcua.deadline import deadline
 from edge_agent.drivers.opcua.item import Item
 from edge_agent.drivers.opcua.session import Session, status_text
 from edge_agent.drivers.opcua.shape import Columns
@@ -166,7 +167,7 @@ class _Book:
         """Give back what the server holds ready for requests that will not come."""
         for item, point in self._points.values():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_RELEASE):
+                async with deadline(_RELEASE):
                     await _page(self._session, item, 0, 0, point, release=True)
 
     def told(self, wants: Sequence[Want]) -> Told:

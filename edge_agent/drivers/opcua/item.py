@@ -19,12 +19,13 @@ import structlog
 from asyncua import ua
 
 from edge_agent.drivers.opcua.address import NodeAddress, Step, parse_node, parse_path
-from edge_agent.drivers.opcua.config import OpcUaConfig, OpcUaTag
+from edge_agent.drivers.opcua.config import OpcUaConfig
 from edge_agent.drivers.opcua.pace import Asked, Pace, sampling
 from edge_agent.drivers.opcua.prepare import prepare, take_parts
 from edge_agent.drivers.opcua.resolve import node_of, translate
 from edge_agent.drivers.opcua.session import Session, status_text
 from edge_agent.drivers.opcua.shape import Columns
+from edge_agent.drivers.opcua.tagconfig import OpcUaTag
 from edge_agent.drivers.opcua.typebook import TypeBook
 from edge_agent.drivers.opcua.wire import Created
 from edge_agent.model.reading import Tag

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 # asyncua re-exports without saying so and takes plain ints for its own number types.
 # mypy: disable-error-code="attr-defined,arg-type"
-import asyncio
 import difflib
 from typing import Final, NamedTuple
 
@@ -14,6 +13,7 @@ from asyncua import ua
 from edge_agent.drivers.opcua.address import NodeAddress
 from edge_agent.drivers.opcua.browse import address_of
 from edge_agent.drivers.opcua.config import OpcUaConfig
+from edge_agent.drivers.opcua.deadline import deadline
 from edge_agent.drivers.opcua.glob import Pattern
 from edge_agent.drivers.opcua.item import Item
 from edge_agent.drivers.opcua.session import Session
@@ -82,7 +82,7 @@ class Nearest:
 
     async def _walked(self) -> list[Found]:
         try:
-            async with asyncio.timeout(_WALK):
+            async with deadline(_WALK):
                 return (await walk(self._session, Pattern("**"), Limits(_DEPTH, _MOST_FOUND))).found
         except TimeoutError:
             return []  # it was only for a better word

@@ -19,12 +19,13 @@ class Pace(msgspec.Struct, frozen=True):
     """Machine times in seconds and bounds.
 
     A subscription with nothing to say sends a keep-alive every ``keep_alive``; one that is silent for that and ``patience`` longer
-    is dead. A failed item is tried again after ``retry_first``, doubling up to ``retry_most``. ``requests`` PublishRequests
+    is dead; one that was taken over says its first word within ``proof``. A failed item is tried again after ``retry_first``, doubling up to ``retry_most``. ``requests`` PublishRequests
     wait at the server. What is polled because the server refused to sample it is asked for again every ``resubscribe``. ``rows`` is how many rows may wait for ``read``. After ``teardown`` an unfinished goodbye is broken off.
     """
 
     keep_alive: float = 5.0
     patience: float = 5.0
+    proof: float = 2.0
     lifetime: float = 60.0
     retry_first: float = 1.0
     retry_most: float = 10.0

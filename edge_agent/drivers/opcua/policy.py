@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from edge_agent.model.entry import EntryError
+
 if TYPE_CHECKING:
     from edge_agent.drivers.opcua.config import OpcUaConfig
 
@@ -57,43 +59,52 @@ class SecurityConfig(BaseModel):
     allow_expired: bool = Field(False, description="go on with a pinned certificate whose time is over, until somebody renews it")
 
 
-def complaint(config: OpcUaConfig) -> str | None:
+def complaint(config: OpcUaConfig) -> EntryError | None:
     """Return what is unsafe or contradictory, with its remedy behind a semicolon; None when it may be used as it is."""
     security = config.security
     if config.allow_insecure:
         return _insecure(config)
     if security.policy in DEPRECATED and not security.allow_deprecated:
-        return f"policy {security.policy} is deprecated and can be broken; use Basic256Sha256, or add allow_deprecated: true under security"
+        text = f"policy {security.policy} is deprecated and can be broken; use Basic256Sha256, or add allow_deprecated: true under security"
+        return EntryError(text, "security", "policy")
     if security.trust == "ca" and security.pins:
-        return "pins are for trust: pinned; remove pins, or trust: ca"
+        return EntryError("pins are for trust: pinned; remove pins, or trust: ca", "security", "pins")
     if security.trust == "ca" and security.allow_expired:
-        return "allow_expired is for trust: pinned; remove it, or let the authority issue a new certificate"
+        text = "allow_expired is for trust: pinned; remove it, or let the authority issue a new certificate"
+        return EntryError(text, "security", "allow_expired")
     if security.trust == "pinned" and security.server_uri is not None:
-        return "server_uri is for trust: ca, a pin says more; remove server_uri"
+        return EntryError("server_uri is for trust: ca, a pin says more; remove server_uri", "security", "server_uri")
     return _user(config)
 
 
-def _insecure(config: OpcUaConfig) -> str | None:
+def _insecure(config: OpcUaConfig) -> EntryError | None:
     if config.username is not None or config.password is not None:
-        return "a password over an unencrypted connection is readable by anyone; leave out username and password, or allow_insecure"
+        text = "a password over an unencrypted connection is readable by anyone; leave out username and password, or allow_insecure"
+        return EntryError(text, "username" if config.password is None else "password")
     if config.user_certificate is not None or config.user_key is not None:
-        return "a user certificate proves nothing over an unprotected connection; leave it out, or allow_insecure"
+        text = "a user certificate proves nothing over an unprotected connection; leave it out, or allow_insecure"
+        return EntryError(text, "user_key" if config.user_certificate is None else "user_certificate")
     if "security" in config.model_fields_set:
-        return "allow_insecure: true means no security at all; remove it, or remove security"
+        return EntryError("allow_insecure: true means no security at all; remove it, or remove security", "allow_insecure")
     return None
 
 
-def _user(config: OpcUaConfig) -> str | None:
+def _user(config: OpcUaConfig) -> EntryError | None:
     if (config.username is None) != (config.password is None):
-        return "username and password belong together; add the other one"
+        key = "username" if config.password is None else "password"
+        return EntryError("username and password belong together; add the other one", key)
     if (config.user_certificate is None) != (config.user_key is None):
-        return "user_certificate and user_key belong together; add the other one"
+        key = "user_key" if config.user_certificate is None else "user_certificate"
+        return EntryError("user_certificate and user_key belong together; add the other one", key)
     if config.password is not None and config.user_certificate is not None:
-        return "one connection has one user; leave out username and password, or user_certificate and user_key"
+        text = "one connection has one user; leave out username and password, or user_certificate and user_key"
+        return EntryError(text, "user_certificate")
     if config.password is not None and config.security.mode != "SignAndEncrypt":
-        return "a password in a connection that is only signed is readable by anyone; use mode: SignAndEncrypt, or leave out username and password"
+        text = "a password in a connection that is only signed is readable by anyone; use mode: SignAndEncrypt, or leave out username and password"
+        return EntryError(text, "security", "mode")
     if config.password is not None and len(config.password.get_secret_value().encode()) > LONGEST_PASSWORD:
-        return f"the password has more than {LONGEST_PASSWORD} bytes, which OPC UA cannot encrypt in one block; use a shorter one"
+        text = f"the password has more than {LONGEST_PASSWORD} bytes, which OPC UA cannot encrypt in one block; use a shorter one"
+        return EntryError(text, "password")
     return None
 
 

@@ -9,28 +9,19 @@ from __future__ import annotations
 
 # asyncua re-exports without saying so and takes plain ints for its own number types.
 # mypy: disable-error-code="attr-defined,arg-type"
-import hashlib
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-import msgspec
 import structlog
 from asyncua import ua
 from asyncua.ua.ua_binary import struct_from_binary
 
-from edge_agent.drivers.opcua.config import OpcUaConfig
-from edge_agent.drivers.opcua.item import Item
+from edge_agent.drivers.opcua.facts import Facts, facts_of, reached
 from edge_agent.drivers.opcua.session import Session, status_text
-from edge_agent.drivers.opcua.shape import Columns
 from edge_agent.drivers.opcua.subscribe import ahead, following
-from edge_agent.drivers.opcua.typebook import text_of
 from edge_agent.drivers.opcua.wire import Message
 from edge_agent.model.errors import DisconnectedError
-from edge_agent.model.reading import Mark, Value
-
-_MOST_FACTS: Final = 8192
-"""Bytes of facts that are worth writing with every commit; a server that numbers its items at random for many tags is not resumed."""
+from edge_agent.model.reading import Mark
 
 _MOST_MISSED: Final = 1000
 """Messages that are asked for again; what a server keeps beyond that is not believed."""
@@ -45,25 +36,6 @@ _tries: Final[dict[str, int]] = {}
 _log = structlog.get_logger()
 
 
-class Facts(msgspec.Struct, frozen=True, array_like=True):
-    """What of a subscription a later connection cannot ask the server.
-
-    Where its tags were found, its items as runs of (first handle, first item, how many), its revised publishing interval (ms) and
-    keep-alive time (s), the boot tag's value, and whether the server's state is polled.
-    """
-
-    nodes: str
-    runs: tuple[tuple[int, int, int], ...]
-    publishing: float
-    keep_alive: float
-    boot: int | str | None = None
-    watches: bool = False
-
-    def monitored(self) -> dict[int, int]:
-        """Return the monitored item of each handle."""
-        return {handle + step: number + step for handle, number, count in self.runs for step in range(count)}
-
-
 class Kept(NamedTuple):
     """A subscription that a server may still have for a device, and the last message of it that is in."""
 
@@ -71,34 +43,6 @@ class Kept(NamedTuple):
     subscription: int
     number: int
     facts: Facts
-
-
-def signature(config: OpcUaConfig, items: Sequence[Item]) -> str:
-    """Return what the samples of a subscription depend on in the configuration; the handles are places in this list."""
-    said = [(item.tag.name, repr(item.address), repr(item.pick), item.tag.period, item.deadband) for item in items]
-    return _digest([config.namespace, config.sampling, config.publishing, *said])
-
-
-def found(items: Iterable[Item]) -> str:
-    """Return where the items of a subscription are at the server now: a program that moved its variables is another one."""
-    return _digest((item.handle, text_of(item.node), item.index_range) for item in items if item.node is not None)
-
-
-def _digest(parts: Iterable[object]) -> str:
-    return hashlib.blake2b(repr(list(parts)).encode(), digest_size=12).hexdigest()
-
-
-def runs_of(items: Sequence[Item]) -> tuple[tuple[int, int, int], ...]:
-    """Return the monitored items as runs: servers number them one after another."""
-    out: list[tuple[int, int, int]] = []
-    for item in items:
-        if item.monitored is None:
-            continue
-        if out and out[-1][0] + out[-1][2] == item.handle and out[-1][1] + out[-1][2] == item.monitored:
-            out[-1] = (*out[-1][:2], out[-1][2] + 1)
-        else:
-            out.append((item.handle, item.monitored, 1))
-    return tuple(out)
 
 
 def kept_of(marks: Sequence[Mark], signed: str, started: object) -> Kept | None:
@@ -116,105 +60,8 @@ def kept_of(marks: Sequence[Mark], signed: str, started: object) -> Kept | None:
     return Kept(marks[0].line, int(subscription), min(reached(mark) for mark in marks), facts)
 
 
-def facts_of(mark: Mark) -> Facts | None:
-    """Return the facts in a mark, None where there are none or another version wrote them."""
-    try:
-        return msgspec.msgpack.decode(mark.facts, type=Facts) if mark.facts else None
-    except msgspec.MsgspecError:
-        return None
-
-
-def started_of(mark: Mark) -> str:
-    """Return which run of the server a mark is of."""
-    return mark.line.partition("@")[2]
-
-
-def reached(mark: Mark) -> int:
-    """Return the last message that is wholly in."""
-    return mark.number - 1 if mark.left else mark.number
-
-
 def _place(mark: Mark) -> tuple[int, int]:
     return mark.number, -mark.left
-
-
-class Track:
-    """How far one connection has delivered a device's data: makes the marks of its batches. ``keeps``: somebody stores them."""
-
-    def __init__(self, signed: str, keeps: bool, watched: frozenset[int] = frozenset()) -> None:
-        """Remember the newest time of the ``watched`` tags (those with a history) for ever, of others while a Read has overtaken them."""
-        self._signed, self._keeps, self._watched = signed, keeps, watched
-        self.line = ""
-        self._number = 0
-        self._until = 0.0
-        self._facts = b""
-        self._seen: dict[int, int] = {}
-        self._overtaken: set[int] = set()
-
-    def begin(self, subscription: int, started: object) -> None:
-        """Count the messages of a new subscription; without the server's start time its number proves nothing."""
-        self._number, self._facts = 0, b""
-        self.line = f"{self._signed}:{subscription}@{started}" if isinstance(started, int) and started > 0 else ""
-
-    @property
-    def resumable(self) -> bool:
-        """Whether there is a line that a later connection can go on with."""
-        return self._keeps and ":" in self.line
-
-    def go_on(self, kept: Kept) -> None:
-        """Count on in a line."""
-        self.line, self._number = kept.line, kept.number
-        self.describe(kept.facts)
-
-    def connected(self, started: object) -> None:
-        """Take note of the server's run before there is a line."""
-        self.line = f"@{started}" if isinstance(started, int) else ""
-        self._number = 0
-
-    def describe(self, facts: Facts) -> None:
-        """Keep what a later connection has to know."""
-        packed = msgspec.msgpack.encode(facts)
-        self._facts = packed if len(packed) <= _MOST_FACTS else b""
-
-    def remember(self, seen: dict[int, int]) -> None:
-        """Go on with the times of an earlier connection."""
-        self._seen.update(seen)
-
-    def read(self, rows: Columns, until: float) -> None:
-        """Take note of values read beside the subscription: until the machine time ``until`` (s) older samples may still come in it."""
-        if self._keeps:
-            self._until = until
-            for handle, source, server in zip(rows.handles, rows.source, rows.server, strict=True):
-                if stamp := source or server:
-                    self._seen[handle] = max(stamp, self._seen.get(handle, 0))
-                    self._overtaken.add(handle)
-
-    def mark(self, rows: Columns | None = None, sequence: int | None = None, left: int = 0) -> Mark | None:
-        """Return the mark of a batch of ``rows`` out of message ``sequence`` (None: none), of which ``left`` parts follow."""
-        if not self._keeps:
-            return None
-        if sequence is not None:
-            self._number = sequence
-        if self._overtaken and time.monotonic() > self._until:
-            for handle in self._overtaken - self._watched:
-                self._seen.pop(handle, None)
-            self._overtaken.clear()
-        if rows is not None and (self._overtaken or self._watched):
-            self._saw(rows)
-        return Mark(self.line, self._number, dict(self._seen), self._facts, left)
-
-    def past(self, rows: Columns, line: str) -> Mark | None:
-        """Return the mark of a batch out of a historian: a line of its own, for no later connection can go on with it."""
-        return msgspec.structs.replace(mark, line=line, number=0, facts=b"") if (mark := self.mark(rows)) is not None else None
-
-    def _saw(self, rows: Columns) -> None:
-        for handle, source, server in zip(rows.handles, rows.source, rows.server, strict=True):
-            stamp = source or server
-            if handle in self._watched:
-                self._seen[handle] = max(stamp, self._seen.get(handle, 0))
-            elif handle in self._overtaken and stamp >= self._seen.get(handle, 0):
-                self._overtaken.discard(handle)
-                self._seen.pop(handle, None)
 
 
 def tried(line: str) -> None:
@@ -303,8 +150,3 @@ def stored(marks: Callable[[], Sequence[Mark]], line: str) -> Callable[[], int]:
         return min(numbers) if numbers and len(numbers) == len(marks()) else 0
 
     return ask
-
-
-def evidence(value: object) -> Value | None:
-    """Return a boot tag's value as it is kept in facts."""
-    return value if value is None or type(value) is int or isinstance(value, str) else str(value)

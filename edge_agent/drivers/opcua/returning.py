@@ -5,115 +5,32 @@ from __future__ import annotations
 # asyncua re-exports without saying so and takes plain ints for its own number types.
 # mypy: disable-error-code="attr-defined,arg-type"
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 from uuid import uuid4
 
-from edge_agent.drivers.opcua import history, resume
+from edge_agent.drivers.opcua import facts, history, resume
 from edge_agent.drivers.opcua import item as items_of
 from edge_agent.drivers.opcua.comeback import Comeback
-from edge_agent.drivers.opcua.config import OpcUaConfig
-from edge_agent.drivers.opcua.floors import Floors
-from edge_agent.drivers.opcua.inbox import Inbox, Receipt
-from edge_agent.drivers.opcua.item import NODE_GONE, Item
-from edge_agent.drivers.opcua.pace import Pace
-from edge_agent.drivers.opcua.poll import Poller
-from edge_agent.drivers.opcua.prepare import take_parts
-from edge_agent.drivers.opcua.report import Reporter
-from edge_agent.drivers.opcua.session import CURRENT, STARTED, STATE, Session, status_text
+from edge_agent.drivers.opcua.inbox import Receipt
+from edge_agent.drivers.opcua.item import Item
+from edge_agent.drivers.opcua.members import Members, unreadable
+from edge_agent.drivers.opcua.session import CURRENT, STARTED, STATE
 from edge_agent.drivers.opcua.shape import Columns
-from edge_agent.drivers.opcua.subscribe import PublishLoop, following
-from edge_agent.model.reading import ClockOffset, DeviceUp, Mark, Notice, Recovered, TagStatus
-from edge_agent.ports import DeviceWiring, PlantClock, Trigger
+from edge_agent.drivers.opcua.subscribe import following
+from edge_agent.model.reading import ClockOffset, DeviceUp, Mark, Notice, Recovered
 
 
-class Endpoint(NamedTuple):
-    """What the devices of one connection share."""
-
-    session: Session
-    loop: PublishLoop
-    inbox: Inbox
-    clock: PlantClock
-    pace: Pace
-
-
-def unreadable(rows: Columns) -> dict[int, str]:
-    """Return the handles whose Read says that there is no such node or that its value cannot be had, and what it said."""
-    return {
-        handle: status_text(status)
-        for handle, status in zip(rows.handles, rows.status, strict=True)
-        if status and status & 0xFFFF_0000 in NODE_GONE
-    }
-
-
-class Returning:
-    """The part of a device that knows of earlier connections. What it uses of the rest is declared here."""
-
-    name: str
-    items: list[Item]
-    by_name: dict[str, Item]
-    _config: OpcUaConfig
-    _session: Session
-    _loop: PublishLoop
-    _inbox: Inbox
-    _clock: PlantClock
-    _reporter: Reporter
-    _floors: Floors
-    _poller: Poller
-    _log: Any
-    _parts: dict[int, Item]
-    _groups: Mapping[str, Trigger]
-    _triggers: dict[int, list[str]]
-    _seen: dict[int, object]
-    _fired: dict[str, None]
-    _unreadable: dict[int, str]
-    _subscription: int
-    _publishing: float
-    _keep_alive: float
-    _keep: float
-    _wiring: DeviceWiring
-    _signed: str
-    _histories: list[Item]
-    _track: resume.Track
-    _described: object
-    _comeback: Comeback | None
-    _held: list[Callable[[], None]] | None
-    _held_rows: int
-    _enough: asyncio.Event
-    _heard: asyncio.Event
-
-    # -- the rest of the device ----------------------------------------------------------------------------------
-
-    def notified(self, rows: Columns, receipt: Receipt | None) -> None:
-        """Take the rows of one notification message."""
-        raise NotImplementedError
-
-    def _own(self, rows: Columns) -> Columns:
-        raise NotImplementedError
-
-    def _until(self) -> float:
-        raise NotImplementedError
-
-    def _vanished(self, rows: Columns) -> list[tuple[Item, str]]:
-        raise NotImplementedError
-
-    def _tag_lost(self, item: Item, why: str) -> TagStatus | None:
-        raise NotImplementedError
-
-    async def _monitor(self, items: Sequence[Item]) -> list[Item]:
-        raise NotImplementedError
-
-    async def _read_groups(self) -> None:
-        raise NotImplementedError
+class Returning(Members):
+    """The part of a device that knows of earlier connections."""
 
     # -- what stands in every mark -------------------------------------------------------------------------------
 
     def _back(self, time: int) -> list[Notice]:
         """Return the notices of a device that answers."""
-        facts, asked_at = self._session.facts, self._session.asked_at
-        self._reporter.server_state(facts.get(STATE))
+        said, asked_at = self._session.facts, self._session.asked_at
+        self._reporter.server_state(said.get(STATE))
         up: list[Notice] = [DeviceUp(self.name, time)]
-        if isinstance(current := facts.get(CURRENT), int) and current > 0:
+        if isinstance(current := said.get(CURRENT), int) and current > 0:
             up.append(ClockOffset(self.name, asked_at, current - asked_at))
         return up
 
@@ -123,17 +40,13 @@ class Returning:
             return
         self._described = self._reporter.boot_id
         monitored = [item for item in self.items if item.monitored is not None]
-        nodes, runs = resume.found(monitored), resume.runs_of(monitored)
-        self._track.describe(
-            resume.Facts(nodes, runs, self._publishing, self._keep_alive, self._reporter.boot_id, self._poller.watches)
+        nodes, runs = facts.found(monitored), facts.runs_of(monitored)
+        size = self._track.describe(
+            facts.Facts(nodes, runs, self._publishing, self._keep_alive, self._reporter.boot_id, self._poller.watches)
         )
+        if size > facts.MOST_BYTES:
+            self._log.warning("opcua.not_resumable", tags=len(monitored), runs=len(runs), bytes=size, most=facts.MOST_BYTES)
         self._reporter.put(Columns(), mark=self._track.mark())
-
-    def _taken(self, rows: Columns) -> Columns:
-        """Return the rows that are tags, parts taken out of their values."""
-        rows = self._own(rows)
-        take_parts(rows, self._parts)
-        return rows
 
     def _release(self) -> None:
         """Deliver what was held."""
@@ -156,19 +69,21 @@ class Returning:
         """Take over the subscription that the server has kept and deliver what is in it; False where that cannot be. Raises DisconnectedError."""
         started, asked_at_plant = self._session.facts.get(STARTED), self._clock.now()
         kept = resume.kept_of(self._wiring.marks, self._signed, started) if self._keep else None
-        if kept is None or kept.facts.nodes != resume.found(self._of(kept)):
+        if kept is None or kept.facts.nodes != facts.found(self._of(kept)):
             await self._give_up(started)
             return False
+        asked = asyncio.get_running_loop().time()
         available = await resume.transfer(self._session, kept.subscription)
         if available is None:
             return False
+        took = asyncio.get_running_loop().time() - asked
         self._log.info("opcua.resumed", subscription=kept.subscription, last=kept.number, available=len(available))
         missed = await resume.missed(self._session, kept, available)
         monitored = kept.facts.monitored()
         for item in self.items:
             if item.handle in monitored:
                 item.works(monitored[item.handle])
-        self._track.go_on(kept)
+        self._track.go_on(kept.line, kept.number, kept.facts)
         self._subscription, self._publishing, self._keep_alive = kept.subscription, kept.facts.publishing, kept.facts.keep_alive
         self._poller.watches = kept.facts.watches
         for number in available:
@@ -176,7 +91,7 @@ class Returning:
                 self._loop.accept(Receipt(kept.subscription, number))
         last = max((number for number in available if number > kept.number), default=kept.number)
         rows = await items_of.read(self._session, self.items)
-        await self._prove(kept, last)
+        await self._prove(kept, last, took)
         without = tuple(item.tag.name for item in self.items if item.handle not in monitored)
         boot = self._reporter.same_boot(kept.facts.boot, started)
         recovered = Recovered(self.name, asked_at_plant, without=without)
@@ -184,17 +99,19 @@ class Returning:
         await self._catch_up(missed, rows)
         return True
 
-    async def _prove(self, kept: resume.Kept, last: int) -> None:
+    async def _prove(self, kept: resume.Kept, last: int, took: float) -> None:
         """Return when the server has said something in the subscription, which is held: some give it away and then say nothing.
 
-        Where it stays silent the publish loop ends the connection, and the next one begins anew.
+        Where it stays silent the publish loop ends the connection, and the next one begins anew. A server that ``took`` long (s) to
+        answer is given longer.
         """
         boot = self.by_name[self._config.boot].handle if self._config.boot else -1
         self._comeback = Comeback(self._reporter, self._track, boot)
         self._held = []
         resume.tried(kept.line)
         self._loop.acks.ask(self._subscription, resume.stored(self._wiring.stored, self._track.line))
-        self._loop.add(self._subscription, self, self._keep_alive, following(last))
+        within = self._pace.proof + 4 * took + 2 * self._publishing / 1000
+        self._loop.take_over(self._subscription, self, self._keep_alive, following(last), within)
         await self._heard.wait()
 
     def _of(self, kept: resume.Kept) -> list[Item]:
@@ -218,6 +135,7 @@ class Returning:
         self._release()
         await comeback.wait(self._publishing)
         self._comeback = None
+        self._floors.told(comeback.last)
         self._seen = {handle: rows.values[handle] for handle in self._triggers}
         groups = {handle: [self._groups[name] for name in names] for handle, names in self._triggers.items()}
         present = comeback.not_told(rows)
@@ -267,9 +185,9 @@ class Returning:
     def _same_run(self, mark: Mark) -> bool:
         """Whether the device has run on since ``mark``: its own boot tag says so, where there is none the server's start time."""
         if self._config.boot is not None:
-            facts = resume.facts_of(mark)
-            return facts is not None and facts.boot is not None and facts.boot == self._reporter.boot_id
-        return resume.started_of(mark) == str(self._session.facts.get(STARTED))
+            known = facts.facts_of(mark)
+            return known is not None and known.boot is not None and known.boot == self._reporter.boot_id
+        return facts.started_of(mark) == str(self._session.facts.get(STARTED))
 
     async def _tell_history(self, wants: Sequence[history.Want]) -> None:
         """Deliver what the historian has of the gap, once and whole; a tag of which it has less stays lost. Raises DisconnectedError."""

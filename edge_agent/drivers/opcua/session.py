@@ -16,6 +16,7 @@ from asyncua.ua.status_codes import get_name_and_doc
 from asyncua.ua.ua_binary import struct_from_binary
 from asyncua.ua.uaerrors import UaError, UaStatusCodeError
 
+from edge_agent.drivers.opcua.deadline import deadline
 from edge_agent.drivers.opcua.encode import Ready
 from edge_agent.drivers.opcua.guard import CONNECT, Guard, GuardedProtocol
 from edge_agent.drivers.opcua.orphan import leave
@@ -109,7 +110,7 @@ class Session:
         With ``batch`` the server may say that it was too much at once; that error passes.
         """
         try:
-            async with asyncio.timeout(within or self.timeout):
+            async with deadline(within or self.timeout):
                 yield
         except TimeoutError:
             raise DisconnectedError(f"{what}: no answer within {within or self.timeout:g} s") from None
@@ -152,7 +153,7 @@ class Session:
         client, protocol = self.client, self.client.uaclient.protocol
         try:
             if protocol is not None and not protocol.is_closed:
-                async with asyncio.timeout(within):
+                async with deadline(within):
                     await client.disconnect()
             else:
                 leave(client)
@@ -343,7 +344,7 @@ class Session:
         """Return a notification that was lost on the way, None when the server has it no more."""
         request = ua.RepublishRequest(Parameters=ua.RepublishParameters(subscription, sequence))
         try:
-            async with asyncio.timeout(self.timeout):
+            async with deadline(self.timeout):
                 body = bytes(await self.client.uaclient.session._send_request(request, self.timeout))  # noqa: SLF001
             status, message = republish_response(body)
         except (UaError, DecodeError) as error:

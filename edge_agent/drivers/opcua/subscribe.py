@@ -84,10 +84,15 @@ class _Line:
 
     def __init__(self, subscriber: Subscriber, limit: float, now: float, expected: int, catching_up: bool) -> None:
         self.subscriber = subscriber
-        self.limit = limit
+        self.limit = self.at_first = limit
         self.heard = self.added = now
         self.expected = expected
         self.catching_up = self.taken_over = catching_up
+
+    @property
+    def deadline(self) -> float:
+        """The machine time by which something must have come."""
+        return self.heard + (self.limit if self.heard > self.added else self.at_first)
 
 
 class PublishLoop:
@@ -105,13 +110,23 @@ class PublishLoop:
         self._in_vain = 0
         self._log = structlog.get_logger().bind(server=session.client.server_url.netloc)
 
-    def add(self, subscription: int, subscriber: Subscriber, keep_alive: float, expected: int | None = None) -> None:
-        """Publish for a subscription from now on; ``keep_alive`` is its revised keep-alive time in seconds.
-
-        With the ``expected`` number of its next message it is one that was taken over, and first catches up.
-        """
+    def add(self, subscription: int, subscriber: Subscriber, keep_alive: float) -> None:
+        """Publish for a new subscription from now on; ``keep_alive`` is its revised keep-alive time in seconds."""
         now = asyncio.get_running_loop().time()
-        self._lines[subscription] = _Line(subscriber, keep_alive + self._pace.patience, now, expected or 1, expected is not None)
+        self._begin(subscription, _Line(subscriber, keep_alive + self._pace.patience, now, 1, catching_up=False))
+
+    def take_over(self, subscription: int, subscriber: Subscriber, keep_alive: float, expected: int, within: float) -> None:
+        """Publish for a subscription that was another session's, and let it catch up first.
+
+        ``expected`` is the number of its next message; the first must come ``within`` so many seconds: the values of now are asked for.
+        """
+        now, limit = asyncio.get_running_loop().time(), keep_alive + self._pace.patience
+        line = _Line(subscriber, limit, now, expected, catching_up=True)
+        line.at_first = min(within, limit)
+        self._begin(subscription, line)
+
+    def _begin(self, subscription: int, line: _Line) -> None:
+        self._lines[subscription] = line
         self._wanted = max(self._pace.requests, len(self._lines) + 2)
         self._top_up()
         self._something.set()
@@ -154,7 +169,7 @@ class PublishLoop:
             self._top_up()
 
     def _deadline(self) -> float | None:
-        return min((line.heard + line.limit for line in self._lines.values()), default=None)
+        return min((line.deadline for line in self._lines.values()), default=None)
 
     def _silence(self) -> float:
         now = asyncio.get_running_loop().time()
@@ -162,9 +177,9 @@ class PublishLoop:
 
     def _dead(self) -> DisconnectedError:
         """Return the end of the connection; a subscription that was silent soon after it was taken over is told so."""
-        now = asyncio.get_running_loop().time()
+        first = self._deadline()  # not the time of now: timers may go off early (uvloop counts in milliseconds)
         for line in self._lines.values():
-            if line.taken_over and now > line.heard + line.limit:
+            if line.taken_over and line.deadline == first:
                 line.subscriber.silent()
         return DisconnectedError(f"no publish response or keep-alive for {self._silence():.1f} s")
 

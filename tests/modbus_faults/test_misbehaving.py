@@ -1,0 +1,31 @@
+"""Everything that a Modbus device can do wrong (F50 to F54), over every transport: nothing invented, every loss declared, and back in time."""
+
+from __future__ import annotations
+
+import pytest
+from mb_plant import FRAMING
+from mb_trial import possible, trials
+
+from simulators.modbus_misdeeds import MISDEEDS
+
+SEEDS = 20
+QUICK = 2
+CLASSES = [
+    pytest.param(transport, fault, id=f"{transport}-{fault}")
+    for transport in FRAMING
+    for fault in sorted({MISDEEDS[name].fault for name in possible(transport)})
+]
+CASES = [pytest.param(transport, fault, id=f"{transport}-{fault}") for transport in FRAMING for fault in possible(transport)]
+
+
+@pytest.mark.parametrize(("transport", "fault"), CLASSES)
+async def test_each_misdeed_of_a_class(transport: str, fault: str) -> None:
+    """Two seeds of every misdeed, in every run of the suite, all at the same time."""
+    await trials(transport, [name for name in possible(transport) if MISDEEDS[name].fault == fault], range(QUICK))
+
+
+@pytest.mark.modbus_faults
+@pytest.mark.parametrize(("transport", "fault"), CASES)
+async def test_a_misdeed_often(transport: str, fault: str) -> None:
+    """The other seeds of one misdeed."""
+    await trials(transport, [fault], range(QUICK, SEEDS))
