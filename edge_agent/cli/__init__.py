@@ -224,12 +224,68 @@ def trust(
 
 @app.command()
 def schema(
-    what: Annotated[Literal["agent", "device", "unit"], typer.Argument(help="Which file's schema.")] = "agent",
+    what: Annotated[Literal["agent", "device", "unit", "test"], typer.Argument(help="Which file's schema.")] = "agent",
 ) -> None:
     """Print the JSON Schema of a configuration file, for editors."""
     from edge_agent.cli.schema import schema as verb
 
     print(verb(what), end="")
+
+
+@app.command("test")
+def mapping_tests(
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE]...", help="Mapping tests.  [default: tests/*.yaml of the configuration]")
+    ] = None,
+    config: MaybeConfig = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Run again whenever a file changes, until Ctrl-C.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also name the tests that pass.")] = False,
+) -> None:
+    """Run mapping tests: given these readings, expect these events. Needs no device. Exit code 0: all pass, 1: some fail, 78: a file is wrong.
+
+    A file below the folder of a configuration is run with that one; else --config says which.
+    """
+    from edge_agent.cli.mapping import test as verb
+
+    raise typer.Exit(verb(files or [], config, watch=watch, verbose=verbose))
+
+
+@app.command()
+def record(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write: line.jsonl.gz; without .gz it is not compressed.")],
+    config: Config = DEFAULT_CONFIG,
+    duration: Annotated[str, typer.Option("--for", metavar="DURATION", help="How long at most: 30s, 10min, 8h.")] = "1h",
+    limit: Annotated[str, typer.Option("--limit", metavar="SIZE", help="How large the file may become: 100MB, 2GB.")] = "100MB",
+) -> None:
+    """Record what the devices of a running line say, to derive events from it again offline. Reads only, publishes nothing; Ctrl-C ends it."""
+    from edge_agent.cli.replay import record as verb
+
+    raise typer.Exit(verb(file, config, duration, limit))
+
+
+@app.command()
+def simulate(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording.")],
+    config: MaybeConfig = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the events to this file.")] = None,
+    expect: Annotated[
+        Path | None, typer.Option("--expect", metavar="FILE", help="Compare with these events, byte by byte.")
+    ] = None,
+    diff: Annotated[
+        Path | None, typer.Option("--diff", metavar="CONFIG", help="Derive with this configuration, too, and show what differs.")
+    ] = None,
+    restart_everywhere: Annotated[
+        bool, typer.Option("--restart-everywhere", help="Restart every unit after every single reading: nothing may change.")
+    ] = False,
+) -> None:
+    """Derive the events of a recording again, offline, with the configuration as it is now; print them as JSON lines.
+
+    Exit code 0: fine, 1: with --expect or --diff something differs.
+    """
+    from edge_agent.cli.replay import Wish
+    from edge_agent.cli.replay import simulate as verb
+
+    raise typer.Exit(verb(Wish(file, config, output, expect, diff, restart_everywhere)))
 
 
 @app.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -25,6 +25,8 @@ _AGENT: TypeAdapter[AgentFile] = TypeAdapter(AgentFile)
 _DEVICE: TypeAdapter[Any] = TypeAdapter(DeviceConfig)
 _UNIT: TypeAdapter[UnitConfig] = TypeAdapter(UnitConfig)
 _TAG = re.compile(r"Value error, tags\.([A-Za-z0-9_-]+)[.:]")
+
+T = TypeVar("T")
 
 
 class InvalidConfigError(ConfigError):
@@ -80,6 +82,20 @@ def _load(directory: Path, *, units: bool) -> AgentConfig:
         directory=root.resolve(),
         file=file.resolve() if alone else None,
     )
+
+
+def read_as(adapter: TypeAdapter[T], file: Path) -> tuple[T, Source]:
+    """Return a YAML file of another kind, validated, and where everything stands in it. Raises InvalidConfigError with every problem."""
+    source = read(file)
+    content: T = _validate(adapter, source, source.data, (), file.parent)
+    refuse(source)
+    return content, source
+
+
+def refuse(source: Source) -> None:
+    """Raise InvalidConfigError when ``source`` has problems."""
+    if source.problems:
+        raise InvalidConfigError(source.problems)
 
 
 def identity_of(directory: Path) -> Identity:

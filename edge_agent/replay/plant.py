@@ -89,6 +89,10 @@ class Plant:
         boundaries = [found for boundary in self._boundaries if (found := boundary(self._ticked)) is not None]
         return min([self._ticked // self._every * self._every + self._every, *boundaries])
 
+    def preset(self, device: str, samples: Mapping[str, Sample]) -> None:
+        """Have tags of a device show something before anybody looks."""
+        self._devices[device].shown |= {name: (sample, self._now) for name, sample in samples.items()}
+
     # -- what happens --------------------------------------------------------------------------------------------
 
     def show(

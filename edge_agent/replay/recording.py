@@ -35,7 +35,10 @@ class RecordingError(EdgeAgentError):
 
 
 class Header(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The first line. ``devices`` are the tags' names by device; ``line`` is the configuration itself where the recording carries it."""
+    """The first line. ``devices`` are the tags' names by device; ``line`` is the configuration itself where the recording carries it.
+
+    With a ``line`` the values are scaled already, as its tags say.
+    """
 
     edge_agent_recording: int
     devices: dict[str, tuple[str, ...]]
@@ -136,9 +139,11 @@ def _opened(file: Path) -> IO[bytes]:
 
 
 def _readable(lines: IO[bytes], file: Path) -> Iterator[bytes]:
-    """Yield lines; what a killed recorder left of the last compressed block is left out, everything before it is good."""
+    """Yield whole lines: of the one that a killed recorder was writing nothing is taken, everything before it is good."""
     try:
-        yield from lines
+        for line in lines:
+            if line.endswith(b"\n"):
+                yield line
     except EOFError:
         return
     except OSError as error:
