@@ -147,10 +147,11 @@ def _told(player: Player, turn: Turn, line: Line) -> Iterator[bytes]:
 
 
 def event_line(event: ProductionEvent, unit: str, now: int, prefix: str) -> bytes:
-    """Return an event as derived, without what depends on the run: recordedtime, epoch, seq, and the configuration's hash."""
+    """Return an event as derived, without what depends on the run (recordedtime, epoch, seq, the configuration's hash) and without an empty context."""
     entry = encode(event, stream=unit, recorded=now, cfg="", prefix=prefix)
     data = msgspec.json.decode(entry.body)
     del data["cfg"]
+    data["ctx"] = {member: name for member, name in data["ctx"].items() if name is not None}  # new members change no old line
     told = {"unit": unit, "type": entry.type, "time": iso(entry.time)}
     told |= {
         key: name for key, name in (("correlationid", entry.correlation), ("causationid", entry.causation)) if name is not None

@@ -51,7 +51,7 @@ def _put(file: Path, content: bytes, *, write: bool, show: bool) -> bool:
     if show and not old:
         print(f"{file.name}: new, {len(content.splitlines())} events; read it before you commit it")
     elif show:
-        print("\n".join(_difference(old, content, file.name) or [f"{file.name}: only the times of readings (ts) changed"]))
+        print("\n".join(_difference(old, content, file.name) or [f"{file.name}: only what stands in ts, or no value, changed"]))
     if write:
         file.write_bytes(content)
     return True
