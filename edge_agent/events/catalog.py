@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from pydantic import ConfigDict, Field
 
-from edge_agent.events import alarm, context, counter, downtime, energy, gap, production, quality, shift, state, suspect
+from edge_agent.events import alarm, context, counter, derived, downtime, energy, gap, production, quality, shift, state, suspect
 from edge_agent.events.alarm import AlarmConfig
 from edge_agent.events.condition import ConditionRule
 from edge_agent.events.context import ContextConfig
@@ -73,8 +73,10 @@ def rules_of(config: UnitConfig, *, tags: Mapping[str, Tag], calendar: Calendar 
 
     Raises ConfigError with every problem, one a line: unknown tags with what was probably meant, and what the rules themselves refuse.
     """
-    tags = {**tags, **{tag.ref: tag for tag in topics_of(config).tags}}
-    problems = [_unknown(ref, config, tags) for ref in sorted(inputs(config) - tags.keys())]
+    calculated = derived.tags_of(config.derived, _registers(config), tags)
+    problems = [*derived.clashes(calculated, tags, config.telemetry.tags if config.telemetry else ())]
+    tags = {**tags, **{tag.ref: tag for tag in topics_of(config).tags}, **calculated}
+    problems += [_unknown(ref, config, tags) for ref in sorted(inputs(config) - tags.keys())]
     rules: list[Rule[Any]] = []
     if not problems:
         for build in _parts(config, tags):
@@ -108,7 +110,8 @@ def inputs(config: UnitConfig) -> set[str]:
         refs.update(config.telemetry.tags)
     for device, wired in _wired(config):
         refs.update(f"{device}.{name}" for name in (*wired.acknowledge, *_read_by(wired)))
-    return {ref for ref in refs | asked.named if device_of(ref) != DEVICE}
+    calculated = derived.tags_of(config.derived, _registers(config), {})
+    return {ref for ref in (refs | asked.named) - calculated.keys() if device_of(ref) != DEVICE}
 
 
 def topics_of(config: UnitConfig) -> Topics:
@@ -172,7 +175,7 @@ def _parts(config: UnitConfig, tags: Mapping[str, Tag]) -> Iterator[Callable[[],
         yield partial(alarm.build, entry, unit=unit, name=name, tags=tags)
     for name, record in config.records.items():
         yield partial(quality.build, record, unit=unit, name=name, tags=tags)
-    registers = {name: one.tag for name, one in config.counters.items()}
+    registers = _registers(config)
     states = config.state.signals if config.state else ()
     for name, doubt in config.plausibility.items():
         yield partial(suspect.build, doubt, unit=unit, name=name, tags=tags, counters=registers, states=states)
@@ -189,10 +192,11 @@ def _context(config: UnitConfig, tags: Mapping[str, Tag]) -> Rules:
 
 def _gap(config: UnitConfig, tags: Mapping[str, Tag], rules: Sequence[Rule[Any]]) -> Rules:
     """Return the rule that declares losses of everything that the other rules listen to."""
-    registers = {name: one.tag for name, one in config.counters.items()} | {
-        name: meter.tag for name, meter in config.energy.items()
-    }
-    heard = {ref for rule in rules for ref in rule.tags if device_of(ref) != DEVICE}  # a broker that is away hides no machine
+    registers = _registers(config) | {name: meter.tag for name, meter in config.energy.items()}
+    calculated = derived.tags_of(config.derived, _registers(config), {})
+    heard = {
+        ref for rule in rules for ref in rule.tags if device_of(ref) != DEVICE and ref not in calculated
+    }  # a broker that is away hides no machine
     sampled = config.telemetry.tags if config.telemetry is not None else ()
     settings = GapConfig(stale_after=config.stale_after)
     return gap.build(settings, unit=config.unit, tags=tags, counters=registers, inputs=heard, sampled=sampled)
@@ -205,6 +209,10 @@ def _misread(config: UnitConfig, tags: Mapping[str, Tag], rules: Sequence[Rule[A
     for name, ref in readers:
         if ref in tags and tags[ref].type == CONDITION:
             yield f"unit {config.unit}, {name}: '{ref}' is an alarm source and has no value; name it as conditions under alarms"
+
+
+def _registers(config: UnitConfig) -> dict[str, str]:
+    return {name: one.tag for name, one in config.counters.items()}
 
 
 def _refuse(text: str) -> Rules:
@@ -222,7 +230,7 @@ def _wired(config: UnitConfig) -> Iterator[tuple[str, DeviceWiring]]:
         device, trigger = quality.trigger(record, name=name)
         mine = msgspec.structs.replace(trigger, name=f"{config.unit}/{trigger.name}")  # two units may share a device and a name
         yield device, DeviceWiring((mine,), quality.acknowledge_tags(record))
-    yield from production.wired(config, config.unit)
+    yield from production.wired(config, config.unit, _registers(config))
 
 
 def _read_by(wired: DeviceWiring) -> Iterator[str]:

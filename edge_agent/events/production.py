@@ -12,9 +12,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from edge_agent.events import changeover, cycle, material, operatorinput, order, parameter, scrap, speed, tool
+from edge_agent.events import changeover, cycle, derived, material, operatorinput, order, parameter, scrap, speed, tool
 from edge_agent.events.changeover import SetupConfig
 from edge_agent.events.cycleconfig import CycleConfig
+from edge_agent.events.derived import DeriveConfig
 from edge_agent.events.follow import Neighbours
 from edge_agent.events.material import MaterialConfig
 from edge_agent.events.operatorinput import InputConfig
@@ -35,6 +36,7 @@ class ProductionConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    derived: dict[str, DeriveConfig] = Field(default_factory=dict, description="tags calculated from others, named device.name")
     cycles: dict[str, CycleConfig] = Field(default_factory=dict, description="machine cycles")
     scrap: dict[str, ScrapConfig] = Field(default_factory=dict, description="why parts are rejected")
     orders: OrdersConfig | None = Field(default=None, description="the life of orders, beyond their number in context")
@@ -50,6 +52,7 @@ class ProductionConfig(BaseModel):
 def parts(config: ProductionConfig, unit: str, tags: Mapping[str, Tag], near: Neighbours) -> Iterator[Callable[[], Rules]]:
     """Yield how each part is built, so that one that fails does not hide the others."""
     named: list[tuple[Callable[..., Rules], Mapping[str, Any]]] = [
+        (partial(derived.build, counters=near.counters, others=derived.tags_of(config.derived, near.counters, {})), config.derived),
         (partial(scrap.build, near=near), config.scrap),
         (partial(material.build, near=near), config.materials),
         (partial(cycle.build, near=near), config.cycles),
@@ -70,8 +73,9 @@ def parts(config: ProductionConfig, unit: str, tags: Mapping[str, Tag], near: Ne
         yield partial(speed.build, config.speed, unit=unit, tags=tags)
 
 
-def wired(config: ProductionConfig, unit: str) -> Iterator[tuple[str, DeviceWiring]]:
+def wired(config: ProductionConfig, unit: str, counters: Mapping[str, str]) -> Iterator[tuple[str, DeviceWiring]]:
     """Yield the trigger groups that the parts ask of each device."""
+    yield from derived.wired(config.derived, counters, unit)
     for name, one in config.cycles.items():
         found = cycle.trigger(one, name=name)
         if found is not None:

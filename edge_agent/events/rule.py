@@ -20,10 +20,11 @@ from edge_agent.model.reading import Notice, Reading
 class Phase(IntEnum):
     """The order of rules inside one moment.
 
-    Counts come first: a difference seen at t was made before t, so it belongs to the context before t. Then the context changes, then
+    Derived tags come before everything: what they give are samples to all others. Then counts: a difference seen at t was made before t, so it belongs to the context before t. Then the context changes, then
     what is true from t on (state before downtime), last what needs the results of the others (gap, telemetry).
     """
 
+    DERIVE = 0
     COUNT = 1
     CONTEXT = 2
     STATE = 3
@@ -102,11 +103,15 @@ class Moment(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What a step produced: events in order, effects to do after the commit, and the parts of the picture that changed."""
+    """What a step produced: events in order, effects to do after the commit, and the parts of the picture that changed.
+
+    ``readings``: samples of derived tags, for the rules of later phases (only of `Phase.DERIVE`).
+    """
 
     events: tuple[ProductionEvent, ...] = ()
     effects: tuple[Acknowledge, ...] = ()
     picture: Mapping[str, Any] | None = None
+    readings: Mapping[str, Reading] | None = None
 
 
 NOTHING = Outcome()

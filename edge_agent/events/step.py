@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from edge_agent.events.derived import DerivedRule, widened
 from edge_agent.events.rule import Moment, Outcome, Phase, Picture, Rule
 from edge_agent.events.shift import Calendar
 from edge_agent.model.errors import EdgeAgentError
@@ -27,19 +28,25 @@ class Steps:
 
     def __init__(self, unit: str, rules: Sequence[Rule[Any]], calendar: Calendar | None, devices: Iterable[str]) -> None:
         self.unit, self.rules, self.calendar, self.devices = unit, tuple(rules), calendar, frozenset(devices)
-        self.every = tuple(range(len(self.rules)))
+        self.derived = tuple(i for i, rule in enumerate(self.rules) if rule.phase == Phase.DERIVE)
+        self.every = tuple(i for i in range(len(self.rules)) if i not in self.derived)
         self._ticking = tuple(i for i in self.every if self.rules[i].ticks)
         self._records = tuple(i for i in self.every if self.rules[i].phase == Phase.RECORD)
         self.first_gap = next((i for i in self.every if self.rules[i].phase == Phase.GAP), len(self.rules))
+        self._derivers = [rule for rule in self.rules if isinstance(rule, DerivedRule)]
         self._by_tag: dict[str, tuple[int, ...]] = {}
-        for i, rule in enumerate(self.rules):
-            for ref in rule.tags:
+        for i in self.every:
+            for ref in self.rules[i].tags:
                 known = self._by_tag.get(ref, ())
                 self._by_tag[ref] = known if i in known else (*known, i)
 
     def begin(self, states: Sequence[msgspec.Struct], picture: Picture, since: int) -> Work:
         """Return the work of one turn, from the given states, picture and begin of the current shift (UTC ns)."""
         return Work(self, list(states), picture, since)
+
+    def widened(self, moment: Moment) -> Moment:
+        """Return the moment with its notices told of derived tags, too."""
+        return msgspec.structs.replace(moment, notices=widened(moment.notices, self._derivers)) if moment.notices else moment
 
     def of(self, moment: Moment) -> tuple[int, ...]:
         """Return the rules that ``moment`` concerns, in the order of their phases."""
@@ -70,6 +77,8 @@ class Work:
         steps, before, made = self._steps, self.picture, len(self.events)
         if moment.notices:
             self.picture = _reachable(before, moment.notices, steps.devices)
+        if steps.derived and not moment.tick:
+            moment = self._derive(moment)
         concerned = steps.of(moment)
         context: Context | None = before.context
         for i in concerned:
@@ -86,6 +95,19 @@ class Work:
         for i in range(steps.first_gap, len(steps.rules)):
             if i in concerned or len(self.events) > made:
                 self._one(i, moment, before, made, context)
+
+    def _derive(self, moment: Moment) -> Moment:
+        """Return the moment with the samples of derived tags in it."""
+        moment = self._steps.widened(moment)
+        readings = dict(moment.readings)
+        for i in self._steps.derived:
+            rule = self._steps.rules[i]
+            try:
+                self.states[i], outcome = rule.step(self.states[i], moment)
+            except Exception as cause:  # told to the agent, which sets the unit aside with this traceback
+                raise RuleError(rule.name, self._steps.unit, cause) from cause
+            readings |= outcome.readings or {}
+        return moment if len(readings) == len(moment.readings) else msgspec.structs.replace(moment, readings=readings)
 
     def _settle(self, moment: Moment) -> Context:
         """Stamp what the rules of the context phase said with the context they left behind; return it."""
