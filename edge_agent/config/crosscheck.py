@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edge_agent.config import lint
 from edge_agent.config.schema import AgentFile
 from edge_agent.config.source import Path_, Source
 from edge_agent.config.words import did_you_mean
@@ -36,6 +37,7 @@ def cross_check(sources: Sequence[Source], agent: AgentFile | None, devices: Seq
     _share(devices)
     tags = {tag.ref: tag for part in devices for tag in tags_of(part.config)}
     calendar = _calendar(main, agent)
+    _lint(main, agent, devices, units, tags)
     told = {name for source in sources[1:] if source.faults and source.file.parent.name == "devices" for name in _named(source)}
     invalid_devices = bool(main.faults or told) or any(part.source.faults for part in devices)
     for part in units:
@@ -44,6 +46,20 @@ def cross_check(sources: Sequence[Source], agent: AgentFile | None, devices: Seq
             check_codes(part, tags)
         if not part.source.problems and not invalid_devices:
             _rules(part, tags, calendar)
+
+
+def _lint(main: Source, agent: AgentFile | None, devices: Sequence[Part], units: Sequence[Part], tags: Mapping[str, Tag]) -> None:
+    """Note what can be read and would still count wrong."""
+    if agent is not None:
+        for path, message, remedy in lint.shift_findings(agent.shifts, agent.time_zone):
+            main.problem(main.place(path), message, remedy)
+    for part in units:
+        for path, message, remedy in lint.unit_findings(part.config, tags):
+            part.source.problem(part.source.place((*part.path, *path)), message, remedy)
+    by_device = {part.config.device: part for part in devices}
+    for tag, message, remedy in lint.writable_findings([part.config for part in units], list(tags.values())):
+        part = by_device[tag.device]
+        part.source.problem(part.source.place((*part.path, "tags", tag.name, "acknowledge")), message, remedy)
 
 
 def _named(source: Source) -> set[str]:

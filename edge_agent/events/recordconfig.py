@@ -11,6 +11,7 @@ from edge_agent.events.advance import modulus_of
 from edge_agent.events.codes import Code
 from edge_agent.events.reason import Words
 from edge_agent.events.registers import Wraps
+from edge_agent.model.quantity import Duration
 
 SLOT = "{slot}"
 """Stands in the names of a ring's tags for the number of the slot."""
@@ -102,6 +103,9 @@ class RecordConfig(BaseModel):
     seq_end: str | None = Field(default=None, description="device.tag of the number once more, written last")
     ack: str | None = Field(default=None, description="device.tag to write the number (seq_ack) or the bit (trigger_ack) back to")
     trigger: str | None = Field(default=None, description="device.tag of the bit that is on while a record is there")
+    min_pulse: Duration | None = Field(
+        default=None, description="how long the trigger stays on at least (edge); it must be looked at twice"
+    )
     write_index: str | None = Field(default=None, description="device.tag of how many records were written (ring)")
     size: int | None = Field(default=None, ge=2, le=1000, description="slots of the ring")
     wraps: Wraps | None = Field(default=None, description="how the write index wraps; left out = never")
@@ -148,6 +152,8 @@ class RecordConfig(BaseModel):
                     else f"has no {name}; leave it out"
                 )
                 raise ValueError(f"pattern {self.pattern} {hint}")
+        if self.min_pulse is not None and self.pattern != "edge":
+            raise ValueError(f"pattern {self.pattern} has no min_pulse: its PLC holds the record; leave it out")
         self._check_fields()
         self._check_ring()
         return self

@@ -1,7 +1,7 @@
 """Shifts: a calendar in the plant's time zone, and the event when a boundary is crossed (ISA-95 work calendar).
 
 Boundaries are local wall times, computed to UTC once per occurrence: a night over the change to winter time is an hour longer.
-A local time that exists twice means the first (fold=0); one that does not exist means the first instant after the hole.
+A local time that exists twice means the first (fold=0) unless the shift says ``dst: second``; one that does not exist means the first instant after the hole.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ LocalTime = Annotated[str, AfterValidator(_local_time)]
 class ShiftConfig(BaseModel):
     """One shift: from ``start`` to ``end`` in local time (an end before the start is on the next day; equal = 24 hours).
 
-    ``days`` are the days on which it starts; left out = every day.
+    ``days`` are the days on which it starts; left out = every day. ``dst`` says which is meant where a boundary comes twice, at the end of summer time.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,6 +48,7 @@ class ShiftConfig(BaseModel):
     start: LocalTime
     end: LocalTime
     days: tuple[Day, ...] = _DAYS
+    dst: Literal["first", "second"] | None = None
 
 
 class Occurrence(msgspec.Struct, frozen=True, order=True):
@@ -113,11 +114,12 @@ class Calendar:
     def _occur(self, name: str, shift: ShiftConfig, day: date) -> Occurrence:
         start, end = time.fromisoformat(shift.start), time.fromisoformat(shift.end)
         last = day if end > start else day + timedelta(days=1)
-        return Occurrence(self._utc(day, start), self._utc(last, end), name, day.isoformat())
+        fold = int(shift.dst == "second")
+        return Occurrence(self._utc(day, start, fold), self._utc(last, end, fold), name, day.isoformat())
 
-    def _utc(self, day: date, at: time) -> int:
-        """Return a local wall time in UTC ns: fold=0, and the first valid instant where it does not exist."""
-        local = datetime.combine(day, at, tzinfo=self._zone)
+    def _utc(self, day: date, at: time, fold: int) -> int:
+        """Return a local wall time in UTC ns: of two the one that ``fold`` says, and the first valid instant where it does not exist."""
+        local = datetime.combine(day, at, tzinfo=self._zone).replace(fold=fold)
         utc = local.astimezone(UTC)
         if utc.astimezone(self._zone).replace(tzinfo=None) != local.replace(tzinfo=None):
             utc = self._after_hole(local)
