@@ -62,10 +62,9 @@ class ScrapConfig(BaseModel):
 
 
 class ScrapMemory(msgspec.Struct, frozen=True):
-    """The reason that stood before the moment, whether its last sample was good, and where the register stands."""
+    """The reason that its last sample gave (None: it was bad, or there was none), and where the register stands."""
 
     code: Code | None = None
-    good: bool = False
     register: CounterState = CounterState()
 
 
@@ -96,7 +95,7 @@ class ScrapRule:
         ref = self._config.reason.tag
         memory = state
         if ref is not None and (reading := moment.readings.get(ref)) is not None:
-            memory = msgspec.structs.replace(state, code=_code(reading), good=reading.quality is not Quality.BAD)
+            memory = msgspec.structs.replace(state, code=_code(reading))
         register, told = memory.register, list[ProductionEvent]()
         if self._register is not None:
             register, counts, told = counted(self._register, register, moment)
@@ -114,7 +113,7 @@ class ScrapRule:
         if reason.tag is None:
             told = reason_of(reason.code, self._meanings, "config")
             return told if reason.text is None else told | {"text": reason.text}
-        if memory.code is None or not memory.good:
+        if memory.code is None:
             return None
         return reason_of(memory.code, self._meanings, reason.tag)
 

@@ -15,7 +15,7 @@ from edge_agent.events.derive import Fold, UnitState
 from edge_agent.events.expression import Expression, UnusableError
 from edge_agent.model.errors import ConfigError
 from edge_agent.model.event import ProductionEvent
-from edge_agent.model.reading import Batch, Boot, DeviceDown, DeviceUp, Gap, Notice, Snapshot, Tag
+from edge_agent.model.reading import Batch, Boot, DeviceDown, DeviceUp, Gap, Notice, Quality, Snapshot, Tag
 from edge_agent.ports import Trigger
 
 TAGS = (Tag("plc", "a"), Tag("plc", "b"), Tag("plc", "speed"))
@@ -36,12 +36,19 @@ class Line:
         self.state: UnitState = self.fold.start({})[0]
 
     def put(
-        self, t: float, values: dict[str, Any], *, bad: str = "", group: str = "", notices: tuple[Notice, ...] = ()
+        self,
+        t: float,
+        values: dict[str, Any],
+        *,
+        bad: str = "",
+        uncertain: str = "",
+        group: str = "",
+        notices: tuple[Notice, ...] = (),
     ) -> list[ProductionEvent]:
         """Fold one batch (and a restart before it); return set point events and counts."""
         names = [tag.name for tag in TAGS]
         tags = [names.index(name) for name in values]
-        quality = [2 if name == bad else 0 for name in values]
+        quality = [2 if name == bad else 1 if name == uncertain else 0 for name in values]
         some = (Snapshot(group, 0, len(tags)),) if group else ()
         batch = Batch(
             "plc", at(t), tags, list(values.values()), quality, [at(t)] * len(tags), [0] * len(tags), snapshots=some, before=notices
@@ -82,6 +89,14 @@ def test_a_bad_input_and_a_division_by_zero_give_a_bad_sample_and_no_exception()
     assert news(line.put(2, {"a": 8, "b": 0})) == []
     assert news(line.put(3, {"a": "no number", "b": 2})) == []
     assert news(line.put(4, {"a": 6, "b": 2})) == [3.0]
+
+
+def test_the_worst_input_is_the_quality_of_the_result() -> None:
+    """An uncertain input makes what is calculated from it uncertain."""
+    line = Line(unit(derived={"d": {"expr": "a + b", "tags": {"a": "plc.a", "b": "plc.b"}}}, setpoints={"d": {"tag": "plc.d"}}))
+    line.put(0, {"a": 1, "b": 2})
+    (event,) = line.put(1, {"a": 2, "b": 2}, uncertain="b")
+    assert (event.data["new"], event.quality) == (4, Quality.UNCERTAIN)
 
 
 def test_inputs_that_come_alone_are_joined_with_the_last_of_the_others() -> None:
