@@ -10,18 +10,17 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from edge_agent.cli import app
-from edge_agent.cli.mapping import test as run_tests
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path += [str(ROOT / "tests" / "golden")]
+sys.path += [str(Path(__file__).parents[1] / "golden")]
 
 import golden_story
 
+from edge_agent.cli import app
+from edge_agent.cli.mapping import test as run_tests
 from edge_agent.replay.derive import derive
 from edge_agent.replay.line import line_in
 from edge_agent.replay.recording import Recording
 
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "how-to" / "test-a-mapping.md").read_text(encoding="utf-8")
 GOLDEN = (ROOT / "docs" / "develop" / "golden-traces.md").read_text(encoding="utf-8")
 
