@@ -11,7 +11,9 @@ from uuid import uuid4
 import msgspec
 
 from edge_agent.agent.announce import Announcer
+from edge_agent.agent.clock import WallClock
 from edge_agent.agent.collect import Collector, Deliver
+from edge_agent.agent.discipline import Discipline
 from edge_agent.agent.envelope import agent_stream, checkpointed, streams_of, topics_of
 from edge_agent.agent.forward import Delivered, Forwarder
 from edge_agent.agent.hold import Hold
@@ -73,6 +75,9 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
     names = {device.device: (device.driver, drivers.endpoint(device)) for device in config.devices}
     journal = Journal(agent_stream(settings.agent), buffer, clock, prefix=prefix, cfg=cfg, devices=names)
     units = _units(config, buffer, clock, prefix, cfg)
+    journal.trust = Discipline() if isinstance(clock, WallClock) else None  # the demo's clock is its own reference
+    for unit in units:
+        unit.trust = journal.trust
     hold = Hold()
     collectors, endpoints = _collectors(config, units, journal, clock, hold)
     _route_effects(units, collectors)

@@ -20,6 +20,15 @@ _STEP = 500_000_000
 """Nanoseconds by which the wall clock may part from the monotonic one between two looks."""
 
 
+_LOOK = 1.0
+"""Seconds of machine time between two looks at the clock."""
+
+
+def _apart() -> int:
+    """Return the wall clock minus the monotonic one, in ns."""
+    return time.time_ns() - time.monotonic_ns()
+
+
 def housekeeping(parts: Parts, clock: PlantClock, awake: asyncio.Event) -> list[tuple[str, Coroutine[Any, Any, None]]]:
     """Return the work by name; ``awake`` is set once the store is open."""
     work = [("heartbeat", heartbeat(parts, awake)), ("calendar", calendar(parts, clock))]
@@ -51,11 +60,20 @@ async def calendar(parts: Parts, clock: PlantClock) -> None:
 
 
 async def watch_clock(parts: Parts) -> None:
-    """Compare the wall clock with the monotonic one each second: a jump changes what times mean and is an event."""
-    origin = time.time_ns() - time.monotonic_ns()
+    """Compare the wall clock with the monotonic one each second: a jump changes what times mean and is an event.
+
+    So is the first synchronisation of a clock that had none: from then on earlier times can be corrected by what it moved since the start.
+    """
+    origin = start = _apart()
     while True:
-        await asyncio.sleep(1.0)
-        offset = time.time_ns() - time.monotonic_ns()
+        await asyncio.sleep(_LOOK)
+        offset = _apart()
+        before, now = parts.journal.trust.look() if parts.journal.trust is not None else ("synced", "synced")
+        if before != now:
+            structlog.get_logger().warning("clock.discipline", before=before, now=now)
+        if (before, now) == ("unsynced", "synced"):
+            await parts.journal.clock_stepped(0, offset - start, cause="ntp")
+            origin = offset
         if abs(offset - origin) > _STEP:
             structlog.get_logger().warning("clock.stepped", step_ms=(offset - origin) / 1e6)
             await parts.journal.clock_stepped(0, offset - origin)

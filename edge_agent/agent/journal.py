@@ -10,9 +10,10 @@ from typing import Any
 import structlog
 
 from edge_agent import __version__
+from edge_agent.agent.discipline import DeviceClocks, Discipline
 from edge_agent.agent.faults import DeviceFaults, TagFaults
 from edge_agent.buffer.identity import Damage
-from edge_agent.events.encode import encode
+from edge_agent.events.encode import ClockState, encode
 from edge_agent.model.errors import StorageError
 from edge_agent.model.event import ProductionEvent
 from edge_agent.model.instant import iso
@@ -57,6 +58,8 @@ class Journal:
         self._prefix = prefix
         self._cfg = cfg
         self.devices = devices
+        self.trust: Discipline | None = None
+        self._clocks = DeviceClocks()
         self._down_since: dict[str, int] = {}
         self._faults = DeviceFaults()
         self._tags = TagFaults()
@@ -80,9 +83,17 @@ class Journal:
                     "resumed": not self._buffer.fresh,
                     "reason": "boot" if last_seen is None else "restart" if clean else "crash",
                     "last_seen_at": None if last_seen is None else iso(last_seen),
+                    "clock": self._clock_words(),
                 },
             )
         )
+
+    def _clock_words(self) -> dict[str, Any]:
+        """Return whether the clock can be believed; a clock that is no wall clock (the demo's) can."""
+        if self.trust is None:
+            return {"synced": True, "offset_ms": None}
+        found = self.trust.found
+        return {"synced": found.synced, "offset_ms": found.offset_ms, "uncertainty_ms": found.error_ms}
 
     async def store_damaged(self, damage: Damage, declare: Declare) -> None:
         """Say that the store of before could not be used, and those before it of which nobody has said so; in one append."""
@@ -136,6 +147,9 @@ class Journal:
             event = self._event(notice, offset, boot)
             if event is not None:
                 await self.write(event)
+        for step in self._clocks.seen(batch):
+            self._log.warning("clock.stepped", device=step.device, step_ms=(step.after - step.before) / 1e6)
+            await self.clock_stepped(step.before, step.after, device=step.device)
 
     def _event(self, notice: Notice, offset: int | None, boot: Boot | None) -> ProductionEvent | None:
         match notice:
@@ -208,14 +222,15 @@ class Journal:
         driver, endpoint = self.devices[name]
         return {"device": name, "driver": driver, "endpoint": endpoint}
 
-    async def clock_stepped(self, before: int, after: int) -> None:
-        """Say that the wall clock of the gateway jumped: offsets against the monotonic clock in ns."""
+    async def clock_stepped(self, before: int, after: int, *, cause: str = "unknown", device: str | None = None) -> None:
+        """Say that a clock jumped; offsets in ns: the gateway's against the monotonic clock, a device's against the gateway's."""
         data = {
-            "which": "agent",
+            "which": "agent" if device is None else "device",
+            **({} if device is None else {"device": device}),
             "offset_before_ms": before / 1e6,
             "offset_after_ms": after / 1e6,
             "step_ms": (after - before) / 1e6,
-            "cause": "unknown",
+            "cause": cause,
         }
         await self.write(ProductionEvent(type="clock.stepped", time=self._clock.now(), data=data))
 
@@ -231,7 +246,10 @@ class Journal:
         stopped: bool = False,
     ) -> None:
         now = self._clock.now()
-        entries = [encode(event, stream=self._stream, prefix=self._prefix, recorded=now, cfg=self._cfg) for event in events]
+        clock: ClockState = "synced" if self.trust is None else self.trust.state
+        entries = [
+            encode(event, stream=self._stream, prefix=self._prefix, recorded=now, cfg=self._cfg, clock=clock) for event in events
+        ]
         state = {"stopped": b"true" if stopped else b"false"}
         while True:
             try:

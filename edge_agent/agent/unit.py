@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 import structlog
 
+from edge_agent.agent.discipline import Discipline
 from edge_agent.events.derive import Fold, RuleError, Tick, Turn
-from edge_agent.events.encode import encode
+from edge_agent.events.encode import ClockState, encode
 from edge_agent.events.rule import Picture
 from edge_agent.model.errors import StorageError
 from edge_agent.model.event import Acknowledge, ProductionEvent
@@ -65,6 +66,7 @@ class Unit:
         self._waiting = b""
         self._stopping = False
         self.quarantined: str | None = None
+        self.trust: Discipline | None = None
         self.effect: Callable[[Acknowledge], Awaitable[None]] | None = None
         self.changed = asyncio.Event()
         self._log = structlog.get_logger().bind(unit=name)
@@ -235,7 +237,8 @@ class Unit:
 
     def encode(self, event: ProductionEvent, recorded: int) -> Entry:
         """Return an event of this unit as an entry of its stream."""
-        return encode(event, stream=self.name, prefix=self._prefix, recorded=recorded, cfg=self._cfg)
+        clock: ClockState = "synced" if self.trust is None else self.trust.state
+        return encode(event, stream=self.name, prefix=self._prefix, recorded=recorded, cfg=self._cfg, clock=clock)
 
     async def _samples_lost(self, since: int, until: int) -> None:
         """Declare the telemetry that waited for its flush when the agent was killed; what was later is declared with the agent's absence."""

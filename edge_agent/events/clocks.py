@@ -19,6 +19,7 @@ _DRIFT = 2_000_000_000  # a clock that differs less keeps the offset it has: noi
 class DeviceClock(msgspec.Struct, frozen=True):
     """One device's clock as seen from the agent; all times UTC ns.
 
+    ``measured`` is the offset as the driver measured it by asking the device (None: it has no clock that can be asked, or was not asked yet).
     ``reached`` is the device time up to which its data are in; ``offset`` its clock minus the agent's (ns, kept while it is
     within 2 s). Stamps up to ``standing`` were known before the connection: such a value still stands, it did not change
     then; None = the first rows say. ``live`` is False from a loss until the first rows after it.
@@ -28,6 +29,7 @@ class DeviceClock(msgspec.Struct, frozen=True):
     offset: int = 0
     standing: int | None = 0
     live: bool = False
+    measured: int | None = None
 
     @property
     def returning(self) -> bool:
@@ -61,7 +63,10 @@ class DeviceClock(msgspec.Struct, frozen=True):
         standing = reached if self.standing is None else self.standing
         if self.live and reached == self.reached and offset == self.offset:
             return self
-        return DeviceClock(reached, offset, standing, live=True)
+        measured = (
+            offset if offset != self.offset and self.measured is not None else self.measured
+        )  # a step: what was measured is over
+        return DeviceClock(reached, offset, standing, live=True, measured=measured)
 
     def ticked(self, now: int) -> DeviceClock:
         """Return the clock after the agent's time passed ``now`` while nothing came: a silent device has nothing to tell."""

@@ -36,9 +36,10 @@ _LONG_AWAY = 14 * 86_400_000_000_000  # boundaries further back than two weeks a
 
 
 class _Offsets(msgspec.Struct, frozen=True):
-    """The devices' clocks minus the agent's, in ns, as stored: after a restart they tell what an old stamp is."""
+    """The devices' clocks minus the agent's, in ns, as stored: after a restart they tell what an old stamp is; ``measured`` by asking."""
 
     ns: Mapping[str, int] = msgspec.field(default_factory=dict)
+    measured: Mapping[str, int] = msgspec.field(default_factory=dict)
 
 
 class _Passed(msgspec.Struct, frozen=True):
@@ -126,7 +127,11 @@ class Fold:
         picture = unpack(states["picture"], Picture, version=1, fingerprint="") if "picture" in states else None
         offsets = unpack(states["clocks"], _Offsets, version=1, fingerprint="") if "clocks" in states else None
         rules = tuple(found.get(rule.name) or rule.initial() for rule in self._rules)
-        clocks = {device: DeviceClock(offset=ns) for device, ns in (offsets or _Offsets()).ns.items()}
+        known = offsets or _Offsets()
+        clocks = {
+            device: DeviceClock(offset=known.ns.get(device, 0), measured=known.measured.get(device))
+            for device in known.ns.keys() | known.measured.keys()
+        }
         return UnitState(rules, without(picture or Picture(), dropped), Window(clocks=clocks), Columns()), dropped
 
     def stored(self, state: UnitState) -> dict[str, bytes]:
@@ -241,11 +246,16 @@ def _moment(run: Sequence[Item], unit: str) -> Moment:
         return Moment(first.time, unit, notices=(what,))
     readings = {item.what.tag: item.what for item in run if isinstance(item.what, Reading)}
     snapshots = {item.what.group: item.what.readings for item in run if isinstance(item.what, Read)}
-    return Moment(first.time, unit, readings, snapshots, late=first.late, historical=first.historical)
+    offsets = {item.device: item.offset for item in run if item.offset is not None}
+    return Moment(first.time, unit, readings, snapshots, late=first.late, historical=first.historical, offsets=offsets)
 
 
 def _offsets_of(window: Window) -> _Offsets:
-    return _Offsets({device: clock.offset for device, clock in window.clocks.items() if clock.offset})
+    clocks = window.clocks.items()
+    return _Offsets(
+        {device: clock.offset for device, clock in clocks if clock.offset},
+        {device: clock.measured for device, clock in clocks if clock.measured is not None},
+    )
 
 
 def _is_final(items: Sequence[Item]) -> bool:

@@ -14,6 +14,7 @@ import msgspec
 
 from edge_agent.events.clocks import LATENESS, DeviceClock
 from edge_agent.events.mescontext import DEVICE as OUTSIDE
+from edge_agent.model.instant import MS
 from edge_agent.model.reading import (
     AgentDown,
     Batch,
@@ -56,6 +57,7 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     what: Notice | Reading | Read | Tick
     late: bool = False
     historical: bool = False
+    offset: int | None = None
 
     @property
     def order(self) -> tuple[int, bool]:
@@ -182,6 +184,10 @@ class _Intake:
             self._clocks[device] = self._clocks.get(device, DeviceClock()).lost(notice.last_good)
         elif isinstance(notice, DeviceUp):
             self._clocks[device] = self._clocks.get(device, DeviceClock()).connected()
+        elif isinstance(notice, ClockOffset):
+            clock = self._clocks.get(device, DeviceClock())
+            if clock.measured is None or abs(notice.offset - clock.measured) >= MS:
+                self._clocks[device] = msgspec.structs.replace(clock, measured=notice.offset)
 
     def _rows(self, route: Route, batch: Batch) -> None:
         before = self._clocks.get(batch.device, DeviceClock())
@@ -235,7 +241,8 @@ class _Intake:
         key = max(time, self._floor.get(device, 0), self._floor.get(_EVERY_DEVICE, 0))
         if type(what) is Reading:
             key = max(key, self._tags.get(what.tag, 0))
-        item = Item(key, time, batch.received, self._taken, device, what, late, batch.historical)
+        offset = clock.measured if (clock := self._clocks.get(device)) is not None else None
+        item = Item(key, time, batch.received, self._taken, device, what, late, batch.historical, offset)
         self._items.append(item)
         self._note(item)
 

@@ -86,6 +86,7 @@ class Moment(msgspec.Struct, frozen=True):
     ``notices`` happened before the readings. ``picture`` is the unit as the phases before left it in this moment, ``before`` as it was
     when the moment began. ``events`` are what earlier phases of this moment made (for `Phase.GAP`). ``late`` marks data that
     arrived after the reorder window, ``historical`` what was sampled while nobody listened. ``final`` is True on the last tick before a shutdown.
+    ``offsets`` are the clocks of the devices minus the agent's, in ns, as far as they were measured.
     """
 
     time: int
@@ -100,6 +101,7 @@ class Moment(msgspec.Struct, frozen=True):
     final: bool = False
     late: bool = False
     historical: bool = False
+    offsets: Mapping[str, int] = {}
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -12,7 +13,8 @@ from edge_agent.events.rule import Moment, Outcome, Phase, Picture, Rule
 from edge_agent.events.shift import Calendar
 from edge_agent.model.errors import EdgeAgentError
 from edge_agent.model.event import NO_CONTEXT, Acknowledge, Context, ProductionEvent
-from edge_agent.model.reading import AgentDown, DeviceDown, DeviceUp, Notice
+from edge_agent.model.instant import MS
+from edge_agent.model.reading import AgentDown, DeviceDown, DeviceUp, Notice, Timestamps
 
 
 class RuleError(EdgeAgentError):
@@ -121,7 +123,7 @@ class Work:
         rule = self._steps.rules[i]
         seen = Moment(
             moment.time, moment.unit, moment.readings, moment.snapshots, moment.notices, self.picture, before,
-            tuple(self.events[made:]), moment.tick, moment.final, moment.late, moment.historical,
+            tuple(self.events[made:]), moment.tick, moment.final, moment.late, moment.historical, moment.offsets,
         )  # fmt: skip
         try:
             self.states[i], outcome = rule.step(self.states[i], seen)
@@ -151,6 +153,8 @@ class Work:
             changes["ctx"] = ctx
         if event.correlation is None and ctx.order is not None:
             changes["correlation"] = ctx.order
+        if moment.offsets and event.at is not None and (offset := _offset(event.at, moment)) is not None:
+            changes["offset_ms"] = offset
         if moment.late and not event.late:
             changes["late"] = True
         if moment.historical and event.derivation == "observed":
@@ -162,6 +166,14 @@ class Work:
         calendar = self._steps.calendar
         occurrence = calendar.at(time) if calendar is not None else None
         return ctx if occurrence is None else msgspec.structs.replace(ctx, shift=occurrence.shift)
+
+
+def _offset(at: Timestamps, moment: Moment) -> float | None:
+    """Return the clock of the device that ``at`` comes from minus the agent's, in ms, None where nobody measured it."""
+    rows = chain(moment.readings.values(), *(group.values() for group in moment.snapshots.values()))
+    device = next((reading.tag.partition(".")[0] for reading in rows if reading.at is at or reading.at == at), None)
+    offset = moment.offsets.get(device) if device is not None else None
+    return None if offset is None else offset / MS
 
 
 def _reachable(picture: Picture, notices: Sequence[Notice], devices: frozenset[str]) -> Picture:
