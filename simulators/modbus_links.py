@@ -9,6 +9,7 @@ import struct
 import tty
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from os import write
 
 from simulators.listening import stop_listening
 
@@ -104,12 +105,13 @@ class Port:
 
 
 class LineLink:
-    """The device's end of a serial line."""
+    """The device's end of a serial line; ``ends``: the descriptors of both ends, the device's first."""
 
     socket = False
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, theirs: int) -> None:
         """Serve an open terminal."""
+        self.ends = descriptor, theirs
         self.held: bytes | None = None
         self.number = 0
         self._descriptor = descriptor
@@ -130,7 +132,7 @@ class LineLink:
     async def send(self, data: bytes) -> None:
         """Send; what the line does not take, nobody reads, and is lost as on a real one."""
         with suppress(BlockingIOError):
-            os.write(self._descriptor, data)
+            write(self._descriptor, data)
 
     async def close(self, *, reset: bool = False) -> None:
         """Do nothing: a line has no end."""
@@ -148,7 +150,7 @@ async def line(serve: Serve) -> AsyncIterator[str]:
     """
     ours, theirs = os.openpty()
     tty.setraw(theirs)
-    link = LineLink(ours)
+    link = LineLink(ours, theirs)
     task = asyncio.ensure_future(serve(link))
     try:
         yield os.ttyname(theirs)

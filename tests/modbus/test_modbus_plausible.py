@@ -53,6 +53,7 @@ TABLE = {
     "nothing expected, float, both swapped": (reads("f", WARM, "DCBA"), None, ("float32", "DCBA", AT, 1)),
     "a read of a round value alone": (reads("f", [21.5], "CDAB"), "21.5", ("float32", "CDAB", AT, 1)),
     "tenths": (reads("H", [215, 216, 215]), "21.5", ("uint16", "ABCD", AT, 0.1)),
+    "tenths, with a decimal comma": (reads("H", [215, 216, 215]), "21,5", ("uint16", "ABCD", AT, 0.1)),
     "tenths below zero": (reads("h", [-123, -124, -125]), "-12.4", ("int16", "ABCD", AT, 0.1)),
     "tenths below zero, nothing expected": (reads("h", [-123, -124, -125]), None, ("int16", "ABCD", AT, 1)),
     "hundredths in two registers": (reads("i", [123456, 123470, 123490], "CDAB"), "1234.7", ("uint32", "CDAB", AT, 0.01)),

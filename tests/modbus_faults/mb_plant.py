@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
-import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from mb_judge import Judge, Spot
+from mb_time import LINES
 
 from edge_agent.agent.backoff import delays
 from edge_agent.agent.link import Link, keep_open
@@ -17,7 +18,7 @@ from edge_agent.drivers.modbus.config import ModbusConfig
 from edge_agent.drivers.modbus.driver import ModbusDriver, connect
 from edge_agent.model.errors import DisconnectedError
 from simulators.modbus_device import FaultyDevice
-from simulators.modbus_links import Port, line
+from simulators.modbus_links import LineLink, Port, SocketLink, line
 
 T0 = 1_761_000_000_000_000_000
 POLL = 0.05
@@ -49,10 +50,11 @@ class Clock:
 
     def __init__(self, speed: float = 1.0) -> None:
         self.speed = speed
-        self._start = time.monotonic_ns()
+        self._time = asyncio.get_running_loop().time
+        self._start = self._time()
 
     def now(self) -> int:
-        return T0 + round((time.monotonic_ns() - self._start) * self.speed)
+        return T0 + round((self._time() - self._start) * self.speed * 1e9)
 
     async def sleep_until(self, instant: int) -> None:
         await asyncio.sleep(max(0, instant - self.now()) / 1e9 / self.speed)
@@ -99,18 +101,27 @@ class Plant:
             for name, judge in self.judges.items()
         ]
 
+    async def _on_the_line(self, link: LineLink | SocketLink) -> None:
+        assert isinstance(link, LineLink)
+        path = os.ttyname(link.ends[1])
+        LINES[path] = link.ends
+        try:
+            await self.device.serve(link)
+        finally:
+            del LINES[path]
+
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Plant]:
         """Serve the device and keep a link to it open, as the agent does."""
         async with contextlib.AsyncExitStack() as stack:
             if self.transport.endswith("line"):
-                where = await stack.enter_async_context(line(self.device.serve))
+                where = await stack.enter_async_context(line(self._on_the_line))
             else:
                 await self.port.open()
                 stack.push_async_callback(self.port.shut)
                 where = ""
             configs = self.configs(where)
-            began = time.monotonic()
+            began = asyncio.get_running_loop().time()
             task = asyncio.create_task(
                 keep_open(
                     Link("dev", "device"), lambda: connect(configs, self.clock, {}), self._use, self._lost,
@@ -121,7 +132,7 @@ class Plant:
                 yield self
                 assert not task.done(), f"the link ended: {task}"
             finally:
-                self.seconds = time.monotonic() - began
+                self.seconds = asyncio.get_running_loop().time() - began
                 task.cancel()
                 failed = (await asyncio.gather(task, return_exceptions=True))[0]
             if not isinstance(failed, asyncio.CancelledError | None):
@@ -145,9 +156,9 @@ class Plant:
 
         They are counted in turns of the loop: on a machine with no time for us neither the driver nor its device can do anything.
         """
-        began = time.monotonic()
+        began = asyncio.get_running_loop().time()
         for _ in range(round(within / _TURN)):
             if true():
-                return time.monotonic() - began
+                return asyncio.get_running_loop().time() - began
             await asyncio.sleep(_TURN)
         raise AssertionError(f"not within {within} s: {self.losses[-3:]}")

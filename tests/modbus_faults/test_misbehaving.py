@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from mb_plant import FRAMING
+from mb_time import leaping
 from mb_trial import possible, trials
 
 from simulators.modbus_misdeeds import MISDEEDS
@@ -19,13 +20,13 @@ CASES = [pytest.param(transport, fault, id=f"{transport}-{fault}") for transport
 
 
 @pytest.mark.parametrize(("transport", "fault"), CLASSES)
-async def test_each_misdeed_of_a_class(transport: str, fault: str) -> None:
+def test_each_misdeed_of_a_class(transport: str, fault: str) -> None:
     """Two seeds of every misdeed, in every run of the suite, all at the same time."""
-    await trials(transport, [name for name in possible(transport) if MISDEEDS[name].fault == fault], range(QUICK))
+    leaping(trials(transport, [name for name in possible(transport) if MISDEEDS[name].fault == fault], range(QUICK)))
 
 
 @pytest.mark.modbus_faults
 @pytest.mark.parametrize(("transport", "fault"), CASES)
-async def test_a_misdeed_often(transport: str, fault: str) -> None:
+def test_a_misdeed_often(transport: str, fault: str) -> None:
     """The other seeds of one misdeed."""
-    await trials(transport, [fault], range(QUICK, SEEDS))
+    leaping(trials(transport, [fault], range(QUICK, SEEDS)))

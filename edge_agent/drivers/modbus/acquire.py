@@ -18,9 +18,10 @@ from edge_agent.drivers.modbus.channel import Connection, OpenWire, who
 from edge_agent.drivers.modbus.device import Device
 from edge_agent.drivers.modbus.frames import InvalidReplyError
 from edge_agent.drivers.modbus.identity import StrangerError
+from edge_agent.drivers.modbus.job import Job, jobs_of
 from edge_agent.drivers.modbus.outlet import Outlet
 from edge_agent.drivers.modbus.plan import Block
-from edge_agent.drivers.modbus.schedule import Grid, overrun, phases
+from edge_agent.drivers.modbus.schedule import overrun
 from edge_agent.drivers.modbus.watch import Watch
 from edge_agent.drivers.modbus.wire import Reply, SilentError
 from edge_agent.model.errors import DisconnectedError
@@ -34,16 +35,6 @@ _START_WITHIN = 5.0
 
 _LATE = 50 * MS
 """Machine ns that a poll may be late before it counts as late: a breath of the machine is no matter of the device."""
-
-
-class _Job:
-    """The blocks of one device that share a period, and their grid."""
-
-    def __init__(self, device: Device, watches: list[Watch], phase: int, now: int) -> None:
-        self.device = device
-        self.watches = watches
-        self.grid = Grid(watches[0].block.period, phase, now)
-        self.polled = asyncio.get_running_loop().time()
 
 
 class Acquisition:
@@ -109,7 +100,7 @@ class Acquisition:
             self._sleeper.cancel()
 
     async def _run(self) -> None:
-        jobs = _jobs(self.devices, self._clock.now())
+        jobs = jobs_of(self.devices, self._clock.now())
         while True:
             if self._connection.lost and await self._connection.closed():
                 self._doubt()
@@ -144,7 +135,7 @@ class Acquisition:
                 device.forget()
                 await self._poll(device, device.watches)
 
-    async def _poll_job(self, job: _Job, now: int) -> None:
+    async def _poll_job(self, job: Job, now: int) -> None:
         device, grid = job.device, job.grid
         due = grid.due
         self._late(device, now - due, grid.period, now)
@@ -278,14 +269,3 @@ class Acquisition:
 
     def _dead(self) -> int:
         return sum(device.up is False and device.stranger is None for device in self.devices)
-
-
-def _jobs(devices: Sequence[Device], now: int) -> list[_Job]:
-    """Return one job for each device and period, their phases spread over the period so that they do not all come at once."""
-    groups = [
-        (device, [watch for watch in device.watches if watch.block.period == period])
-        for device in devices
-        for period in sorted({watch.block.period for watch in device.watches})
-    ]
-    spread = phases([watches[0].block.period for _, watches in groups])
-    return [_Job(device, watches, phase, now) for (device, watches), phase in zip(groups, spread, strict=True)]

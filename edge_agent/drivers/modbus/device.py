@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -12,6 +11,7 @@ from edge_agent.drivers.modbus.breaker import Breaker
 from edge_agent.drivers.modbus.config import ModbusConfig, fields_of, tags_of
 from edge_agent.drivers.modbus.health import Health
 from edge_agent.drivers.modbus.identity import REMEDY, Check
+from edge_agent.drivers.modbus.losses import Losses
 from edge_agent.drivers.modbus.plan import Block, plan
 from edge_agent.drivers.modbus.split import ASK_AGAIN
 from edge_agent.drivers.modbus.trigger import Group
@@ -19,7 +19,7 @@ from edge_agent.drivers.modbus.twice import NONE, ask_twice
 from edge_agent.drivers.modbus.watch import Watch, add_row
 from edge_agent.drivers.modbus.wire import BUSY, CONFIGURATION, FAILURE, RefusedError, Reply
 from edge_agent.model.instant import NS
-from edge_agent.model.reading import Batch, DeviceDown, DeviceFault, DeviceUp, Gap, GapReason, Notice, Snapshot, TagStatus
+from edge_agent.model.reading import Batch, DeviceDown, DeviceFault, DeviceUp, GapReason, Notice, Snapshot, TagStatus
 from edge_agent.ports import DeviceWiring
 
 Ask = Callable[[Block], Awaitable[Reply]]
@@ -32,15 +32,6 @@ class Counts(msgspec.Struct):
     late: int = 0
     missed: int = 0
     discarded: int = 0
-
-
-class _Loss(NamedTuple):
-    """Polls of ``watches`` that brought nothing; a gap from the last answer handed on to the next one."""
-
-    reason: GapReason
-    since: int | None
-    watches: Sequence[Watch]
-    polls: int
 
 
 class Device:
@@ -71,7 +62,7 @@ class Device:
         self.stranger: str | None = None
         self.place: DeviceFault | None = None
         self._pending: list[Notice] = []
-        self._losses: list[_Loss] = []
+        self._losses = Losses(self.name)
 
     async def poll(self, watches: Sequence[Watch], ask: Ask, now: int) -> list[Batch]:
         """Read ``watches`` and the groups they trigger. Nothing counts before `answered` is told that all of it was handed on.
@@ -188,31 +179,18 @@ class Device:
         facts: list[Notice]
         facts, self._pending = [*self._pending, *self.health.take()], []
         if self.up is not True:
-            self.up, self._losses, self.stranger = True, [], None  # from down to up is a gap already
+            self.up, self.stranger = True, None
+            self._losses.forget()  # from down to up is a gap already
             known = [] if self.identity is None else [DeviceFault(self.name, at, "replaced", True)]
             return [DeviceUp(self.name, at), *([] if self.place is None else [self.place]), *known, *facts]
-        ended = [loss for loss in self._losses if any(watch in watches for watch in loss.watches)]
-        self._losses = [loss for loss in self._losses if loss not in ended]
-        for loss in ended:
-            if loss.since is not None:
-                whole = len(loss.watches) == len(self.watches)
-                tags = () if whole else tuple(field.name for watch in loss.watches for field in watch.block.fields)
-                facts.append(Gap(self.name, loss.reason, min(loss.since, at), at, tags, loss.polls))
-        return facts
+        return [*facts, *self._losses.ended(watches, at, len(self.watches))]
 
     def lost(self, reason: GapReason, watches: Sequence[Watch], count: int, first: int | None = None) -> None:
         """Declare ``count`` polls of ``watches`` as a gap, up to their next answer; adds to a loss of the same kind that is still open.
 
         ``first`` is when the first of them was due: an answer that came late, and so after it, does not shorten the gap.
         """
-        for number, loss in enumerate(self._losses):
-            if (loss.reason, loss.watches) == (reason, watches):
-                self._losses[number] = loss._replace(polls=loss.polls + count)
-                return
-        since = min((watch.handed_on for watch in watches if watch.handed_on is not None), default=None)
-        if since is not None and first is not None:
-            since = min(since, first)
-        self._losses.append(_Loss(reason, since, watches, count))
+        self._losses.add(reason, watches, count, first)
 
     def discard(self, reason: GapReason, watches: Sequence[Watch]) -> None:
         """Drop what the current poll of ``watches`` brought: report everything anew with the next answer, and the gap up to it."""

@@ -48,14 +48,15 @@ class Ranked(NamedTuple):
 
 
 def expected(text: str, share: float) -> Expected:
-    """Return what a user typed as expected: ``21.5`` is 21.45 to 21.55 at least; what is no number is a text."""
+    """Return what a user typed as expected: ``21.5``, or ``21,5``, is 21.45 to 21.55 at least; what is no number is a text."""
+    number = text.replace(",", ".") if text.count(",") == 1 and "." not in text else text  # displays in half of the world say 21,5
     try:
-        value = float(text)
+        value = float(number)
     except ValueError:
         return Expected(text, share=share)
     if not math.isfinite(value):
         return Expected(text, share=share)
-    digits = text.lower().partition("e")[0].partition(".")[2]
+    digits = number.lower().partition("e")[0].partition(".")[2]
     return Expected(value, 0.5 * 10.0 ** -len(digits), share)
 
 
