@@ -23,6 +23,7 @@ from edge_agent.agent.housekeeping import housekeeping
 from edge_agent.agent.link import Link, keep_open
 from edge_agent.agent.look import keep_envelope, local_api
 from edge_agent.agent.notify import notify
+from edge_agent.agent.outputs import Outputs
 from edge_agent.agent.requests import requests
 from edge_agent.agent.succeed import Origin
 from edge_agent.agent.unit import Unit
@@ -55,6 +56,7 @@ class Agent:
         self._out = Link(", ".join(broker.url for broker in config.agent.mqtt.brokers), "mqtt")
         self.uplink = Memory(config.agent.mqtt)
         self._links = [self._out]
+        self._outputs = Outputs(config, clock, self._links)
         self._finish = asyncio.Event()
         self._watermarks: Watermarks | None = None
         self._awake = asyncio.Event()
@@ -84,7 +86,8 @@ class Agent:
                 word = "running" if self._awake.is_set() else "collecting into memory: the store cannot be opened"
                 notify("READY=1", f"STATUS={word}")
                 self._log.info("agent.started", agent=self._config.agent.agent, epoch=buffer.epoch, units=len(parts.units))
-                await self._supervise(parts, stop, out, self._watch_store(parts, origin, buffer))
+                outputs = self._outputs.work(parts, buffer, self._awake)
+                await self._supervise(parts, stop, out, [("store", self._watch_store(parts, origin, buffer)), *outputs])
         self._log.info("agent.stopped")
 
     @contextlib.asynccontextmanager
@@ -134,14 +137,11 @@ class Agent:
         await unit.run()
 
     async def _supervise(
-        self, parts: Parts, stop: asyncio.Event, out: asyncio.Task[None], watch: Coroutine[Any, Any, None]
+        self, parts: Parts, stop: asyncio.Event, out: asyncio.Task[None], work: list[tuple[str, Coroutine[Any, Any, None]]]
     ) -> None:
         units = [asyncio.create_task(self._run_unit(unit), name=f"unit {unit.name}") for unit in parts.units]
         links = [asyncio.create_task(self._link(parts, index), name=f"link {index}") for index in range(len(parts.collectors))]
-        others = [
-            asyncio.create_task(work, name=name)
-            for name, work in (("store", watch), *housekeeping(parts, self._clock, self._awake))
-        ]
+        others = [asyncio.create_task(each, name=name) for name, each in (*work, *housekeeping(parts, self._clock, self._awake))]
         stopping = asyncio.create_task(stop.wait(), name="stop")
         everything = [*units, *links, out, *others, stopping]
         try:
@@ -174,6 +174,7 @@ class Agent:
             for unit in parts.units:
                 await unit.close()
             await parts.journal.stopped()
+        await self._outputs.stop()
         if self._out.up:
             await drained(parts.buffer, GRACE)
             self._finish.set()

@@ -16,6 +16,7 @@ from edge_agent.events.catalog import UnitConfig
 from edge_agent.events.shift import ShiftConfig
 from edge_agent.ports import Identity
 from edge_agent.publish.config import MqttConfig
+from edge_agent.publish.sparkplug.config import SparkplugConfig
 
 
 def _zone(name: str) -> str:
@@ -24,6 +25,10 @@ def _zone(name: str) -> str:
     except (KeyError, ValueError, OSError) as error:
         raise ValueError(f"'{name}' is not a time zone; {did_you_mean(name, available_timezones())}") from error
     return name
+
+
+OutputName = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+"""The name of a further output: what is remembered for it stands under it in the store."""
 
 
 class EventsConfig(BaseModel):
@@ -48,6 +53,10 @@ class AgentFile(BaseModel):
     site: list[str] = Field(min_length=1, description="enterprise and site: where the agent's own topics stand")
     time_zone: Annotated[str, AfterValidator(_zone)] = Field(default="UTC", description="IANA zone of shift times")
     mqtt: MqttConfig
+    outputs: dict[OutputName, SparkplugConfig] = Field(
+        default_factory=dict,
+        description="further outputs by name, each on a connection of its own; the events' custody stays with mqtt",
+    )
     buffer: BufferConfig
     pki: Path | None = Field(
         default=None,
