@@ -74,6 +74,14 @@ class TagFaults:
         raised[key] = notice
         return _tag_event(notice, notice.time, "raised") if known is None or known.detail != notice.detail else None
 
+    def raised(self) -> list[tuple[str, str, str]]:
+        """Return what is raised now: code, of what, text."""
+        return [
+            (code, f"{device}.{name}", told.detail)
+            for device, known in self._raised.items()
+            for (name, code), told in known.items()
+        ]
+
     def settled(self, notice: Settled) -> list[ProductionEvent]:
         """Return the end of everything that this connection has not complained of again."""
         raised = self._raised.get(notice.device, {})

@@ -222,6 +222,16 @@ class Journal:
         driver, endpoint = self.devices[name]
         return {"device": name, "driver": driver, "endpoint": endpoint}
 
+    def raised(self) -> list[tuple[str, str, str]]:
+        """Return the faults of tags that are raised now: code, of what, text."""
+        said = (("tags_undeclared", self._meant), ("tags_polled", self._polls))
+        return self._tags.raised() + [
+            (code, f"device {device}", f"{count} tags, the first of them {', '.join(names[:3])}")
+            for code, told in said
+            for device, (count, names) in told.items()
+            if count
+        ]
+
     async def clock_stepped(self, before: int, after: int, *, cause: str = "unknown", device: str | None = None) -> None:
         """Say that a clock jumped; offsets in ns: the gateway's against the monotonic clock, a device's against the gateway's."""
         data = {

@@ -14,6 +14,7 @@ from edge_agent.agent.desk import BufferDesk
 from edge_agent.agent.envelope import Envelope, configured, keep
 from edge_agent.agent.forward import Delivered
 from edge_agent.agent.link import Link
+from edge_agent.agent.troubles import of_agent, of_devices
 from edge_agent.buffer import failpoint
 from edge_agent.config.schema import AgentConfig
 from edge_agent.model.instant import iso, parse
@@ -54,7 +55,9 @@ class Look:
         units = {unit.name: f"quarantined: {unit.quarantined}" if unit.quarantined else "ok" for unit in self._parts.units}
         links = [LinkReport(link.name, link.kind, link.up, link.error or None, link.tries) for link in self._links]
         problems = _problems(devices, units, links, buffer)
-        problems += _unheard(links, buffer, self._clock.now(), self._parts.delivered.last_acknowledged or self._began)
+        silent = _unheard(links, buffer, self._clock.now(), self._parts.delivered.last_acknowledged or self._began)
+        problems += silent
+        states = {name: state for collector in self._parts.collectors for name, state in collector.devices.items()}
         return Status(
             health="critical" if not buffer.healthy else "degraded" if problems else "ok",
             problems=problems,
@@ -71,6 +74,7 @@ class Look:
             delivery=_delivery(self._parts.delivered),
             buffer=buffer,
             warnings=[*self._cautions, *self._faults()],
+            faults=[*of_agent(units, links, buffer, silent), *of_devices(states, self._parts.journal.raised())],
         )
 
     def _faults(self) -> list[str]:

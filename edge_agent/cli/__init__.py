@@ -95,11 +95,32 @@ def plan(
 
 
 @app.command()
-def status(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> None:
-    """Show how the running agent does: devices, units, delivery, buffer. Exit code 0: ok, 1: degraded or critical, 2: no agent runs."""
+def status(
+    config: Config = DEFAULT_CONFIG,
+    brief: Annotated[
+        bool, typer.Option("--brief", help="One line with figures, for Nagios, Checkmk or Zabbix; exit code 3: unknown.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Show how the running agent does: devices, units, delivery, buffer, faults with their codes. For monitoring, too.
+
+    Exit code 0: ok, 1: warning (something wants a person), 2: critical, or no agent runs.
+    """
     from edge_agent.cli.status import status as verb
 
-    raise typer.Exit(verb(config, as_json=json))
+    raise typer.Exit(verb(config, as_json=json, brief=brief))
+
+
+@app.command()
+def explain(
+    code: Annotated[str | None, typer.Argument(help="A fault code or the name of a log line.  [default: list all]")] = None,
+    page: Annotated[bool, typer.Option("--page", help="Print the page of all of them (Markdown).")] = False,
+    json: AsJson = False,
+) -> None:
+    """Explain a fault code: its cause, what to check, what to do. Needs no agent and no network."""
+    from edge_agent.cli.explain import explain as verb
+
+    verb(code, page=page, as_json=json)
 
 
 @app.command()

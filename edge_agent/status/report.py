@@ -77,10 +77,21 @@ class BufferReport(msgspec.Struct, frozen=True):
     full: bool = False
 
 
+class FaultReport(msgspec.Struct, frozen=True):
+    """Something that wants a person: ``code`` is explained in docs/reference/faults.md, ``about`` says of what; ``level`` how much it hurts."""
+
+    code: str
+    about: str
+    text: str
+    remedy: str
+    level: Literal["warning", "critical"]
+
+
 class Status(msgspec.Struct, frozen=True):
     """The whole agent at ``time``; ``problems`` says in words why its health is not ``ok``; ``critical``: the store is out of order.
 
-    ``warnings`` is what works and wants a person all the same: connections without security, certificates that will expire.
+    ``warnings`` is what works and wants a person all the same: connections without security, certificates that will expire. ``faults``
+    are the problems and warnings of the running agent again, with their codes.
     """
 
     health: Literal["ok", "degraded", "critical"]
@@ -98,6 +109,7 @@ class Status(msgspec.Struct, frozen=True):
     delivery: DeliveryReport
     buffer: BufferReport
     warnings: list[str] = []
+    faults: list[FaultReport] = []
 
 
 class Wanted(msgspec.Struct, frozen=True):
