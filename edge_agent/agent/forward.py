@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 
 import structlog
@@ -35,12 +36,15 @@ class Delivered:
         self.rejected = 0
         self.last_acknowledged: float | None = None
         self.waits: deque[float] = deque(maxlen=512)
+        self.listeners: list[Callable[[Record, float], None]] = []
 
-    def acknowledged(self, seconds: float) -> None:
-        """Count one record that was confirmed ``seconds`` after it was handed over."""
+    def acknowledged(self, record: Record, seconds: float) -> None:
+        """Count one record that was confirmed ``seconds`` after it was handed over, and tell whoever listens."""
         self.sent += 1
         self.last_acknowledged = time.monotonic()
         self.waits.append(seconds)
+        for listener in self.listeners:
+            listener(record, seconds)
 
 
 class Forwarder:
@@ -183,7 +187,7 @@ class _Flight:
                 continue
             error = task.exception()
             if error is None:
-                delivered.acknowledged(now - since)
+                delivered.acknowledged(record, now - since)
                 self.done.append(record.key)
             elif isinstance(error, RejectedError):
                 self.rejected.append((record.key, str(error)))

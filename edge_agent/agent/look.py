@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from uuid import uuid4
 
 from edge_agent import __version__
 from edge_agent.agent.build import OUTPUT, Parts
+from edge_agent.agent.departures import Departures
 from edge_agent.agent.desk import BufferDesk
 from edge_agent.agent.envelope import Envelope, configured, keep
 from edge_agent.agent.forward import Delivered
@@ -111,7 +112,19 @@ def local_api(
     envelope = Envelope(configured(config).settings, parts.streams)
     desk = BufferDesk(buffer, OUTPUT, path, envelope, parts.forwarder.start_over)
     look = Look(parts, desk, clock, links, agent=name, cfg=config.fingerprint, cautions=config.cautions)
-    return serving(application(look.status, desk, verbs=True), socket_of(name, path))
+    departures = Departures(parts.delivered, envelope, clock)
+    app = application(look.status, desk, verbs=True, tail=departures.lines)
+    return _served(serving(app, socket_of(name, path)), departures)
+
+
+@asynccontextmanager
+async def _served(server: AbstractAsyncContextManager[None], departures: Departures) -> AsyncIterator[None]:
+    """Serve; whoever listens is let go first, else the server would wait for them."""
+    async with server:
+        try:
+            yield
+        finally:
+            departures.close()
 
 
 def _problems(

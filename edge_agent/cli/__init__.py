@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -53,6 +55,48 @@ def run(config: Config = DEFAULT_CONFIG, log_level: Level = "info", log_format: 
     from edge_agent.cli.run import run as verb
 
     verb(config, log_level, log_format)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where the configuration shall stand.")] = DEFAULT_CONFIG,
+    agent: Annotated[
+        str | None, typer.Option("--agent", help="Name of this gateway.  [default: asked, else the host's name]")
+    ] = None,
+    site: Annotated[str | None, typer.Option("--site", help="enterprise/site.")] = None,
+    unit: Annotated[str | None, typer.Option("--unit", help="The machine: area/line/machine.")] = None,
+    broker: Annotated[
+        str | None, typer.Option("--broker", help="mqtts://host[:8883], wss://host, or mqtt://host for a test.")
+    ] = None,
+    ca: Annotated[str | None, typer.Option("--ca", help="PEM file of the broker's CA, or: system.")] = None,
+    username: Annotated[
+        str | None, typer.Option("--username", help="User at the broker; its password comes as a credential.")
+    ] = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--device", metavar="DEVICE", help="modbus:HOST[:PORT], opcua:HOST[:PORT], NAME=modbus:HOST; may be repeated."
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: take the defaults.")] = False,
+    systemd: Annotated[
+        bool,
+        typer.Option("--systemd", help="Write the service's address allow-list (a drop-in) from the configuration that is there."),
+    ] = False,
+    drop_in: Annotated[
+        Path | None, typer.Option("--drop-in", help="Folder of the drop-in.  [default: that of edge-agent.service]")
+    ] = None,
+) -> None:
+    """Write a first configuration: agent.yaml, a device, a unit, each with its schema for the editor. Asks what options leave open.
+
+    Nothing that exists is changed. With --systemd and a configuration that is there: only the drop-in that lets the service
+    speak to its brokers and devices, and to nobody else.
+    """
+    from edge_agent.cli.begin import begin as verb
+    from edge_agent.cli.init import Wish
+
+    devices = None if device is None else tuple(device)
+    verb(Wish(folder, agent, site, unit, broker, ca, username, devices, yes), systemd=systemd, drop_in=drop_in)
 
 
 @app.command()
@@ -121,6 +165,53 @@ def explain(
     from edge_agent.cli.explain import explain as verb
 
     verb(code, page=page, as_json=json)
+
+
+@app.command()
+def tail(
+    config: Config = DEFAULT_CONFIG,
+    types: Annotated[
+        list[str] | None, typer.Option("--type", "-t", help="Only these: production.count, 'downtime.*'; may be repeated.")
+    ] = None,
+    units: Annotated[list[str] | None, typer.Option("--unit", "-u", help="Only of this work unit; may be repeated.")] = None,
+    grep: Annotated[str | None, typer.Option("--grep", help="Only events with this text in them.")] = None,
+    telemetry: Annotated[bool, typer.Option("--telemetry", help="Sampled values, too.")] = False,
+    count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="End after so many.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Show events as they leave: each at the moment when the broker has taken it. Ctrl-C ends it; the agent does not notice."""
+    from edge_agent.cli.tail import Wish
+    from edge_agent.cli.tail import tail as verb
+
+    raise typer.Exit(_until_interrupted(lambda: verb(config, Wish(types or (), units or (), grep, telemetry, count), as_json=json)))
+
+
+@app.command()
+def watch(
+    config: Config = DEFAULT_CONFIG,
+    every: Annotated[float, typer.Option("--every", min=0.2, max=3600, help="Seconds between two looks.")] = 1.0,
+    count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="End after so many looks.")] = None,
+) -> None:
+    """Watch the running agent on the terminal: devices, units, delivery, faults, events. Plain lines where output is no terminal.
+
+    Ctrl-C ends it. Exit code as of status, by the last look.
+    """
+    from edge_agent.cli.watch import watch as verb
+
+    raise typer.Exit(_until_interrupted(lambda: verb(config, every=every, count=count)))
+
+
+@app.command()
+def doctor(
+    config: Config = DEFAULT_CONFIG,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The zip to write.  [default: here, named by agent and time]")
+    ] = None,
+) -> None:
+    """Collect a support bundle: configuration, status, journal, store, versions, clock, disk, network; secrets are masked. Sends nothing."""
+    from edge_agent.cli.doctor import doctor as verb
+
+    raise typer.Exit(verb(config, output))
 
 
 @app.command()
@@ -379,6 +470,17 @@ def demo(
         raise typer.Exit(130) from None
 
     raise typer.Exit(verb(once=once, speed=speed, faults=faults, scenario=scenario, broker=broker, json_file=json, keep=keep))
+
+
+def _until_interrupted(verb: Callable[[], int]) -> int:
+    """Return the exit code of what a person ends by Ctrl-C, or by closing the pipe it writes into."""
+    try:
+        return verb()
+    except KeyboardInterrupt:
+        return 0
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains when it flushes at its end
+        return 0
 
 
 def main() -> None:

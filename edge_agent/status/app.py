@@ -26,8 +26,12 @@ _LETTERS = 100
 _MOST_LETTERS = 1000
 
 
-def application(status: Callable[[], Awaitable[Status]], desk: Desk, *, verbs: bool) -> Starlette:
-    """Return the app over ``status`` and ``desk``; ``verbs``: with the POST routes (a UNIX socket only)."""
+Tail = Callable[[], AsyncIterator[bytes]]
+"""Gives lines of JSON about what leaves, for as long as somebody listens."""
+
+
+def application(status: Callable[[], Awaitable[Status]], desk: Desk, *, verbs: bool, tail: Tail | None = None) -> Starlette:
+    """Return the app over ``status`` and ``desk``; ``verbs``: with the POST routes (a UNIX socket only); ``tail``: with what leaves."""
     routes = _Routes(status, desk)
     table = [
         Route("/api/status", routes.status),
@@ -35,6 +39,8 @@ def application(status: Callable[[], Awaitable[Status]], desk: Desk, *, verbs: b
         Route("/api/buffer/export", routes.export),
         Route("/api/buffer/dead-letters", routes.dead_letters),
     ]
+    if tail is not None:
+        table.append(Route("/api/tail", _tail(tail)))
     if verbs:
         table += [
             Route("/api/buffer/resend", routes.resend, methods=["POST"]),
@@ -75,6 +81,13 @@ class _Routes:
 
     async def retry(self, request: Request) -> Response:
         return _json(await self._desk.retry(await _wish(request, RetryWish)))
+
+
+def _tail(tail: Tail) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(_: Request) -> Response:
+        return StreamingResponse(tail(), media_type="application/x-ndjson", headers={"Cache-Control": "no-store"})
+
+    return answer
 
 
 class _Letters(msgspec.Struct):

@@ -65,6 +65,12 @@ class RemoteDesk:
             while piece := answer.read(_PIECE):
                 yield piece
 
+    def tail(self) -> Iterator[bytes]:
+        """Yield lines of JSON about what leaves as it leaves, empty ones where nothing does; the end of the agent ends it."""
+        with _words(self.path), self._answer("GET", "/api/tail") as answer:
+            while line := answer.readline():
+                yield line.strip()
+
     async def resend(self, wish: ResendWish) -> Resent:
         """Have delivered records sent again."""
         return self._ask("POST", "/api/buffer/resend", Resent, wish)
