@@ -16,6 +16,7 @@ from edge_agent.cli.books import PasswordFile, Url
 from edge_agent.cli.books import app as books
 from edge_agent.cli.buffer import app as buffer
 from edge_agent.cli.options import DEFAULT_CONFIG, AsJson, Config, MaybeConfig
+from edge_agent.cli.tagsapp import app as tags
 from edge_agent.model.errors import ConfigError, EdgeAgentError
 
 EXIT_CONFIG = 78
@@ -34,6 +35,7 @@ Style = Annotated[Literal["auto", "text", "json", "journald"], typer.Option("--l
 
 app.add_typer(buffer, name="buffer")
 app.add_typer(books, name="books")
+app.add_typer(tags, name="tags")
 
 
 def _version(value: bool) -> None:
@@ -212,6 +214,22 @@ def doctor(
     from edge_agent.cli.doctor import doctor as verb
 
     raise typer.Exit(verb(config, output))
+
+
+@app.command()
+def migrate(
+    config: Config = DEFAULT_CONFIG,
+    write: Annotated[
+        bool, typer.Option("--write", help="Write the files; what they were stays beside them as NAME.yaml.v0.bak.")
+    ] = False,
+) -> None:
+    """Take the configuration to the newest version: show the difference, or write it. Comments and order stay.
+
+    Exit code 0: nothing to do, or written, 1: something would change.
+    """
+    from edge_agent.cli.migrate import migrate as verb
+
+    raise typer.Exit(verb(config, write=write))
 
 
 @app.command()

@@ -171,3 +171,8 @@ def _entries(text: str) -> Any:
     if not all(middle for _, middle, _ in pairs):
         return text
     return {resolve(key.strip()): value.strip() for key, _, value in pairs}
+
+
+def cell_value(text: str, kind: str, separator: str) -> Any:
+    """Return what a cell of a tag list says, for whoever reads one outside of a configuration."""
+    return _value(text, kind, separator)
