@@ -10,6 +10,7 @@ from edge_agent.cli.connect import document, inspect, show
 from edge_agent.config.load import InvalidConfigError, load
 from edge_agent.config.schema import AgentConfig
 from edge_agent.drivers.catalog import tags_of
+from edge_agent.drivers.modbus.config import ModbusConfig
 from edge_agent.model.condition import CONDITION
 from edge_agent.model.errors import DisconnectedError
 from edge_agent.publish import tls
@@ -64,6 +65,7 @@ def _warnings(config: AgentConfig) -> list[str]:
         )
     warnings += config.cautions
     warnings += _alarms(config)
+    warnings += _printed(config)
     mqtt = config.agent.mqtt
     try:
         if mqtt.password_file is not None:
@@ -72,6 +74,25 @@ def _warnings(config: AgentConfig) -> list[str]:
             tls.context(mqtt.tls)
     except DisconnectedError as error:
         warnings.append(f"mqtt: {error} (as this user on this machine; without it the agent waits, unconnected)")
+    return warnings
+
+
+def _printed(config: AgentConfig) -> list[str]:
+    """Return the Modbus devices whose addresses look like numbers of a vendor's table (40011) instead of addresses (10)."""
+    warnings = []
+    for device in config.devices:
+        if isinstance(device, ModbusConfig):
+            firsts = {"holding": 40_001, "input": 30_001}
+            printed = [
+                f"{name} ({tag.address})"
+                for name, tag in device.tags.items()
+                if tag.address is not None and 0 <= tag.address - firsts.get(tag.register_ or "", 1 << 17) < 9_999
+            ]
+            if printed:
+                warnings.append(
+                    f"{device.device}: {', '.join(printed[:3])}{' and more' * (len(printed) > 3)}: an address like a number of the vendor's "
+                    "table; write ref: instead of address: when it is one; when the address is meant (SunSpec), nothing is wrong"
+                )
     return warnings
 
 
