@@ -18,6 +18,7 @@ from edge_agent import logs
 from edge_agent.agent.clock import plant_clock
 from edge_agent.cli.options import DEFAULT_CONFIG
 from edge_agent.cli.owner import as_owner
+from edge_agent.cli.progress import Progress
 from edge_agent.cli.words import many, plain
 from edge_agent.config.load import load
 from edge_agent.config.schema import AgentConfig
@@ -37,6 +38,9 @@ _PACKED = 8
 
 _FLUSH = 5.0
 """Machine seconds after which what was recorded is in the file, whatever happens to the recorder."""
+
+_TELL = 500
+"""Readings between two looks whether it is time to say how far a recording is."""
 
 _MOST_DIFFERENCES = 200
 """Lines of a difference that are shown."""
@@ -62,21 +66,28 @@ async def _record(config: AgentConfig, out: IO[bytes], file: Path, seconds: floa
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     print(f"recording {many(len(config.devices), 'device')} into {file}; Ctrl-C ends it", file=sys.stderr, flush=True)
-    flushing = asyncio.create_task(_flushed(out))
+    flushing = asyncio.create_task(_flushed(out, recorder))
     try:
         await recorder.run(seconds, stop)
     finally:
         flushing.cancel()
+        await asyncio.wait([flushing])
     silent = [name for name, up in recorder.up.items() if not up]
     full = "; the file is full, --limit says how large it may become" if recorder.full.is_set() else ""
     away = f"; no answer from {', '.join(silent)} at the end" if silent else ""
     print(f"{many(recorder.rows, 'sample')} in {many(writer.lines, 'line')}{full}{away}", file=sys.stderr)
 
 
-async def _flushed(out: IO[bytes]) -> None:
-    while True:
-        await asyncio.sleep(_FLUSH)
-        out.flush()
+async def _flushed(out: IO[bytes], recorder: Recorder) -> None:
+    progress = Progress()
+    try:
+        while True:
+            for _ in range(round(_FLUSH)):
+                await asyncio.sleep(1.0)
+                progress(f"{many(recorder.rows, 'sample')} recorded")
+            out.flush()
+    finally:
+        progress.done()
 
 
 @contextlib.contextmanager
@@ -151,6 +162,18 @@ def _line(config: Path | None, recording: Recording) -> Line:
     return line_of(load(config or DEFAULT_CONFIG))
 
 
+def _told(recording: Recording) -> Iterator[Given]:
+    """Yield what is in a recording, and tell how far it is when that takes long."""
+    progress = Progress()
+    try:
+        for number, given in enumerate(recording, 1):
+            if number % _TELL == 0:
+                progress(f"{recording.file}: {number:,} readings derived again")
+            yield given
+    finally:
+        progress.done()
+
+
 def _given(recording: Recording, line: Line) -> Iterator[Given]:
     """Yield the recording as the present configuration names and scales it; say once which tags do not fit."""
     scaled = bool(recording.header.line)  # what carries its own meaning was told in it, not recorded from the wire
@@ -159,7 +182,7 @@ def _given(recording: Recording, line: Line) -> Iterator[Given]:
         if refs:
             more = f" and {len(refs) - 5} more" if len(refs) > 5 else ""
             print(f"{recording.file}: {what}: {', '.join(refs[:5])}{more}", file=sys.stderr)
-    for given in recording:
+    for given in _told(recording):
         if not isinstance(given, Batch):
             yield given
         elif given.device in line.devices:
