@@ -12,6 +12,9 @@ test:    ## the whole test suite
 .PHONY: scenarios
 scenarios: ## every hostile scenario, with its faults and without, ten minutes of it; ARGS="-k offexec"
 	@$(PYTHON) dev.py test tests/e2e -m scenarios $(ARGS)
+.PHONY: events
+events:  ## what proves the catalogue: one line per event type, edge case and mistake, with tests and verdict
+	@$(PYTHON) dev.py events
 .PHONY: golden
 golden:  ## the golden traces anew from their stories, with a diff to review; ARGS="--check"
 	@$(PYTHON) dev.py golden $(ARGS)

@@ -7,6 +7,7 @@
     python3 dev.py opcua-faults [ARGS]   OPC UA servers that misbehave, four minutes of it
     python3 dev.py modbus-faults [ARGS]   Modbus devices that misbehave, four minutes of it
     python3 dev.py interop [ARGS]  against stacks of another make: node-opcua (needs npm), libmodbus (needs a C compiler)
+    python3 dev.py events          what proves the catalogue: one line per event type, edge case and mistake
     python3 dev.py golden [ARGS]   the golden traces written anew from their stories, with a diff to review; --check
     python3 dev.py check           format, lint, types, import floors, generated files, no call that could write to a PLC
     python3 dev.py setup           only the set-up
@@ -41,6 +42,7 @@ def main(argv: list[str]) -> int:
         "modbus-faults": modbus_faults,
         "interop": interop,
         "golden": golden,
+        "events": events,
         "check": check,
         "setup": setup_all,
         "lock": lock,
@@ -162,6 +164,13 @@ def libmodbus() -> int | None:
         print("libmodbus could not be installed", file=sys.stderr)
         return NOT_RUN
     return None
+
+
+def events(_: list[str]) -> int:
+    """Run what proves the catalogue of events and print its verdicts."""
+    setup("dev")
+    need_mosquitto()
+    return run("tests/events/prove.py")
 
 
 def golden(args: list[str]) -> int:
