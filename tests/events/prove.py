@@ -56,7 +56,11 @@ def run(tests: list[str]) -> dict[str, list[str]]:
             "-o",
             "junit_family=xunit1",
         ]
-        subprocess.run([*command, *(f"tests/{test}" for test in tests)], cwd=TESTS.parent, stdout=subprocess.DEVNULL, check=False)
+        found = subprocess.run(
+            [*command, *(f"tests/{test}" for test in tests)], cwd=TESTS.parent, capture_output=True, text=True, check=False
+        )
+        if found.returncode != 0:
+            sys.stderr.write(f"{found.stdout}{found.stderr}")  # why something failed stands before the table
         root = ET.parse(report).getroot() if report.exists() else ET.Element("nothing")
     outcomes: dict[str, list[str]] = defaultdict(list)
     for case in root.iter("testcase"):
