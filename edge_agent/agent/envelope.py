@@ -29,6 +29,8 @@ class Settings(msgspec.Struct, frozen=True):
     prefix: str
     schema: str
     per_type: bool
+    flat: bool = False
+    event: str = "_event"
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -40,7 +42,14 @@ class Envelope(msgspec.Struct, frozen=True):
     def encoder(self) -> Encoder:
         """Return what turns records into the messages that the agent would send."""
         settings = self.settings
-        return Encoder(self.streams, prefix=settings.prefix, schema=settings.schema, per_type=settings.per_type)
+        return Encoder(
+            self.streams,
+            prefix=settings.prefix,
+            schema=settings.schema,
+            per_type=settings.per_type,
+            flat=settings.flat,
+            event=settings.event,
+        )
 
 
 def topics_of(config: AgentConfig) -> Topics:
@@ -73,7 +82,14 @@ def configured(config: AgentConfig) -> Envelope:
     """Return the envelope of a configuration."""
     agent, mqtt = config.agent, config.agent.mqtt
     settings = Settings(
-        agent.agent, mqtt.root, tuple(agent.site), agent.events.type_prefix, mqtt.dataschema, mqtt.topics == "per_type"
+        agent.agent,
+        mqtt.root,
+        tuple(agent.site),
+        agent.events.type_prefix,
+        mqtt.dataschema,
+        mqtt.topics == "per_type",
+        mqtt.format == "flat",
+        mqtt.event_level,
     )
     return Envelope(settings, streams_of(config))
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from edge_agent.model.quantity import Rate
 from edge_agent.publish.reach import BrokerConfig, ProxyConfig, ReachConfig, TlsConfig
@@ -18,7 +18,12 @@ Command = Literal["resend", "rebirth", "snapshot"]
 class MqttConfig(ReachConfig):
     """The broker that receives the events, and how the agent speaks to it."""
 
-    profile: Literal["cloudevents"] = "cloudevents"
+    profile: Literal["cloudevents", "umh"] = Field(
+        "cloudevents", description="umh: topics of the United Manufacturing Hub, root umh and events under _production_v1"
+    )
+    format: Literal["cloudevents", "flat"] = Field(
+        "cloudevents", description="flat: no envelope; id, time, seq, type and epoch stand beside the members of data"
+    )
     root: str = Field("edge", max_length=128, description="first level or levels of every topic")
     topics: Literal["per_stream", "per_type"] = Field(
         "per_stream", description="one topic for all events of a unit, or one per type"
@@ -37,6 +42,16 @@ class MqttConfig(ReachConfig):
     reject_after: int = Field(
         3, ge=1, le=100, strict=True, description="how often a broker must call one message invalid before it is set aside"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _root_of_profile(cls, given: Any) -> Any:
+        return {"root": "umh", **given} if isinstance(given, dict) and given.get("profile") == "umh" else given
+
+    @property
+    def event_level(self) -> str:
+        """The level of a topic that events stand under."""
+        return "_production_v1" if self.profile == "umh" else "_event"
 
     @field_validator("drain_rate")
     @classmethod

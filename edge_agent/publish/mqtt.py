@@ -15,7 +15,7 @@ from edge_agent.ports import Document, Request
 from edge_agent.publish import endings, packed, tls
 from edge_agent.publish.address import Broker
 from edge_agent.publish.client import V5, V311, dial, hang_up, make
-from edge_agent.publish.cloudevents import CONTENT_TYPE, Encoder
+from edge_agent.publish.cloudevents import Encoder
 from edge_agent.publish.config import MqttConfig
 from edge_agent.publish.connection import Connection
 from edge_agent.publish.listening import NOTHING, Listening
@@ -24,8 +24,6 @@ from edge_agent.publish.reasons import TAKEN_OVER, OtherVersionError, RefusedErr
 from edge_agent.publish.renewal import Seen, better_broker, files_replaced, seen
 from edge_agent.publish.route import open_wire
 from edge_agent.publish.topics import StreamInfo, Topics
-
-_EVENT_HEAD = packed.head(CONTENT_TYPE)
 
 _log = structlog.get_logger()
 
@@ -37,7 +35,7 @@ class MqttSink:
         self.counters = counters
         self.protocol = "5" if connection.version is V5 else "3.1.1"
         self._connection = connection
-        self._encoder = encoder
+        self._encoder, self._event_head = encoder, packed.head(encoder.content_type)
 
     @property
     def window(self) -> int:
@@ -50,7 +48,7 @@ class MqttSink:
         An answer that may be different later ends the whole connection: the next one starts again at this record, in order.
         """
         message = self._encoder.encode(record)
-        properties = packed.publish(_EVENT_HEAD, packed.user(message.user)) if self.protocol == "5" else b""
+        properties = packed.publish(self._event_head, packed.user(message.user)) if self.protocol == "5" else b""
         await self._send(message.topic, message.payload, properties, retain=False, name=record_id(record.key))
         self.counters.published += 1
         self.counters.resent += record.resent
@@ -119,7 +117,14 @@ async def connect(
     beside the commands.
     """
     memory = memory or Memory(config)
-    encoder = Encoder(streams, prefix=type_prefix, schema=config.dataschema, per_type=config.topics == "per_type")
+    encoder = Encoder(
+        streams,
+        prefix=type_prefix,
+        schema=config.dataschema,
+        per_type=config.topics == "per_type",
+        flat=config.format == "flat",
+        event=config.event_level,
+    )
     before = seen(config.files)
     place, connection = await _next(config, topics, will, memory)
     clock = asyncio.get_running_loop().time
