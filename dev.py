@@ -179,6 +179,17 @@ def golden(args: list[str]) -> int:
     return run("tests/golden/regenerate.py", *args)
 
 
+def install_pysparkplug(place: Path) -> None:
+    """Give the other make's Sparkplug decoder a Python of its own: it wants an MQTT library older than ours."""
+    if place.exists():
+        return
+    made = subprocess.run([sys.executable, "-m", "venv", str(place)], check=False).returncode == 0
+    python = place / "bin" / "python"
+    if not made or subprocess.run([str(python), "-m", "pip", "install", "-q", "pysparkplug==0.6.1"], check=False).returncode != 0:
+        print("interop: pysparkplug NOT RUN, because it could not be installed", file=sys.stderr)
+        shutil.rmtree(place, ignore_errors=True)
+
+
 def check(_: list[str]) -> int:
     """Run every check that needs no running program; all of them, then fail if one did."""
     setup("dev")
