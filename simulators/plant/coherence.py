@@ -32,6 +32,7 @@ def _unknown(plan: PlantScenario) -> Iterator[str]:
     wanted |= {} if plan.recipe is None else {"recipe": plan.recipe.tag}
     wanted |= {} if plan.stages is None else {"stages": plan.stages.tag}
     wanted |= {f"states.shows.{name}": ref for name, shown in plan.states.shows.items() for ref in shown}
+    wanted |= {f"devices.{name}": f"{name}.{one.heartbeat}" for name, one in plan.devices.items() if one.heartbeat is not None}
     if plan.ring is not None:
         ring = plan.ring
         wanted |= {f"ring.{i}": ref for i, ref in enumerate((ring.index, ring.serial_tag, ring.cavity_tag, ring.result_tag))}

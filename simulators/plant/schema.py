@@ -36,6 +36,7 @@ class Device(_Part):
     driver: Literal["opcua", "modbus"]
     port: str
     namespace: str = "urn:edge-agent:plant"
+    heartbeat: str | None = Field(default=None, description="the tag that counts seconds, modulo 65536")
     unit_id: int = Field(default=1, ge=1, le=247)
     tags: dict[str, Item]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from simulators.line import Change
 from simulators.plant.schema import Counter, Item, PlantScenario, Ring
 from simulators.tracks import Run, Steps, Value
+from simulators.vocabulary import SECOND
 
 SLOT = "{slot}"
 
@@ -70,6 +71,10 @@ class Plant:
         if plan.ring is not None:
             yield from _ring(plan.ring, self.units)
         yield from self._counted()
+        seconds = range(0, plan.length + 1, SECOND)
+        for name, device in plan.devices.items():
+            if device.heartbeat is not None:
+                yield f"{name}.{device.heartbeat}", [(t, t // SECOND % 2**16) for t in seconds]
 
     def _counted(self) -> Iterator[tuple[str, Iterable[tuple[int, Value]]]]:
         for one in self.scenario.counters.values():
