@@ -268,7 +268,8 @@ class ArchiveBuffer(Buffer, Archive, Protocol):
 class Document(msgspec.Struct, frozen=True):
     """A retained or unnumbered message: status, ``_state``, ``_meta``, checkpoint. ``expiry`` in machine seconds, None = for ever.
 
-    ``correlation`` is MQTT 5's correlation data, for the answer to a request.
+    ``correlation`` is MQTT 5's correlation data, for the answer to a request. Without ``lasting`` a receiver that knows no expiry must not
+    keep it.
     """
 
     topic: str
@@ -277,6 +278,7 @@ class Document(msgspec.Struct, frozen=True):
     expiry: int | None = None
     content_type: str = "application/json"
     correlation: bytes | None = None
+    lasting: bool = True
 
 
 class Request(msgspec.Struct, frozen=True):

@@ -21,6 +21,8 @@ from edge_agent.agent.journal import Journal
 from edge_agent.agent.mes import MesContext
 from edge_agent.agent.succeed import Origin
 from edge_agent.agent.unit import Unit
+from edge_agent.agent.values import Values
+from edge_agent.agent.valuetopics import values_of
 from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.config.schema import AgentConfig
 from edge_agent.drivers import catalog as drivers
@@ -65,6 +67,7 @@ class Parts:
     hold: Hold
     streams: dict[str, StreamInfo]
     mes: MesContext
+    values: Values | None
 
 
 def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
@@ -79,7 +82,8 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
     for unit in units:
         unit.trust = journal.trust
     hold = Hold()
-    collectors, endpoints = _collectors(config, units, journal, clock, hold)
+    values = values_of(config)
+    collectors, endpoints = _collectors(config, units, journal, clock, hold, values)
     _route_effects(units, collectors)
     paths = [EquipmentPath((*(unit.path or settings.site), unit.unit)) for unit in config.units]
     announcer = Announcer(buffer, clock, topics, dict(zip(paths, units, strict=True)), collectors, uuid4().hex)
@@ -100,6 +104,7 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
         hold=hold,
         streams=streams_of(config),
         mes=_mes(config, units, collectors, clock),
+        values=values,
     )
 
 
@@ -141,7 +146,7 @@ def _units(config: AgentConfig, buffer: Buffer, clock: PlantClock, prefix: str, 
 
 
 def _collectors(
-    config: AgentConfig, units: Sequence[Unit], journal: Journal, clock: PlantClock, hold: Hold
+    config: AgentConfig, units: Sequence[Unit], journal: Journal, clock: PlantClock, hold: Hold, values: Values | None
 ) -> tuple[list[Collector], list[Endpoint]]:
     readers: dict[str, list[Deliver]] = defaultdict(list)
     wiring: dict[str, DeviceWiring] = {}
@@ -156,6 +161,8 @@ def _collectors(
     groups: dict[Hashable, list[drivers.DeviceConfig]] = defaultdict(list)
     for device_config in config.devices:
         readers[device_config.device].append(hold.door(journal.deliver))
+        if values is not None and device_config.device in values.devices:
+            readers[device_config.device].append(values.deliver)
         groups[drivers.link(device_config)].append(device_config)
     collectors, endpoints = [], []
     for devices in groups.values():

@@ -219,9 +219,10 @@ class Agent:
         parts.announcer.go_on(origin.runs, origin.resumes)
         await parts.announcer.birth(sink)
         finish = asyncio.create_task(self._finish.wait())
-        marks = [] if self._watermarks is None else [self._watermarks.run()]
+        beside = [] if self._watermarks is None else [self._watermarks.run()]
+        beside += [] if parts.values is None else [parts.values.run(sink)]
         await _first_of(
-            parts.forwarder.run(sink), parts.announcer.run(sink), requests(parts, buffer, sink), parts.mes.run(), finish, *marks
+            parts.forwarder.run(sink), parts.announcer.run(sink), requests(parts, buffer, sink), parts.mes.run(), finish, *beside
         )
         await parts.announcer.farewell(sink)
 

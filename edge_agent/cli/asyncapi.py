@@ -9,9 +9,16 @@ from edge_agent.agent.envelope import topics_of
 from edge_agent.config.schema import AgentConfig
 from edge_agent.events.schemas import COMMON, schemas
 from edge_agent.model.equipment import EquipmentPath
+from edge_agent.model.instant import NS
 
 _BINDING = "0.2.0"
 _UNITS = {"event": ("_event", False), "telemetry": ("_telemetry", False), "state": ("_state", True), "meta": ("_meta", True)}
+_VALUE = {
+    "type": "object",
+    "required": ["timestamp_ms", "value"],
+    "properties": {"timestamp_ms": {"type": "integer"}, "value": {}},
+    "additionalProperties": False,
+}
 
 
 def document(config: AgentConfig) -> dict[str, Any]:
@@ -30,6 +37,8 @@ def document(config: AgentConfig) -> dict[str, Any]:
             if tail:
                 parameters |= {"family": {"description": "first word of the type"}, "name": {"description": "the rest of it"}}
             _add(channels, operations, f"{name}{number or ''}", f"{base}/{{unit}}/{level}{tail}", "send", retain, parameters)
+    if settings.mqtt.values is not None:
+        _values(channels, operations, config, settings.mqtt.values.expiry // NS)
     _add(channels, operations, "status", topics.status, "send", True, {})
     stream = {"stream": {"description": "an event stream", "enum": [unit.unit for unit in config.units]}}
     _add(channels, operations, "checkpoint", f"{topics.base}/checkpoint/{{stream}}", "send", True, stream)
@@ -45,6 +54,19 @@ def document(config: AgentConfig) -> dict[str, Any]:
         "operations": operations,
         "components": {"messages": _messages(settings.mqtt.format == "flat"), "schemas": _schemas()},
     }
+
+
+def _values(channels: dict[str, Any], operations: dict[str, Any], config: AgentConfig, expiry: int) -> None:
+    """Add the mirrored values: a channel for each unit, for each has tags of its own."""
+    topics, level = topics_of(config), config.agent.mqtt.value_level
+    shown = [(unit, unit.telemetry.tags) for unit in config.units if unit.telemetry is not None and unit.telemetry.tags]
+    for number, (unit, refs) in enumerate(shown):
+        base = topics.unit(EquipmentPath((*(unit.path or config.agent.site), unit.unit)))
+        parts = [ref.partition(".") for ref in refs]
+        devices, tags = sorted({device for device, _, _ in parts}), sorted({tag for _, _, tag in parts})
+        parameters = {"device": {"description": "the device", "enum": devices}, "tag": {"description": "a tag of it", "enum": tags}}
+        _add(channels, operations, f"value{number or ''}", f"{base}/{level}/{{device}}/{{tag}}", "send", True, parameters)
+        operations[f"send_value{number or ''}"]["bindings"]["mqtt"]["messageExpiryInterval"] = expiry
 
 
 def _servers(config: AgentConfig) -> dict[str, Any]:
@@ -93,13 +115,17 @@ def _messages(flat: bool) -> dict[str, Any]:
     events = [{"$ref": f"#/components/schemas/{name}"} for name in schemas() if name != COMMON]
     data = {"anyOf": events}
     shape = data if flat else {"type": "object", "required": ["id", "source", "type", "data"], "properties": {"data": data}}
-    return {
-        "event": {"name": "event", "contentType": event, "payload": shape, "bindings": {"mqtt": {"bindingVersion": _BINDING}}},
-        "telemetry": {"name": "telemetry", "contentType": event, "payload": open_},
-    } | {
-        name: {"name": name, "contentType": "application/json", "payload": open_}
-        for name in ("state", "meta", "status", "checkpoint", "command")
-    }
+    return (
+        {
+            "event": {"name": "event", "contentType": event, "payload": shape, "bindings": {"mqtt": {"bindingVersion": _BINDING}}},
+            "telemetry": {"name": "telemetry", "contentType": event, "payload": open_},
+        }
+        | {
+            name: {"name": name, "contentType": "application/json", "payload": open_}
+            for name in ("state", "meta", "status", "checkpoint", "command")
+        }
+        | {"value": {"name": "value", "contentType": "application/json", "payload": _VALUE}}
+    )
 
 
 def _schemas() -> dict[str, Any]:

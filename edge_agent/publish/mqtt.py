@@ -55,11 +55,11 @@ class MqttSink:
 
     async def announce(self, document: Document) -> None:
         """Send a retained or unnumbered message and wait for its acknowledgement. Raises as `publish` does."""
-        properties = b""
+        properties, retain = b"", document.retain and document.lasting
         if self.protocol == "5":
-            head = packed.head(document.content_type)
+            head, retain = packed.head(document.content_type), document.retain
             properties = packed.publish(head, expiry=document.expiry, correlation=document.correlation)
-        await self._send(document.topic, document.payload, properties, retain=document.retain and self._connection.retains)
+        await self._send(document.topic, document.payload, properties, retain=retain and self._connection.retains)
 
     async def retained(self, topics: Sequence[str]) -> Mapping[str, bytes]:
         """Return what the broker keeps on ``topics``; those with nothing, or that may not be read, are left out. Raises DisconnectedError."""

@@ -11,6 +11,7 @@ import pytest
 
 from edge_agent.cli.schema import asyncapi, schema
 from edge_agent.config.load import load
+from edge_agent.publish.config import ValuesConfig
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -67,3 +68,15 @@ def test_the_schemas_of_the_events_are_in_it(document):
     for each in document["components"]["schemas"].values():
         jsonschema.Draft202012Validator.check_schema(each)
     assert set(json.loads(schema("events"))["$defs"]) == set(document["components"]["schemas"])
+
+
+def test_mirrored_values_have_channels():
+    """A unit's values stand at one address with device and tag as parameters, retained and expiring; nobody asked, none there."""
+    config = load(CONFIG)
+    mqtt = config.agent.mqtt.model_copy(update={"values": ValuesConfig()})
+    told = json.loads(asyncapi(config.model_copy(update={"agent": config.agent.model_copy(update={"mqtt": mqtt})})))
+    channel = told["channels"]["value"]
+    assert channel["address"].endswith("/filler/_value/{device}/{tag}")
+    assert set(channel["parameters"]) == {"device", "tag"}
+    assert told["operations"]["send_value"]["bindings"]["mqtt"]["messageExpiryInterval"] == 300
+    assert "value" not in json.loads(asyncapi(config))["channels"]
