@@ -156,8 +156,7 @@ def _collectors(
             readers[device].append(hold.door(unit.deliver))
             folding[device].append(unit)
         for device, wanted in events.wiring_of(unit_config).items():
-            known = wiring.get(device, DeviceWiring())
-            wiring[device] = DeviceWiring(known.triggers + wanted.triggers, known.acknowledge | wanted.acknowledge)
+            wiring[device] = wiring.get(device, DeviceWiring()).also(wanted)
     groups: dict[Hashable, list[drivers.DeviceConfig]] = defaultdict(list)
     for device_config in config.devices:
         readers[device_config.device].append(hold.door(journal.deliver))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -120,11 +121,10 @@ def topics_of(config: UnitConfig) -> Topics:
 
 
 def wiring_of(config: UnitConfig) -> dict[str, DeviceWiring]:
-    """Return what the unit asks of each device: trigger groups (``unit/name``) and the tags that may be acknowledged."""
+    """Return what the unit asks of each device: trigger groups (``unit/name``), the tags that may be acknowledged, and what is read at changes of context."""
     wiring: dict[str, DeviceWiring] = {}
-    for device, wired in _wired(config):
-        known = wiring.get(device, DeviceWiring())
-        wiring[device] = DeviceWiring(known.triggers + wired.triggers, known.acknowledge | wired.acknowledge)
+    for device, wired in chain(_wired(config), _bounded(config)):
+        wiring[device] = wiring.get(device, DeviceWiring()).also(wired)
     return wiring
 
 
@@ -231,6 +231,16 @@ def _wired(config: UnitConfig) -> Iterator[tuple[str, DeviceWiring]]:
         mine = msgspec.structs.replace(trigger, name=f"{config.unit}/{trigger.name}")  # two units may share a device and a name
         yield device, DeviceWiring((mine,), quality.acknowledge_tags(record))
     yield from production.wired(config, config.unit, _registers(config))
+
+
+def _bounded(config: UnitConfig) -> Iterator[tuple[str, DeviceWiring]]:
+    """Yield the tags that name what is being made, and those that count it."""
+    calculated = config.derived.keys()
+    for ref in {*_context_tags(config).values()} - calculated:
+        if device_of(ref) != DEVICE:
+            yield device_of(ref), DeviceWiring(boundary=frozenset({ref.partition(".")[2]}))
+    for ref in {*_registers(config).values(), *(meter.tag for meter in config.energy.values())} - calculated:
+        yield device_of(ref), DeviceWiring(counted=frozenset({ref.partition(".")[2]}))
 
 
 def _read_by(wired: DeviceWiring) -> Iterator[str]:

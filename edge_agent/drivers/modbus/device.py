@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 import structlog
 
+from edge_agent.drivers.modbus.bounds import Bounds
 from edge_agent.drivers.modbus.breaker import Breaker
 from edge_agent.drivers.modbus.config import ModbusConfig, fields_of, tags_of
 from edge_agent.drivers.modbus.health import Health
@@ -52,6 +53,7 @@ class Device:
         fields = fields_of(config)
         self.watches = [Watch(block, config.memory.of(block, config.limits, fields)) for block in plan(fields, config.limits)]
         self._groups = [Group.of(self.name, trigger, fields, self.watches, config.limits) for trigger in wiring.triggers]
+        self._bounds = Bounds(fields, self.watches, wiring)
         self.turn = config.memory.turn(config.where)
         self.counts = Counts()
         self.up: bool | None = None
@@ -70,6 +72,9 @@ class Device:
         SilentError, InvalidReplyError and DisconnectedError pass through: nothing of such a poll may be used, call `discard`.
         """
         polled = [(watch, await self._read(watch, ask, now)) for watch in watches]
+        if self._bounds.crossed(polled):
+            polled += [(watch, await self._read(watch, ask, now)) for watch in self._bounds.unread(watches)]
+            self._bounds.join(polled)
         batches = [batch for _, parts in polled for batch in parts]
         for group in self._groups:
             parts = next((parts for watch, parts in polled if watch is group.watch), [])
