@@ -20,6 +20,7 @@ from edge_agent.agent.hold import Hold
 from edge_agent.agent.journal import Journal
 from edge_agent.agent.mes import MesContext
 from edge_agent.agent.succeed import Origin
+from edge_agent.agent.threshold import Read, Threshold
 from edge_agent.agent.unit import Unit
 from edge_agent.agent.values import Values
 from edge_agent.agent.valuetopics import values_of
@@ -85,6 +86,7 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
     values = values_of(config)
     collectors, endpoints = _collectors(config, units, journal, clock, hold, values)
     _route_effects(units, collectors)
+    _thresholds(config, collectors)
     paths = [EquipmentPath((*(unit.path or settings.site), unit.unit)) for unit in config.units]
     announcer = Announcer(buffer, clock, topics, dict(zip(paths, units, strict=True)), collectors, uuid4().hex)
     metas = {unit.unit: unit for unit in config.units}
@@ -204,6 +206,24 @@ def _all_of(marks: Sequence[Mark | None]) -> tuple[Mark, ...]:
     """Return the marks where everybody has one, else none."""
     known = tuple(mark for mark in marks if mark is not None)
     return known if len(known) == len(marks) else ()
+
+
+def _thresholds(config: AgentConfig, collectors: Sequence[Collector]) -> None:
+    """Have the counters of a unit read before a change of its context, which a device of another endpoint names, goes on to it."""
+    owner = {name: collector for collector in collectors for name in collector.devices}
+    indexes = {(device.device, tag.name): index for device in config.devices for index, tag in enumerate(drivers.tags_of(device))}
+    named: dict[str, dict[int, list[Read]]] = defaultdict(dict)
+    for unit in config.units:
+        counting = {owner[one.tag.partition(".")[0]] for one in unit.counters.values() if one.tag.partition(".")[0] in owner}
+        for device, wired in events.wiring_of(unit).items():
+            elsewhere = [collector.read_now for collector in counting if collector is not owner.get(device)]
+            for name in wired.boundary if elsewhere else ():
+                if (device, name) in indexes:
+                    named[device].setdefault(indexes[device, name], []).extend(elsewhere)
+    if named:
+        threshold = Threshold(named)
+        for device in named:
+            owner[device].threshold = threshold.cross
 
 
 def _route_effects(units: Sequence[Unit], collectors: Sequence[Collector]) -> None:

@@ -77,12 +77,22 @@ class MesContext:
         return named
 
     async def _hand_over(self, unit: Unit, named: Mapping[int, str]) -> None:
-        """Deliver all members that came together as one sample each, at one time: one change of context."""
+        """Deliver all members that came together as one sample each, at one time: one change of context, which holds from when it was heard."""
+        heard = self._clock.now()
         if any(self._last.get((unit.name, index)) != name for index, name in named.items()):
             await asyncio.gather(*(collector.read_now(_READ) for collector in self._collectors.get(unit.name, ())))
         rows = len(named)
         await unit.deliver(
-            Batch(DEVICE, self._clock.now(), list(named), list(named.values()), [int(Quality.GOOD)] * rows, [0] * rows, [0] * rows)
+            Batch(
+                DEVICE,
+                self._clock.now(),
+                list(named),
+                list(named.values()),
+                [int(Quality.GOOD)] * rows,
+                [0] * rows,
+                [0] * rows,
+                asked=heard,
+            )
         )
         self._last |= {(unit.name, index): name for index, name in named.items()}
 
