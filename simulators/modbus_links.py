@@ -77,6 +77,11 @@ class Port:
         self._server = await asyncio.start_server(self._connected, self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
+    async def cut(self) -> None:
+        """End the connections that there are, by a RST, and go on listening."""
+        for link in self._links.values():
+            await link.close(reset=True)
+
     async def shut(self) -> None:
         """Refuse new connections and end those there are."""
         if self._server is not None:

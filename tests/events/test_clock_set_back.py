@@ -33,7 +33,9 @@ def sent(t: float, value: int, *, skew: float = 0, order: str | None = None, mea
     rows = [value] if order is None else [value, order]
     known = () if measured is None else (ClockOffset("plc", at(t + 0.05), round(measured * NS)),)
     length = len(rows)
-    return Batch("plc", at(t + 0.05), list(range(length)), list(rows), [0] * length, [at(t + skew)] * length, [0] * length, before=known)
+    return Batch(
+        "plc", at(t + 0.05), list(range(length)), list(rows), [0] * length, [at(t + skew)] * length, [0] * length, before=known
+    )
 
 
 def counts(*batches: Batch) -> list[tuple[float, int, bool, str | None]]:

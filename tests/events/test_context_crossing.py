@@ -146,7 +146,12 @@ def test_totals_of_the_later_order_hold_nothing_that_is_not_surely_its() -> None
 def test_what_is_read_with_a_change_is_wired() -> None:
     """The driver learns which tags name what is made, and which count; a topic of the MES is no tag of a device."""
     one = {"tag": "plc.count", "role": "total", "wraps": "never", "max_rate": "1/s"}
-    content = {"version": 1, "unit": "press", "context": {"order": "erp.order", "lot": {"mqtt": "mes/lot"}}, "counters": {"total": one}}
+    content = {
+        "version": 1,
+        "unit": "press",
+        "context": {"order": "erp.order", "lot": {"mqtt": "mes/lot"}},
+        "counters": {"total": one},
+    }
     wired = wiring_of(UnitConfig.model_validate(content))
     assert {name: (one.boundary, one.counted) for name, one in wired.items()} == {
         "erp": (frozenset({"order"}), frozenset()),
@@ -171,7 +176,9 @@ def test_no_order_is_given_what_it_did_not_make(
     """
     tags = (Tag("plc", "count", period=slow * 100 * MS), Tag("plc", "order", period=quick * 100 * MS))
     one = {"tag": "plc.count", "role": "total", "wraps": "never", "max_rate": "1000/s", "burst": 100}
-    config = UnitConfig.model_validate({"version": 1, "unit": "press", "context": {"order": "plc.order"}, "counters": {"total": one}})
+    config = UnitConfig.model_validate(
+        {"version": 1, "unit": "press", "context": {"order": "plc.order"}, "counters": {"total": one}}
+    )
     fold = fold_of(config, devices={"plc": tags})
     starts = [0, *sorted(changes)]
     first = Batch("plc", T0, [0, 1], [0, "WO-0"], [0, 0], [0, 0], [0, 0], before=(DeviceUp("plc", T0),), asked=T0)
@@ -195,12 +202,23 @@ def test_no_order_is_given_what_it_did_not_make(
             order = named
         if rows:
             blank = [0] * len(rows)
-            batch = Batch("plc", T0 + now * MS, [tag for tag, _ in rows], [value for _, value in rows], blank, blank, blank, asked=T0 + now * MS)
+            batch = Batch(
+                "plc",
+                T0 + now * MS,
+                [tag for tag, _ in rows],
+                [value for _, value in rows],
+                blank,
+                blank,
+                blank,
+                asked=T0 + now * MS,
+            )
             turn = fold.fold(state, [batch])
             state, events = turn.state, events + list(turn.events)
             if step in restarts:
                 held = fold.start(fold.stored(state))[0]
-                state = type(state)(held.rules, held.picture, state.window, state.telemetry, state.boundary, state.since, state.ticked)
+                state = type(state)(
+                    held.rules, held.picture, state.window, state.telemetry, state.boundary, state.since, state.ticked
+                )
     counts = [event for event in events if event.type == "production.count"]
     assert sum(event.data["delta"] for event in counts) == count
     for number, start in enumerate(starts):

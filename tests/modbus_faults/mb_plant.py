@@ -25,6 +25,9 @@ POLL = 0.05
 TIMEOUT = 0.05
 """Machine seconds. A healthy answer on loopback takes one millisecond."""
 
+AGAIN = {False: TIMEOUT, True: 3 * TIMEOUT}
+"""Machine seconds in which what is asked again at once is answered; longer where answers carry no number, and a silence is waited for in between."""
+
 _TURN = 0.01
 
 TAGS: dict[str, dict[str, Any]] = {
@@ -77,7 +80,15 @@ class Plant:
         self.device.only = lambda request: request.unit == 1
         self.port = Port(self.device.serve)
         self.judges = {
-            name: Judge(name, unit, spots, self.device.ledger, careful=transport != "tcp") for name, unit in names.items()
+            name: Judge(
+                name,
+                unit,
+                spots,
+                self.device.ledger,
+                careful=transport != "tcp",
+                again=round(AGAIN[transport != "tcp"] * speed * 1e9),
+            )
+            for name, unit in names.items()
         }
         self.losses: list[str] = []
         self.seconds = 0.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from mb_plant import FRAMING
 from mb_time import leaping
@@ -11,6 +13,7 @@ from simulators.modbus_misdeeds import MISDEEDS
 
 SEEDS = 20
 QUICK = 2
+STALLS = 24
 CLASSES = [
     pytest.param(transport, fault, id=f"{transport}-{fault}")
     for transport in FRAMING
@@ -23,6 +26,13 @@ CASES = [pytest.param(transport, fault, id=f"{transport}-{fault}") for transport
 def test_each_misdeed_of_a_class(transport: str, fault: str) -> None:
     """Two seeds of every misdeed, in every run of the suite, all at the same time."""
     leaping(trials(transport, [name for name in possible(transport) if MISDEEDS[name].fault == fault], range(QUICK)))
+
+
+@pytest.mark.parametrize("fault", ["another follows", "silent"])
+def test_a_machine_that_stalls(fault: str) -> None:
+    """Polls that the machine had no time for are declared, too: at the start, within a poll, before a device goes down."""
+    for seed in range(STALLS):
+        leaping(trials("tcp", [fault], [seed]), Random(seed))
 
 
 @pytest.mark.modbus_faults
