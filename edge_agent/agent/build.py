@@ -105,18 +105,22 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
         topics=topics,
         hold=hold,
         streams=streams_of(config),
-        mes=_mes(config, units, collectors, clock),
+        mes=_mes(config, units, collectors, clock, journal),
         values=values,
     )
 
 
-def _mes(config: AgentConfig, units: Sequence[Unit], collectors: Sequence[Collector], clock: PlantClock) -> MesContext:
+def _mes(
+    config: AgentConfig, units: Sequence[Unit], collectors: Sequence[Collector], clock: PlantClock, journal: Journal
+) -> MesContext:
     """Return who hears what the MES says of the units."""
     readers = {
         unit.unit: [one for one in collectors if one.devices.keys() & {ref.partition(".")[0] for ref in events.inputs(unit)}]
         for unit in config.units
     }
-    return MesContext([(unit, events.topics_of(each)) for unit, each in zip(units, config.units, strict=True)], readers, clock)
+    mes = MesContext([(unit, events.topics_of(each)) for unit, each in zip(units, config.units, strict=True)], readers, clock)
+    mes.tell = journal.write
+    return mes
 
 
 def origin_of(config: AgentConfig, buffer: SqliteBuffer, clock: PlantClock) -> Origin:

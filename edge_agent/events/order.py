@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 
+from edge_agent.events.mescontext import DEVICE
 from edge_agent.events.orderconfig import OrdersConfig
-from edge_agent.events.reference import check_references
+from edge_agent.events.reference import check_references, device_of
 from edge_agent.events.rule import NOTHING, Moment, Outcome, Phase, Rule
 from edge_agent.events.shift import order_totals, production_totals
 from edge_agent.events.sight import Change, Plain, Sight, heed, look, number_of, usable, value_of
@@ -160,7 +161,7 @@ class OrderRule:
             "lot": ctx.lot,
             "planned_qty": memory.planned,
             "state": _JOB_STATES[word],
-            "source": "plc",
+            "source": "mes" if device_of(self._order) == DEVICE else "plc",
             "totals_at": made,
             "totals": production_totals(moment.picture),
         }

@@ -236,3 +236,11 @@ def test_row_19_a_setup_mode_needs_a_mode() -> None:
     config = UnitConfig.model_validate({"version": 1, "unit": "press", "setup": {"modes": [4]}})
     with pytest.raises(ConfigError, match=r"add state: \{mode: device.tag\}"):
         rules_of(config, tags={})
+
+
+def test_an_order_that_the_mes_names_says_so() -> None:
+    """Where its number comes from a topic, the source is the MES, also when its state comes from the PLC."""
+    line = line_of(context={"order": {"mqtt": "mes/order"}})
+    line.say(0, {"(mqtt).order": "WO-1", "plc.job": 0, "plc.count": 0})
+    (event,) = line.say(1, {"plc.job": 1})
+    assert (event.type, event.data["order"], event.data["source"]) == ("order.started", "WO-1", "mes")
