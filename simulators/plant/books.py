@@ -8,7 +8,7 @@ from typing import Any
 
 from simulators.books import PREFIX, Books
 from simulators.inbox import Event
-from simulators.plant.facts import Facts
+from simulators.plant.facts import Facts, step
 
 Data = dict[str, Any]
 
@@ -62,7 +62,7 @@ def _consumed(facts: Facts, _: float, data: Data) -> None:
 
 
 def _lot(facts: Facts, t: float, data: Data) -> None:
-    facts.happened("lots", t, f"{data['position']} {data['lot_old'] or '-'} to {data['lot_new'] or '-'}")
+    facts.happened("lots", t, f"{data['position']} {step(data['lot_old'], data['lot_new'])}")
 
 
 def _state(facts: Facts, t: float, data: Data) -> None:
@@ -100,7 +100,7 @@ def _stop_ended(facts: Facts, t: float, data: Data) -> None:
 
 def _parameter(kind: str) -> Any:
     def book(facts: Facts, t: float, data: Data) -> None:
-        facts.happened(kind, t, f"{data['name']} {data['old'] or '-'} to {data['new'] or '-'}")
+        facts.happened(kind, t, f"{data['name']} {step(data['old'], data['new'])}")
 
     return book
 

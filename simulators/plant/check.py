@@ -86,7 +86,12 @@ class PlantCheck:
     def _in_time(self, true: Fact, told: Fact) -> bool:
         gap = self.blindness.around(true.t, tags=True)
         unseen = gap is not None and gap[0] - SAMPLING <= told.t <= gap[1] + self.blindness.late
-        return -SAMPLING <= told.t - true.t <= true.slack + 0.001 or unseen
+        late = any(begin - SAMPLING <= true.t <= end and told.t <= end + self.blindness.late for begin, end in self._late())
+        return (late and told.t >= true.t - SAMPLING) or -SAMPLING <= told.t - true.t <= true.slack + 0.001 or unseen
+
+    def _late(self) -> list[tuple[float, float]]:
+        """Return when polls were too late for the machine, as declared: what changed there may be told when it was read next."""
+        return [self.blindness.interval(data) for _, data in self.books.gaps if data["reason"] == "sampling_overrun"]
 
     def _integrity(self) -> Iterator[Row]:
         tally, books = self.inbox.tally, self.books

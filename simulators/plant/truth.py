@@ -10,7 +10,7 @@ from datetime import timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
-from simulators.plant.facts import Facts
+from simulators.plant.facts import Facts, step
 from simulators.plant.schema import PlantScenario
 from simulators.plant.tracks import Plant
 from simulators.shifts import shift_windows
@@ -37,7 +37,7 @@ def facts_of(plant: Plant, speed: float) -> Facts:
     truth = Facts()
     _made(plant, truth)
     _units(plant, truth)
-    _materials(plant, truth)
+    _materials(plant, truth, speed)
     _states(plant, truth, speed)
     for t, word, order in _orders(plant):
         member = plant.scenario.context["order"]
@@ -48,7 +48,7 @@ def facts_of(plant: Plant, speed: float) -> Facts:
         local = (plant.scenario.epoch + timedelta(microseconds=begin // 1000)).astimezone(ZoneInfo(plant.scenario.time_zone))
         truth.happened("shifts", begin / SECOND, f"{one} to {name} at {local:%H:%M %z}", 0.001)
     _parameters(plant, truth, speed)
-    return truth
+    return truth.in_order()
 
 
 def _slack(plant: Plant, ref: str, speed: float) -> float:
@@ -97,15 +97,14 @@ def _units(plant: Plant, truth: Facts) -> None:
         truth.add("units by order", (_before(order, unit.t),))
 
 
-def _materials(plant: Plant, truth: Facts) -> None:
+def _materials(plant: Plant, truth: Facts, speed: float) -> None:
     order, made = plant.context("order"), plant.context("lot")
     for place, one in plant.scenario.materials.items():
         lots = Steps([(0, ""), *one.steps])
         for t in plant.strokes:
             truth.add("genealogy", (place, _before(lots, t), _before(order, t), _before(made, t)), one.qty)
         for t, lot in lots.changes(0, plant.length):
-            old = lots.at(t - 1)
-            truth.happened("lots", t / SECOND, f"{place} {old or '-'} to {lot or '-'}", SAMPLED)
+            truth.happened("lots", t / SECOND, f"{place} {step(lots.at(t - 1), lot)}", _slack(plant, one.lot, speed))
 
 
 def _states(plant: Plant, truth: Facts, speed: float) -> None:
@@ -145,5 +144,5 @@ def _parameters(plant: Plant, truth: Facts, speed: float) -> None:
     for kind, name, one in [*named, *(("setpoints", name, one) for name, one in plan.setpoints.items())]:
         steps = plant.tags[one.tag]
         for t, value in steps.changes(0, plant.length):
-            text = f"{name} {steps.at(t - 1) or '-'} to {value or '-'}"
+            text = f"{name} {step(steps.at(t - 1), value)}"
             truth.happened(kind, t / SECOND, text, _slack(plant, one.tag, speed))
