@@ -1,4 +1,4 @@
-"""The rules of a work unit: its configuration, and the one place where every kind of rule is registered."""
+"""The rules of a work unit: the one place where every kind of rule is registered. What users write is in unitconfig.py."""
 
 from __future__ import annotations
 
@@ -6,67 +6,30 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
 from itertools import chain
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
-from pydantic import ConfigDict, Field
 
 from edge_agent.events import alarm, context, counter, derived, downtime, energy, gap, production, quality, shift, state, suspect
-from edge_agent.events.alarm import AlarmConfig
 from edge_agent.events.condition import ConditionRule
-from edge_agent.events.context import ContextConfig
-from edge_agent.events.counter import CounterConfig
 from edge_agent.events.derive import SETTLE, Fold
-from edge_agent.events.downtime import DowntimeConfig
-from edge_agent.events.energy import EnergyConfig
 from edge_agent.events.follow import Neighbours
 from edge_agent.events.gap import GapConfig
 from edge_agent.events.keyframe import SnapshotRule
 from edge_agent.events.mescontext import DEVICE, Topics
 from edge_agent.events.order import Silenced
-from edge_agent.events.production import ProductionConfig
-from edge_agent.events.quality import RecordConfig
 from edge_agent.events.reference import device_of
 from edge_agent.events.rule import Rule
 from edge_agent.events.shift import Calendar
-from edge_agent.events.state import StateConfig
-from edge_agent.events.suspect import SuspectConfig
-from edge_agent.events.telemetry import TelemetryConfig
+from edge_agent.events.unitconfig import UnitConfig
 from edge_agent.model.condition import CONDITION
 from edge_agent.model.errors import ConfigError
-from edge_agent.model.quantity import Duration
 from edge_agent.model.reading import Tag
 from edge_agent.ports import DeviceWiring
 
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # it stands in topics, streams and ids
-_LEVEL = r"^[^+#/$\x00]+$"  # what a topic segment may hold (MQTT 5, 4.7)
+__all__ = ["UnitConfig", "fold_of", "inputs", "rules_of", "topics_of", "wiring_of"]
 
-Level = Annotated[str, Field(pattern=_LEVEL)]
-"""One level of the equipment path."""
 Rules = tuple[Rule[Any], ...]
-
-
-class UnitConfig(ProductionConfig):
-    """One work unit: what is read, and what it means. Tags are named ``device.tag``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    version: Literal[1]
-    unit: str = Field(min_length=1, max_length=64, pattern=_NAME, description="name of the work unit, unique in the agent")
-    path: tuple[Level, ...] = Field(default=(), description="the ISA-95 levels above it; left out = the agent's site")
-    state: StateConfig | None = None
-    downtime: DowntimeConfig | None = None
-    context: ContextConfig | None = None
-    counters: dict[str, CounterConfig] = Field(default_factory=dict)
-    alarms: dict[str, AlarmConfig] = Field(default_factory=dict)
-    records: dict[str, RecordConfig] = Field(default_factory=dict)
-    energy: dict[str, EnergyConfig] = Field(default_factory=dict)
-    plausibility: dict[str, SuspectConfig] = Field(default_factory=dict, description="signals that cannot be true together")
-    telemetry: TelemetryConfig | None = None
-    reorder: Duration = Field(default=0, description="how long samples wait for older ones of another device; 0 = not at all")
-    stale_after: Duration = Field(
-        default=2_000_000_000, description="an input of an event that is bad for longer is declared as a gap"
-    )
 
 
 def rules_of(config: UnitConfig, *, tags: Mapping[str, Tag], calendar: Calendar | None = None) -> Rules:

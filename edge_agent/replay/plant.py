@@ -77,6 +77,13 @@ class Plant:
             self._ticked = following
             yield Tick(following)
 
+    def leap(self, time: int) -> Iterator[Tick]:
+        """Have the agent's clock set forward to ``time``: what comes next comes then, and nothing in between. Raises ValueError for a time that is past."""
+        if time < self._now:
+            raise ValueError(f"it is {(self._now - time) / NS:g} s later already")
+        yield from self.end()
+        self._now = self._ticked = time
+
     def end(self, *, final: bool = False) -> Iterator[Tick]:
         """Return what belongs to the last instant: its tick, and with ``final`` the one of a shutdown."""
         if self._since is None and self._following() == self._now:
