@@ -187,7 +187,7 @@ class _Intake:
         elif isinstance(notice, ClockOffset):
             clock = self._clocks.get(device, DeviceClock())
             if clock.measured is not None and notice.offset < clock.measured - STEP:
-                clock = clock.set_back(clock.offset - (clock.measured - notice.offset))
+                clock = self._clocks[device] = clock.set_back(clock.offset - (clock.measured - notice.offset))
             if clock.measured is None or abs(notice.offset - clock.measured) >= MS:
                 self._clocks[device] = msgspec.structs.replace(clock, measured=notice.offset)
 

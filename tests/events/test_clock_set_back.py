@@ -62,9 +62,9 @@ def test_samples_behind_a_step_back_are_late_for_a_second_at_most(back: int) -> 
 
 def test_a_step_that_was_measured_makes_nothing_late() -> None:
     """The device was asked: its clock is known to have been set before its next sample comes."""
-    story = [sent(0, 0, order="A", measured=0.0), *(sent(t, t) for t in range(1, 5))]
-    story += [sent(5, 5, skew=-60, measured=-60.0), *(sent(t, t, skew=-60) for t in range(6, 10))]
-    assert [late for _, _, late, _ in counts(*story)] == [False] * 9
+    story = [sent(0, 0, order="A", measured=0.0), *(sent(t, t) for t in range(1, 15))]
+    story += [sent(15, 15, skew=-8, measured=-8.0), *(sent(t, t, skew=-8) for t in range(16, 20))]
+    assert [late for _, _, late, _ in counts(*story)] == [False] * 19
 
 
 def test_the_order_of_what_is_sampled_behind_a_step_back_holds() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 
+import pytest
 from modbus_plc import Plc, ScaledClock, device, serving
 
 from edge_agent.drivers.modbus.config import tags_of
@@ -38,23 +39,24 @@ UNIT = UnitConfig.model_validate(
 class Press:
     """A machine that makes a part every 10 ms, and gets its next order every 730 ms; every seventh part is scrap."""
 
-    def __init__(self, clock: ScaledClock) -> None:
-        self.clock, self.began = clock, clock.now()
+    def __init__(self, clock: ScaledClock, *, stands: bool = False) -> None:
+        self.clock, self.began, self.stands = clock, clock.now(), stands
 
     def value(self, _unit: int, address: int) -> int:
         """Return what a register holds now."""
         ms = (self.clock.now() - self.began) // MS
-        return {0: 1 + ms // 730, 100: ms // 10, 200: ms // 70}.get(address, 0)
+        counts = {} if self.stands else {100: ms // 10, 200: ms // 70}
+        return {0: 1 + ms // 730, **counts}.get(address, 0)
 
     def made(self, order: int, until: int) -> int:
         """Return how many parts were made from the start of an order to ``until`` (plant UTC ns)."""
         return min((until - self.began) // (10 * MS), 10**9) - (order - 1) * 73
 
 
-async def polled(wiring: DeviceWiring, seconds: float) -> tuple[Press, list[Batch]]:
+async def polled(wiring: DeviceWiring, seconds: float, *, stands: bool = False) -> tuple[Press, list[Batch]]:
     """Return what a press told in a while."""
     clock, batches = ScaledClock(), []
-    press = Press(clock)
+    press = Press(clock, stands=stands)
     config = device(1, tags=TAGS, timeout="1s")
     plc = Plc(value=press.value)
     async with serving(plc), connect([config.model_copy(update={"port": plc.port})], clock, {"dev": wiring}) as driver:
@@ -85,9 +87,12 @@ async def test_every_count_is_of_the_order_that_it_was_read_with() -> None:
             assert sum(own.values()) + first >= 73 * len(ended), "what was made before each change is told with it"
 
 
-async def test_a_change_reads_what_counts_and_nothing_else() -> None:
-    """One instant for all; other slow blocks wait for their turn, and a poll without a change asks nothing more."""
-    _, batches = await polled(DeviceWiring(boundary=frozenset({"order"}), counted=frozenset({"count", "scrap"})), 0.95)
+@pytest.mark.parametrize("stands", [False, True])
+async def test_a_change_reads_what_counts_and_nothing_else(stands: bool) -> None:
+    """One instant for all, also where nothing was counted since; other slow blocks wait for their turn, and a poll without a change asks nothing more."""
+    _, batches = await polled(
+        DeviceWiring(boundary=frozenset({"order"}), counted=frozenset({"count", "scrap"})), 0.95, stands=stands
+    )
     changed = [batch for batch in batches[1:] if 0 in batch.tags and batch.received > batches[0].received + 100 * MS]
     assert changed
     instant = changed[0].received
