@@ -62,7 +62,7 @@ def test_a_plant_plays_to_its_own_truth(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", PLANTS)
 def test_a_plant_with_faults_plays_to_the_same_truth(tmp_path: Path, name: str) -> None:
     """A cut link, an agent killed with SIGKILL and a broker that is away change no sum, no link of the genealogy and no order of events."""
-    code, report, printed = play(tmp_path, shipped(name), "--speed", "8", "--faults")
+    code, report, printed = play(tmp_path, shipped(name), "--speed", "6", "--faults")
     assert code == 0, printed
     assert {"comm_loss", "agent_down"} <= {gap["reason"] for gap in report["gaps"]}
 
