@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from edge_agent.config.schema import AgentConfig
+from edge_agent.events.schemas import versions
 from edge_agent.model.equipment import EquipmentPath
 from edge_agent.model.errors import ConfigError
 from edge_agent.model.stream import Checkpoint
@@ -49,6 +50,7 @@ class Envelope(msgspec.Struct, frozen=True):
             per_type=settings.per_type,
             flat=settings.flat,
             event=settings.event,
+            versions=versions(),
         )
 
 

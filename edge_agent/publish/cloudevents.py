@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 
 import msgspec
 
@@ -20,6 +21,7 @@ CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 FLAT_TYPE = "application/json"
 
 _VERSIONED = re.compile(r"^(?P<name>.+)\.v(?P<major>\d+)$")
+_NONE: Mapping[str, str] = MappingProxyType({})
 _json = msgspec.json.encode
 
 
@@ -56,10 +58,14 @@ class Encoder:
         per_type: bool,
         flat: bool = False,
         event: str = "_event",
+        versions: Mapping[str, str] = _NONE,
     ) -> None:
-        """``flat``: no envelope, id, time, seq and type beside the members of data; ``event`` is the level that events stand under."""
+        """``flat``: no envelope, id, time, seq and type beside the members of data; ``event`` is the level that events stand under.
+
+        ``versions``: the version of each type's schema by its name, ``.0`` of the major in the type where it is not there.
+        """
         self.content_type = FLAT_TYPE if flat else CONTENT_TYPE
-        self._flat, self._event = flat, event
+        self._flat, self._event, self._versions = flat, event, versions
         self._streams = streams
         self._prefix = f"{prefix}."
         self._schema = schema
@@ -102,6 +108,8 @@ class Encoder:
     def _shape(self, stream: str, type_: str, kind: str) -> _Shape:
         info = self._streams[stream]
         name, version = _name_and_version(type_.removeprefix(self._prefix))
+        newest = self._versions.get(name, version)
+        version = newest if newest.partition(".")[0] == version.partition(".")[0] else version
         base = f"{info.topic}/{self._event if kind == 'E' else '_telemetry'}"
         if self._per_type and kind == "E":
             family, _, rest = name.partition(".")

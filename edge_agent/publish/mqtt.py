@@ -108,13 +108,14 @@ async def connect(
     type_prefix: str = "edgeagent",
     memory: Memory | None = None,
     listening: Listening = NOTHING,
+    versions: Mapping[str, str] | None = None,
 ) -> AsyncIterator[MqttSink]:
     """Open a connection to the next broker, listen for commands, announce ``online`` in its order (status first), and yield the sink.
 
     Leaving normally sends DISCONNECT without the will: announce offline before. Leaving by an exception leaves the will to the
     broker. Raises DisconnectedError with the reason in words (RefusedError when the broker answered and said no, RenewedError when
     the connection was given up for a better one). ``memory`` = what was learned on connections before; ``listening`` = what is heard
-    beside the commands.
+    beside the commands, ``versions`` = those of the schemas.
     """
     memory = memory or Memory(config)
     encoder = Encoder(
@@ -124,6 +125,7 @@ async def connect(
         per_type=config.topics == "per_type",
         flat=config.format == "flat",
         event=config.event_level,
+        versions=versions or {},
     )
     before = seen(config.files)
     place, connection = await _next(config, topics, will, memory)

@@ -50,3 +50,11 @@ def test_umh_topics(record):
 def test_umh_with_a_root_of_its_own():
     """A root that the user wrote is kept."""
     assert MqttConfig.model_validate({**_BASE, "profile": "umh", "root": "umh-test"}).root == "umh-test"
+
+
+def test_dataschema_names_the_minor_of_the_schema(record):
+    """The schema's own version where it is of the type's major; the first minor of the major where it is not, or where none is known."""
+    minor = Encoder(STREAMS, prefix="edgeagent", schema="s:{name}:{version}", per_type=False, versions={"production.count": "1.7"})
+    assert b'"dataschema":"s:production.count:1.7"' in minor.encode(record(7)).payload
+    other = Encoder(STREAMS, prefix="edgeagent", schema="s:{name}:{version}", per_type=False, versions={"production.count": "2.0"})
+    assert b'"dataschema":"s:production.count:1.0"' in other.encode(record(7)).payload

@@ -23,6 +23,12 @@ def schemas() -> Mapping[str, dict[str, Any]]:
     return MappingProxyType({file.name.removesuffix(".json"): json.loads(file.read_text(encoding="utf-8")) for file in found})
 
 
+@cache
+def versions() -> Mapping[str, str]:
+    """Return the version (``1.0``) of every type's schema, as ``dataschema`` names it."""
+    return MappingProxyType({name: str(schema["$id"]).rpartition(":")[2] for name, schema in schemas().items() if name != COMMON})
+
+
 def bundle() -> dict[str, Any]:
     """Return one document with every schema under ``$defs``, as a validator takes it without a network."""
     return {
