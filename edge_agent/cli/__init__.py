@@ -351,7 +351,9 @@ def demo(
     faults: Annotated[
         bool, typer.Option("--faults", help="Inject the scenario's faults: cut links, kill the agent, stop the broker.")
     ] = False,
-    scenario: Annotated[Path | None, typer.Option("--scenario", help="Another scenario: a file, or packaging, press, bottling, batch, short.")] = None,
+    scenario: Annotated[
+        Path | None, typer.Option("--scenario", help="Another scenario: a file, or packaging, press, bottling, batch, short.")
+    ] = None,
     broker: Annotated[
         str | None, typer.Option("--broker", help="host:port of a broker of yours instead of the embedded one.")
     ] = None,

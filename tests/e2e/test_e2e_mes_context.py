@@ -195,7 +195,9 @@ def test_the_order_is_the_mess_whatever_happens_to_the_broker(stage: Stage) -> N
     wait(lambda: stage.counted("WO-2") > 10)
     ended = stage.of("order.completed")[0]["data"]
     assert ended["order"] == "WO-1"
-    told = [(event["data"]["ctx"]["order"], event["data"]["delta"], event["data"]["spans"]) for event in stage.of("production.count")]
+    told = [
+        (event["data"]["ctx"]["order"], event["data"]["delta"], event["data"]["spans"]) for event in stage.of("production.count")
+    ]
     until = _baseline(stage) + stage.counted(None) + stage.counted("WO-1")
     assert before <= until <= after, f"the counter was read with the change: {told}"
     assert stage.of("order.started")[0]["data"]["source"] == "mes"
