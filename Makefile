@@ -10,8 +10,11 @@ demo:    ## the demo line, live; ARGS="--once --speed 30 --faults"
 test:    ## the whole test suite
 	@$(PYTHON) dev.py test $(ARGS)
 .PHONY: scenarios
-scenarios: ## every hostile scenario, with its faults and without, ten minutes of it; ARGS="-k offexec"
+scenarios: ## every hostile scenario and plant, with its faults and without, a quarter of an hour of it; ARGS="-k offexec"
 	@$(PYTHON) dev.py test tests/e2e -m scenarios $(ARGS)
+.PHONY: events
+events:  ## what proves the catalogue: one line per event type, edge case and mistake, with tests and verdict
+	@$(PYTHON) dev.py events
 .PHONY: golden
 golden:  ## the golden traces anew from their stories, with a diff to review; ARGS="--check"
 	@$(PYTHON) dev.py golden $(ARGS)

@@ -7,6 +7,7 @@
     python3 dev.py opcua-faults [ARGS]   OPC UA servers that misbehave, four minutes of it
     python3 dev.py modbus-faults [ARGS]   Modbus devices that misbehave, four minutes of it
     python3 dev.py interop [ARGS]  against stacks of another make: node-opcua (needs npm), libmodbus (needs a C compiler)
+    python3 dev.py events          what proves the catalogue: one line per event type, edge case and mistake
     python3 dev.py golden [ARGS]   the golden traces written anew from their stories, with a diff to review; --check
     python3 dev.py check           format, lint, types, import floors, generated files, no call that could write to a PLC
     python3 dev.py setup           only the set-up
@@ -17,6 +18,7 @@ Needs Python 3.11 or newer with pip; works as root or not, with or without pytho
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -41,6 +43,7 @@ def main(argv: list[str]) -> int:
         "modbus-faults": modbus_faults,
         "interop": interop,
         "golden": golden,
+        "events": events,
         "check": check,
         "setup": setup_all,
         "lock": lock,
@@ -60,29 +63,56 @@ def demo(args: list[str]) -> int:
     return run("-m", "edge_agent", "demo", *args)
 
 
+BESIDE = {
+    "end to end": ("tests/e2e",),
+    "drivers": ("tests/opcua", "tests/opcua_faults", "tests/modbus", "tests/modbus_faults", "tests/contract"),
+}
+"""Tests that mostly wait for plants and devices: each lane is a process of its own beside the other tests."""
+
+
 def test(args: list[str]) -> int:
     """Run the test suite; what it could not test is printed at its end.
 
-    Without arguments the end-to-end tests, which mostly wait for their plants, run beside the others, and tell what they have to when these are over.
+    Without arguments some lanes run beside the others, and tell what they have to when these are over.
     """
     setup("dev")
     need_mosquitto()
     if args:
         return run("-m", "pytest", *args)
-    deselected = "not faults and not scenarios"
-    with tempfile.TemporaryFile() as told:
-        command = [str(PYTHON), "-m", "pytest", "tests/e2e", "-m", deselected, "-p", "no:cacheprovider"]
-        beside = subprocess.Popen(command, cwd=ROOT, stdout=told, stderr=subprocess.STDOUT)
-        try:
-            code = run("-m", "pytest", "--ignore", "tests/e2e")
-            codes = [code, beside.wait()]
-        finally:
-            if beside.poll() is None:
-                beside.terminate()
-                beside.wait()
-        told.seek(0)
-        print("end to end:", told.read().decode("utf-8", "replace"), sep="\n", flush=True)
+    with contextlib.ExitStack() as stack:
+        lanes = {name: stack.enter_context(_Lane(folders)) for name, folders in BESIDE.items()}
+        codes = [run("-m", "pytest", *(f"--ignore={folder}" for folders in BESIDE.values() for folder in folders))]
+        for name, lane in lanes.items():
+            codes.append(lane.wait())
+            print(f"{name}:", lane.told(), sep="\n", flush=True)
     return max(codes)
+
+
+class _Lane:
+    """One pytest beside others; what it prints is kept until it is asked for, and it does not outlive the block."""
+
+    def __init__(self, folders: tuple[str, ...]) -> None:
+        self._out = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the lane
+        command = [str(PYTHON), "-m", "pytest", *folders, "-p", "no:cacheprovider"]
+        self._process = subprocess.Popen(command, cwd=ROOT, stdout=self._out, stderr=subprocess.STDOUT)
+
+    def __enter__(self) -> _Lane:  # noqa: PYI034 - Self is younger than the Python that is told so
+        return self
+
+    def wait(self) -> int:
+        """Return its exit code when it is over."""
+        return self._process.wait()
+
+    def told(self) -> str:
+        """Return what it has printed."""
+        self._out.seek(0)
+        return self._out.read().decode("utf-8", "replace")
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait()
+        self._out.close()
 
 
 def faults(args: list[str]) -> int:
@@ -164,10 +194,28 @@ def libmodbus() -> int | None:
     return None
 
 
+def events(_: list[str]) -> int:
+    """Run what proves the catalogue of events and print its verdicts."""
+    setup("dev")
+    need_mosquitto()
+    return run("tests/events/prove.py")
+
+
 def golden(args: list[str]) -> int:
     """Write the golden traces anew and show what changed."""
     setup("dev")
     return run("tests/golden/regenerate.py", *args)
+
+
+def install_pysparkplug(place: Path) -> None:
+    """Give the other make's Sparkplug decoder a Python of its own: it wants an MQTT library older than ours."""
+    if place.exists():
+        return
+    made = subprocess.run([sys.executable, "-m", "venv", str(place)], check=False).returncode == 0
+    python = place / "bin" / "python"
+    if not made or subprocess.run([str(python), "-m", "pip", "install", "-q", "pysparkplug==0.6.1"], check=False).returncode != 0:
+        print("interop: pysparkplug NOT RUN, because it could not be installed", file=sys.stderr)
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def check(_: list[str]) -> int:

@@ -50,6 +50,8 @@ class DeviceWiring(msgspec.Struct, frozen=True):
     ``marks`` say how far each reader has the device's data, as its last commit left it; empty where one of them does not know.
     ``returns``: the readers remember marks, so what the device keeps for them is worth keeping over a short absence. ``stored`` says which
     marks are on disk by now (empty where one of the readers has none): what is behind them may be asked for again after a kill.
+    ``boundary`` are the tags that name what is being made, ``counted`` those that count: a driver that polls reads and reports all of ``counted`` with a
+    change of one of ``boundary``, as of one instant, so that what was made so far is told with what it was made for.
     """
 
     triggers: tuple[Trigger, ...] = ()
@@ -57,6 +59,18 @@ class DeviceWiring(msgspec.Struct, frozen=True):
     marks: tuple[Mark, ...] = ()
     returns: bool = False
     stored: Callable[[], tuple[Mark, ...]] = tuple
+    boundary: frozenset[str] = frozenset()
+    counted: frozenset[str] = frozenset()
+
+    def also(self, other: DeviceWiring) -> DeviceWiring:
+        """Return what this and an ``other`` unit ask of the device."""
+        return msgspec.structs.replace(
+            self,
+            triggers=self.triggers + other.triggers,
+            acknowledge=self.acknowledge | other.acknowledge,
+            boundary=self.boundary | other.boundary,
+            counted=self.counted | other.counted,
+        )
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -268,7 +282,8 @@ class ArchiveBuffer(Buffer, Archive, Protocol):
 class Document(msgspec.Struct, frozen=True):
     """A retained or unnumbered message: status, ``_state``, ``_meta``, checkpoint. ``expiry`` in machine seconds, None = for ever.
 
-    ``correlation`` is MQTT 5's correlation data, for the answer to a request.
+    ``correlation`` is MQTT 5's correlation data, for the answer to a request. Without ``lasting`` a receiver that knows no expiry must not
+    keep it.
     """
 
     topic: str
@@ -277,6 +292,7 @@ class Document(msgspec.Struct, frozen=True):
     expiry: int | None = None
     content_type: str = "application/json"
     correlation: bytes | None = None
+    lasting: bool = True
 
 
 class Request(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulators.books import Books
-from simulators.schema import Scenario
+from simulators.timed import Faulted
 from simulators.vocabulary import SECOND
 
 SAMPLING = 0.1
@@ -74,7 +74,7 @@ class Fault:
 class Blindness:
     """Declared gaps and true faults of one run."""
 
-    def __init__(self, scenario: Scenario, books: Books, *, faults: bool, speed: float) -> None:
+    def __init__(self, scenario: Faulted, books: Books, *, faults: bool, speed: float) -> None:
         """``faults`` tells whether the scenario's faults were injected; power-offs are the line's own and always there."""
         self.scenario, self.books, self.faults, self.speed = scenario, books, faults, speed
 

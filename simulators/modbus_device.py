@@ -18,6 +18,9 @@ from simulators.modbus_misdeeds import MISDEEDS
 from simulators.modbus_stamps import Stamps
 from simulators.modbus_turn import Turn, answer_pdu
 
+ANOTHER = "another device"
+"""What the ledger says of an answer that is right, but not of the device that should be there."""
+
 _MOST = {1: 2000, 2: 2000, 3: 125, 4: 125}
 
 
@@ -27,6 +30,7 @@ class FaultyDevice:
     ``fault`` is what it does wrong at present ('' = nothing), to a share ``rate`` of the requests, drawn from ``seed``. ``timeout`` is
     what the client waits (machine seconds): misdeeds with times are made of it. ``now`` is the clock of the ledger (ns). ``torn`` makes
     the first half of every answer one scan older than the second; ``latency`` (s) is what each answer takes. ``identity`` is vendor, product and serial number.
+    ``strangers`` are the units in whose place another device stands (F57): it answers rightly, from registers of its own, ``other``.
     """
 
     def __init__(
@@ -42,6 +46,8 @@ class FaultyDevice:
         self.framing = FRAMINGS[framing]
         self.units = set(units)
         self.stamps = Stamps()
+        self.other = Stamps(1)
+        self.strangers: set[int] = set()
         self.ledger = Ledger()
         self.fault = ""
         self.rate = 1.0
@@ -87,7 +93,7 @@ class FaultyDevice:
             entry.fault = self.fault
             await MISDEEDS[self.fault].act(self._wronged(request, entry, pdu, link))
         else:
-            entry.right = bool(entry.values)
+            entry.right = bool(entry.values) and entry.fault != ANOTHER
             await link.send(self.framing.wrap(request.unit, pdu, request.transaction))
         entry.sent = self._now()
         self.ledger.settled(entry)
@@ -116,12 +122,15 @@ class FaultyDevice:
             return bytes([function | 0x80, 3])
         if entry.address + entry.count > 65_536:
             return bytes([function | 0x80, 2])
-        scan = self.stamps.next_scan()
-        entry.values = self.stamps.read(entry.unit, function, entry.address, entry.count)
+        stamps = self.other if entry.unit in self.strangers else self.stamps
+        scan = stamps.next_scan()
+        entry.values = stamps.read(entry.unit, function, entry.address, entry.count)
         if self.torn:
             half = entry.count // 2
-            entry.values = self.stamps.read(entry.unit, function, entry.address, half, scan - 1) + entry.values[half:]
+            entry.values = stamps.read(entry.unit, function, entry.address, half, scan - 1) + entry.values[half:]
             entry.fault = "torn"
+        if stamps is self.other:
+            entry.fault = ANOTHER
         return answer_pdu(function, entry.values)
 
     def _identification(self, pdu: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import ssl
 import struct
 import tty
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -61,12 +62,13 @@ Serve = Callable[["SocketLink | LineLink"], Awaitable[None]]
 class Port:
     """A TCP port that can refuse: closed for everybody (``open`` and ``shut``), or for all but the first ``most``."""
 
-    def __init__(self, serve: Serve, host: str = "127.0.0.1", port: int = 0) -> None:
-        """``serve`` has a connection until it returns."""
+    def __init__(self, serve: Serve, host: str = "127.0.0.1", port: int = 0, context: ssl.SSLContext | None = None) -> None:
+        """``serve`` has a connection until it returns; with a ``context`` it is one over TLS."""
         self.host, self.port = host, port
         self.most: int | None = None
         self.accepted = 0
         self._serve = serve
+        self._context = context
         self._server: asyncio.Server | None = None
         self._links: dict[asyncio.Task[None], SocketLink] = {}
 
@@ -74,8 +76,13 @@ class Port:
         """Listen, on the same port as before; nothing when it does already."""
         if self._server is not None:
             return
-        self._server = await asyncio.start_server(self._connected, self.host, self.port)
+        self._server = await asyncio.start_server(self._connected, self.host, self.port, ssl=self._context)
         self.port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        """End the connections that there are, by a RST, and go on listening."""
+        for link in self._links.values():
+            await link.close(reset=True)
 
     async def shut(self) -> None:
         """Refuse new connections and end those there are."""

@@ -20,7 +20,10 @@ from edge_agent.agent.hold import Hold
 from edge_agent.agent.journal import Journal
 from edge_agent.agent.mes import MesContext
 from edge_agent.agent.succeed import Origin
+from edge_agent.agent.threshold import Read, Threshold
 from edge_agent.agent.unit import Unit
+from edge_agent.agent.values import Values
+from edge_agent.agent.valuetopics import values_of
 from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.config.schema import AgentConfig
 from edge_agent.drivers import catalog as drivers
@@ -65,6 +68,7 @@ class Parts:
     hold: Hold
     streams: dict[str, StreamInfo]
     mes: MesContext
+    values: Values | None
 
 
 def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
@@ -79,8 +83,10 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
     for unit in units:
         unit.trust = journal.trust
     hold = Hold()
-    collectors, endpoints = _collectors(config, units, journal, clock, hold)
+    values = values_of(config)
+    collectors, endpoints = _collectors(config, units, journal, clock, hold, values)
     _route_effects(units, collectors)
+    _thresholds(config, collectors)
     paths = [EquipmentPath((*(unit.path or settings.site), unit.unit)) for unit in config.units]
     announcer = Announcer(buffer, clock, topics, dict(zip(paths, units, strict=True)), collectors, uuid4().hex)
     metas = {unit.unit: unit for unit in config.units}
@@ -99,17 +105,22 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
         topics=topics,
         hold=hold,
         streams=streams_of(config),
-        mes=_mes(config, units, collectors, clock),
+        mes=_mes(config, units, collectors, clock, journal),
+        values=values,
     )
 
 
-def _mes(config: AgentConfig, units: Sequence[Unit], collectors: Sequence[Collector], clock: PlantClock) -> MesContext:
+def _mes(
+    config: AgentConfig, units: Sequence[Unit], collectors: Sequence[Collector], clock: PlantClock, journal: Journal
+) -> MesContext:
     """Return who hears what the MES says of the units."""
     readers = {
         unit.unit: [one for one in collectors if one.devices.keys() & {ref.partition(".")[0] for ref in events.inputs(unit)}]
         for unit in config.units
     }
-    return MesContext([(unit, events.topics_of(each)) for unit, each in zip(units, config.units, strict=True)], readers, clock)
+    mes = MesContext([(unit, events.topics_of(each)) for unit, each in zip(units, config.units, strict=True)], readers, clock)
+    mes.tell = journal.write
+    return mes
 
 
 def origin_of(config: AgentConfig, buffer: SqliteBuffer, clock: PlantClock) -> Origin:
@@ -141,7 +152,7 @@ def _units(config: AgentConfig, buffer: Buffer, clock: PlantClock, prefix: str, 
 
 
 def _collectors(
-    config: AgentConfig, units: Sequence[Unit], journal: Journal, clock: PlantClock, hold: Hold
+    config: AgentConfig, units: Sequence[Unit], journal: Journal, clock: PlantClock, hold: Hold, values: Values | None
 ) -> tuple[list[Collector], list[Endpoint]]:
     readers: dict[str, list[Deliver]] = defaultdict(list)
     wiring: dict[str, DeviceWiring] = {}
@@ -151,11 +162,12 @@ def _collectors(
             readers[device].append(hold.door(unit.deliver))
             folding[device].append(unit)
         for device, wanted in events.wiring_of(unit_config).items():
-            known = wiring.get(device, DeviceWiring())
-            wiring[device] = DeviceWiring(known.triggers + wanted.triggers, known.acknowledge | wanted.acknowledge)
+            wiring[device] = wiring.get(device, DeviceWiring()).also(wanted)
     groups: dict[Hashable, list[drivers.DeviceConfig]] = defaultdict(list)
     for device_config in config.devices:
         readers[device_config.device].append(hold.door(journal.deliver))
+        if values is not None and device_config.device in values.devices:
+            readers[device_config.device].append(values.deliver)
         groups[drivers.link(device_config)].append(device_config)
     collectors, endpoints = [], []
     for devices in groups.values():
@@ -198,6 +210,24 @@ def _all_of(marks: Sequence[Mark | None]) -> tuple[Mark, ...]:
     """Return the marks where everybody has one, else none."""
     known = tuple(mark for mark in marks if mark is not None)
     return known if len(known) == len(marks) else ()
+
+
+def _thresholds(config: AgentConfig, collectors: Sequence[Collector]) -> None:
+    """Have the counters of a unit read before a change of its context, which a device of another endpoint names, goes on to it."""
+    owner = {name: collector for collector in collectors for name in collector.devices}
+    indexes = {(device.device, tag.name): index for device in config.devices for index, tag in enumerate(drivers.tags_of(device))}
+    named: dict[str, dict[int, list[Read]]] = defaultdict(dict)
+    for unit in config.units:
+        counting = {owner[one.tag.partition(".")[0]] for one in unit.counters.values() if one.tag.partition(".")[0] in owner}
+        for device, wired in events.wiring_of(unit).items():
+            elsewhere = [collector.read_now for collector in counting if collector is not owner.get(device)]
+            for name in wired.boundary if elsewhere else ():
+                if (device, name) in indexes:
+                    named[device].setdefault(indexes[device, name], []).extend(elsewhere)
+    if named:
+        threshold = Threshold(named)
+        for device in named:
+            owner[device].threshold = threshold.cross
 
 
 def _route_effects(units: Sequence[Unit], collectors: Sequence[Collector]) -> None:

@@ -77,6 +77,7 @@ class Collector:
         self._driver: Driver | None = None
         self._poll_at = 0
         self._stopping = asyncio.Event()
+        self.threshold: Callable[[Sequence[Batch]], Awaitable[None]] | None = None
         self._log = structlog.get_logger().bind(devices=list(devices))
 
     async def run(self, driver: Driver) -> None:
@@ -116,6 +117,8 @@ class Collector:
             self._log.debug("collect.last_poll", unanswered=sorted(late))
 
     async def _deliver(self, batches: Sequence[Batch]) -> None:
+        if self.threshold is not None:
+            await self.threshold(batches)
         for batch in batches:
             device = self.devices[batch.device]
             if device.fault and any(isinstance(notice, DeviceUp) for notice in batch.before):

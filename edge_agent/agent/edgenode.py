@@ -61,7 +61,8 @@ class NodeFeed:
         states, _ = await self._buffer.states(self._owner)
         try:
             if _CURSORS in states:
-                self._confirmed = self._stored = msgspec.msgpack.decode(states[_CURSORS], type=Cursors)
+                self._stored = msgspec.msgpack.decode(states[_CURSORS], type=Cursors)
+                self._confirmed = dict(self._stored)
             if _ALARMS in states:
                 known = msgspec.msgpack.decode(states[_ALARMS], type=dict[str, list[str]])
                 for mirror in self._mirrors:
@@ -104,10 +105,10 @@ class NodeFeed:
     async def births(self, *, again: bool) -> Sequence[News]:
         """Return the births of all units that answer; the streams go on where they were told (``again``) or confirmed."""
         heads = await self._heads()
-        self._at = dict(self._told if again else self._confirmed)
-        for mirror in self._mirrors:
-            self._at.setdefault(mirror.device, Cursor(self._buffer.epoch, heads.get(mirror.device, (1, 0, 0))[1]))
+        for mirror in self._mirrors:  # who was never told of a stream begins with its present
+            self._confirmed.setdefault(mirror.device, Cursor(self._buffer.epoch, heads.get(mirror.device, (1, 0, 0))[1]))
             mirror.shown = False
+        self._at = dict(self._told if again else self._confirmed)
         self._told = dict(self._at)
         return [self._birth(mirror, heads) for mirror in self._mirrors if mirror.alive]
 
@@ -143,7 +144,7 @@ class NodeFeed:
 
     def confirmed(self, place: Cursors) -> None:
         """The broker has read everything up to ``place``."""
-        self._confirmed = place
+        self._confirmed = dict(place)
 
     # -- parts -----------------------------------------------------------------------------------------------------
 

@@ -1,9 +1,11 @@
-"""The `device.fault` events of devices and tags that need a person: raised once, again when they change, cleared once."""
+"""The `device.fault` events of devices and tags that need a person, and `agent.fault` of what is no device: raised once, again when they change, cleared once."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
 import structlog
 
 from edge_agent.model.event import ProductionEvent
@@ -50,6 +52,43 @@ def _event(notice: DeviceFault, action: str, about: DeviceFault) -> ProductionEv
         "remedy": about.remedy,
     }
     return ProductionEvent(type="device.fault", time=notice.time, data=data)
+
+
+class AgentFault(msgspec.Struct, frozen=True):
+    """What the agent itself, or what it hears, needs a person for; ``severity`` is 1 to 1000 as in OPC 10000-9."""
+
+    code: str
+    text: str
+    remedy: str
+    severity: int = 500
+    about: Mapping[str, Any] = {}
+
+    def event(self, time: int, action: str) -> ProductionEvent:
+        """Return its `agent.fault` at plant time ``time``: ``action`` is raised or cleared."""
+        data = {
+            "code": self.code,
+            "action": action,
+            "severity": self.severity,
+            "text": self.text,
+            "remedy": self.remedy,
+            **self.about,
+        }
+        return ProductionEvent(type="agent.fault", time=time, data=data)
+
+
+CLOCK_UNSYNCED: Final = AgentFault(
+    "clock_unsynced",
+    "the gateway's clock is not synchronised any more: its times drift from now on",
+    "look at the time service (chronyc tracking, timedatectl) and at the way to its servers",
+    600,
+)
+
+
+def context_refused(topic: str, reason: str) -> AgentFault:
+    """Return the fault of a message that would have named what is being made, and is not believed."""
+    remedy = "correct what the MES publishes there, or member and pattern under context; nobody else may write to the topic"
+    text = f"a message on {topic} is not believed: {reason}; what was known stays"
+    return AgentFault("context_refused", text, remedy, 600, {"topic": topic})
 
 
 class TagFaults:

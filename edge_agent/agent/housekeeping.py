@@ -11,6 +11,7 @@ import structlog
 
 from edge_agent.agent.build import Parts
 from edge_agent.agent.clock import WallClock
+from edge_agent.agent.faults import CLOCK_UNSYNCED
 from edge_agent.agent.notify import notify, watchdog_seconds
 from edge_agent.ports import PlantClock
 
@@ -71,6 +72,9 @@ async def watch_clock(parts: Parts) -> None:
         before, now = parts.journal.trust.look() if parts.journal.trust is not None else ("synced", "synced")
         if before != now:
             structlog.get_logger().warning("clock.discipline", before=before, now=now)
+        if "holdover" in {before, now} and before != now:
+            action = "raised" if now == "holdover" else "cleared"
+            await parts.journal.write(CLOCK_UNSYNCED.event(time.time_ns(), action))
         if (before, now) == ("unsynced", "synced"):
             await parts.journal.clock_stepped(0, offset - start, cause="ntp")
             origin = offset

@@ -35,6 +35,9 @@ from edge_agent.model.reading import (
 from edge_agent.model.stream import Checkpoint, Custody, Entry
 from edge_agent.ports import Buffer, PlantClock
 
+_CFG = "cfg"
+"""The stored state that says with which configuration the agent wrote last."""
+
 Declare = Callable[[Sequence[Entry], Checkpoint, Damage], Awaitable[Custody]]
 """Appends the events that declare a damage, so that it is told once."""
 
@@ -87,6 +90,15 @@ class Journal:
                 },
             )
         )
+
+        before = states.get(_CFG, b"").decode("ascii", "replace")
+        if before and before != self._cfg:
+            data = {
+                "cfg_old": before,
+                "cfg_new": self._cfg,
+                "summary": "devices or units are configured otherwise than before this start",
+            }
+            await self.write(ProductionEvent(type="config.changed", time=since, data=data))
 
     def _clock_words(self) -> dict[str, Any]:
         """Return whether the clock can be believed; a clock that is no wall clock (the demo's) can."""
@@ -260,7 +272,7 @@ class Journal:
         entries = [
             encode(event, stream=self._stream, prefix=self._prefix, recorded=now, cfg=self._cfg, clock=clock) for event in events
         ]
-        state = {"stopped": b"true" if stopped else b"false"}
+        state = {"stopped": b"true" if stopped else b"false", _CFG: self._cfg.encode()}
         while True:
             try:
                 await append(entries, Checkpoint(self._stream, state, now))

@@ -30,6 +30,7 @@ from edge_agent.agent.unit import Unit
 from edge_agent.buffer.identity import Damage
 from edge_agent.buffer.sqlite import SqliteBuffer, open_buffer
 from edge_agent.config.schema import AgentConfig
+from edge_agent.events.schemas import versions
 from edge_agent.model.errors import DisconnectedError, StorageError
 from edge_agent.ports import PlantClock, Sink
 from edge_agent.publish import mqtt
@@ -203,6 +204,7 @@ class Agent:
                 type_prefix=settings.events.type_prefix,
                 memory=self.uplink,
                 listening=parts.mes.listen(NOTHING if self._watermarks is None else self._watermarks.listen()),
+                versions=versions(),
             )
 
         await keep_open(self._out, open_, partial(self._use, parts, origin, buffer), lost, self._delays)
@@ -219,9 +221,10 @@ class Agent:
         parts.announcer.go_on(origin.runs, origin.resumes)
         await parts.announcer.birth(sink)
         finish = asyncio.create_task(self._finish.wait())
-        marks = [] if self._watermarks is None else [self._watermarks.run()]
+        beside = [] if self._watermarks is None else [self._watermarks.run()]
+        beside += [] if parts.values is None else [parts.values.run(sink)]
         await _first_of(
-            parts.forwarder.run(sink), parts.announcer.run(sink), requests(parts, buffer, sink), parts.mes.run(), finish, *marks
+            parts.forwarder.run(sink), parts.announcer.run(sink), requests(parts, buffer, sink), parts.mes.run(), finish, *beside
         )
         await parts.announcer.farewell(sink)
 

@@ -354,12 +354,22 @@ def trust(
 
 @app.command()
 def schema(
-    what: Annotated[Literal["agent", "device", "unit", "test"], typer.Argument(help="Which file's schema.")] = "agent",
+    what: Annotated[
+        Literal["agent", "device", "unit", "test", "events", "asyncapi"],
+        typer.Argument(help="Which file's schema; events: of every event type; asyncapi: what a configuration publishes."),
+    ] = "agent",
+    config: Config = DEFAULT_CONFIG,
 ) -> None:
-    """Print the JSON Schema of a configuration file, for editors."""
+    """Print the JSON Schema of a configuration file, for editors, or of the events, for consumers."""
+    from edge_agent.cli.schema import asyncapi
     from edge_agent.cli.schema import schema as verb
 
-    print(verb(what), end="")
+    if what == "asyncapi":
+        from edge_agent.config.load import load
+
+        print(asyncapi(load(config)), end="")
+    else:
+        print(verb(what), end="")
 
 
 @app.command("test")
@@ -471,7 +481,9 @@ def demo(
     faults: Annotated[
         bool, typer.Option("--faults", help="Inject the scenario's faults: cut links, kill the agent, stop the broker.")
     ] = False,
-    scenario: Annotated[Path | None, typer.Option("--scenario", help="Another scenario file.")] = None,
+    scenario: Annotated[
+        Path | None, typer.Option("--scenario", help="Another scenario: a file, or packaging, press, bottling, batch, short.")
+    ] = None,
     broker: Annotated[
         str | None, typer.Option("--broker", help="host:port of a broker of yours instead of the embedded one.")
     ] = None,

@@ -13,6 +13,7 @@ from edge_agent.drivers.catalog import tags_of
 from edge_agent.drivers.modbus.config import ModbusConfig
 from edge_agent.model.condition import CONDITION
 from edge_agent.model.errors import DisconnectedError
+from edge_agent.model.tls import tls_context
 from edge_agent.publish import tls
 
 EXIT_CONFIG = 78
@@ -71,7 +72,7 @@ def _warnings(config: AgentConfig) -> list[str]:
         if mqtt.password_file is not None:
             tls.password(mqtt.password_file)
         if mqtt.tls is not None:
-            tls.context(mqtt.tls)
+            tls_context(mqtt.tls)
     except DisconnectedError as error:
         warnings.append(f"mqtt: {error} (as this user on this machine; without it the agent waits, unconnected)")
     return warnings

@@ -18,6 +18,7 @@ from edge_agent.consumer import link, rest, topics
 from edge_agent.consumer.consume import Consumer
 from edge_agent.consumer.database import Database, open_database
 from edge_agent.model.errors import ConfigError
+from edge_agent.model.tls import tls_context
 from edge_agent.publish import tls
 from edge_agent.publish.config import MqttConfig
 
@@ -109,7 +110,7 @@ def _broker(wish: Wish) -> link.Broker:
         wish.client_id,
         config.username,
         None if config.password_file is None else tls.password(config.password_file),
-        None if config.tls is None else tls.context(config.tls),
+        None if config.tls is None else tls_context(config.tls),
         broker.path if broker.websocket else None,
     )
 

@@ -72,12 +72,11 @@ async def _read(devices: Sequence[DeviceConfig], identity: Identity, *, follow: 
     progress = Progress()
     latest: dict[str, Shown] = {}
     lanes = [Lane(group, latest, identity) for group in groups.values()]
-    waiting = asyncio.gather(*(lane.once() for lane in lanes)) if not follow else None
-    if waiting is None:
-        async with asyncio.TaskGroup() as tasks:
-            for lane in lanes:
-                tasks.create_task(lane.follow(_line_json if as_json else _line))
+    if follow:
+        # No TaskGroup: what ends a lane (a reader that went away) has to come out as it is, and the end of the loop ends the others.
+        await asyncio.gather(*(lane.follow(_line_json if as_json else _line) for lane in lanes))
         return 0
+    waiting = asyncio.gather(*(lane.once() for lane in lanes))
     while not (await asyncio.wait([waiting], timeout=0.5))[0]:
         progress(f"{len(latest)} of {sum(len(lane.tags) for lane in lanes)} tags")
     progress.done()

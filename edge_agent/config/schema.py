@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from edge_agent.buffer.config import BufferConfig
 from edge_agent.config.words import did_you_mean
@@ -66,6 +66,18 @@ class AgentFile(BaseModel):
     shifts: dict[str, ShiftConfig] = Field(default_factory=dict)
     devices: list[DeviceConfig] = Field(default_factory=list, description="devices, when they have no files of their own")
     units: list[UnitConfig] = Field(default_factory=list, description="work units, when they have no files of their own")
+
+    @field_validator("outputs", mode="before")
+    @classmethod
+    def _events_leave_once(cls, outputs: Any) -> Any:
+        """Refuse a second way out for the events: deletion waits for one receiver, and what another one missed could not be declared to it."""
+        for name, output in outputs.items() if isinstance(outputs, dict) else ():
+            if isinstance(output, dict) and output.get("profile") in {"cloudevents", "umh", "flat"}:
+                raise ValueError(
+                    f"{name}: {output['profile']} is no profile of a further output; events go to the one broker under mqtt:, which decides "
+                    "when they may be deleted. Write profile: sparkplug, or let that broker hand the events on (a bridge)"
+                )
+        return outputs
 
 
 class AgentConfig(BaseModel):

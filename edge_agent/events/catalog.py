@@ -1,71 +1,35 @@
-"""The rules of a work unit: its configuration, and the one place where every kind of rule is registered."""
+"""The rules of a work unit: the one place where every kind of rule is registered. What users write is in unitconfig.py."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
-from typing import Annotated, Any, Literal
+from itertools import chain
+from typing import Any
 
 import msgspec
-from pydantic import ConfigDict, Field
 
 from edge_agent.events import alarm, context, counter, derived, downtime, energy, gap, production, quality, shift, state, suspect
-from edge_agent.events.alarm import AlarmConfig
 from edge_agent.events.condition import ConditionRule
-from edge_agent.events.context import ContextConfig
-from edge_agent.events.counter import CounterConfig
 from edge_agent.events.derive import SETTLE, Fold
-from edge_agent.events.downtime import DowntimeConfig
-from edge_agent.events.energy import EnergyConfig
 from edge_agent.events.follow import Neighbours
 from edge_agent.events.gap import GapConfig
 from edge_agent.events.keyframe import SnapshotRule
 from edge_agent.events.mescontext import DEVICE, Topics
 from edge_agent.events.order import Silenced
-from edge_agent.events.production import ProductionConfig
-from edge_agent.events.quality import RecordConfig
 from edge_agent.events.reference import device_of
 from edge_agent.events.rule import Rule
 from edge_agent.events.shift import Calendar
-from edge_agent.events.state import StateConfig
-from edge_agent.events.suspect import SuspectConfig
-from edge_agent.events.telemetry import TelemetryConfig
+from edge_agent.events.unitconfig import UnitConfig
 from edge_agent.model.condition import CONDITION
 from edge_agent.model.errors import ConfigError
-from edge_agent.model.quantity import Duration
 from edge_agent.model.reading import Tag
 from edge_agent.ports import DeviceWiring
 
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # it stands in topics, streams and ids
-_LEVEL = r"^[^+#/$\x00]+$"  # what a topic segment may hold (MQTT 5, 4.7)
+__all__ = ["UnitConfig", "fold_of", "inputs", "rules_of", "topics_of", "wiring_of"]
 
-Level = Annotated[str, Field(pattern=_LEVEL)]
-"""One level of the equipment path."""
 Rules = tuple[Rule[Any], ...]
-
-
-class UnitConfig(ProductionConfig):
-    """One work unit: what is read, and what it means. Tags are named ``device.tag``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    version: Literal[1]
-    unit: str = Field(min_length=1, max_length=64, pattern=_NAME, description="name of the work unit, unique in the agent")
-    path: tuple[Level, ...] = Field(default=(), description="the ISA-95 levels above it; left out = the agent's site")
-    state: StateConfig | None = None
-    downtime: DowntimeConfig | None = None
-    context: ContextConfig | None = None
-    counters: dict[str, CounterConfig] = Field(default_factory=dict)
-    alarms: dict[str, AlarmConfig] = Field(default_factory=dict)
-    records: dict[str, RecordConfig] = Field(default_factory=dict)
-    energy: dict[str, EnergyConfig] = Field(default_factory=dict)
-    plausibility: dict[str, SuspectConfig] = Field(default_factory=dict, description="signals that cannot be true together")
-    telemetry: TelemetryConfig | None = None
-    reorder: Duration = Field(default=0, description="how long samples wait for older ones of another device; 0 = not at all")
-    stale_after: Duration = Field(
-        default=2_000_000_000, description="an input of an event that is bad for longer is declared as a gap"
-    )
 
 
 def rules_of(config: UnitConfig, *, tags: Mapping[str, Tag], calendar: Calendar | None = None) -> Rules:
@@ -120,11 +84,10 @@ def topics_of(config: UnitConfig) -> Topics:
 
 
 def wiring_of(config: UnitConfig) -> dict[str, DeviceWiring]:
-    """Return what the unit asks of each device: trigger groups (``unit/name``) and the tags that may be acknowledged."""
+    """Return what the unit asks of each device: trigger groups (``unit/name``), the tags that may be acknowledged, and what is read at changes of context."""
     wiring: dict[str, DeviceWiring] = {}
-    for device, wired in _wired(config):
-        known = wiring.get(device, DeviceWiring())
-        wiring[device] = DeviceWiring(known.triggers + wired.triggers, known.acknowledge | wired.acknowledge)
+    for device, wired in chain(_wired(config), _bounded(config)):
+        wiring[device] = wiring.get(device, DeviceWiring()).also(wired)
     return wiring
 
 
@@ -231,6 +194,16 @@ def _wired(config: UnitConfig) -> Iterator[tuple[str, DeviceWiring]]:
         mine = msgspec.structs.replace(trigger, name=f"{config.unit}/{trigger.name}")  # two units may share a device and a name
         yield device, DeviceWiring((mine,), quality.acknowledge_tags(record))
     yield from production.wired(config, config.unit, _registers(config))
+
+
+def _bounded(config: UnitConfig) -> Iterator[tuple[str, DeviceWiring]]:
+    """Yield the tags that name what is being made, and those that count it."""
+    calculated = config.derived.keys()
+    for ref in {*_context_tags(config).values()} - calculated:
+        if device_of(ref) != DEVICE:
+            yield device_of(ref), DeviceWiring(boundary=frozenset({ref.partition(".")[2]}))
+    for ref in {*_registers(config).values(), *(meter.tag for meter in config.energy.values())} - calculated:
+        yield device_of(ref), DeviceWiring(counted=frozenset({ref.partition(".")[2]}))
 
 
 def _read_by(wired: DeviceWiring) -> Iterator[str]:

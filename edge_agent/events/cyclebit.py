@@ -60,7 +60,8 @@ class CycleBitRule:
         self.name = f"cycles.{name}"
         self._begin = config.running or config.start or ""
         self._end = config.running or config.end or ""
-        self.tags = tuple(dict.fromkeys((self._begin, self._end)))
+        number = (config.number,) if config.number is not None else ()
+        self.tags = tuple(dict.fromkeys((self._begin, self._end, *number)))
         self.fingerprint = f"{self._begin} {self._end}"
         self._config, self._ending = config, ending
         self._group = f"cycles.{name}" if config.extras else None

@@ -12,7 +12,7 @@ from itertools import compress
 
 import msgspec
 
-from edge_agent.events.clocks import LATENESS, DeviceClock
+from edge_agent.events.clocks import LATENESS, STEP, DeviceClock
 from edge_agent.events.mescontext import DEVICE as OUTSIDE
 from edge_agent.model.instant import MS
 from edge_agent.model.reading import (
@@ -186,6 +186,8 @@ class _Intake:
             self._clocks[device] = self._clocks.get(device, DeviceClock()).connected()
         elif isinstance(notice, ClockOffset):
             clock = self._clocks.get(device, DeviceClock())
+            if clock.measured is not None and notice.offset < clock.measured - STEP:
+                clock = self._clocks[device] = clock.set_back(clock.offset - (clock.measured - notice.offset))
             if clock.measured is None or abs(notice.offset - clock.measured) >= MS:
                 self._clocks[device] = msgspec.structs.replace(clock, measured=notice.offset)
 
@@ -194,7 +196,9 @@ class _Intake:
         if batch.historical:
             self._historical(route, batch, before)
             return
-        clock = before.stamped(max(batch.source) or max(batch.server), batch.received)
+        newest = max(batch.source) or max(batch.server)
+        before = before.judged(newest, batch.received)
+        clock = before.stamped(newest, batch.received)
         self._clocks[batch.device] = clock
         standing = clock.standing or 0
         if batch.snapshots:

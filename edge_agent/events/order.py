@@ -8,74 +8,39 @@ the same time. A state that no table knows says nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from edge_agent.events.reference import check_references
+from edge_agent.events.mescontext import DEVICE
+from edge_agent.events.orderconfig import OrdersConfig
+from edge_agent.events.reference import check_references, device_of
 from edge_agent.events.rule import NOTHING, Moment, Outcome, Phase, Rule
 from edge_agent.events.shift import order_totals, production_totals
-from edge_agent.events.sight import Change, Sight, heed, look, number_of, usable, value_of
-from edge_agent.events.tables import Code, code_of
+from edge_agent.events.sight import Change, Plain, Sight, heed, look, number_of, usable, value_of
+from edge_agent.events.tables import code_of
 from edge_agent.model.event import Context, ProductionEvent
 from edge_agent.model.reading import Tag
 
-Stage = Literal["waiting", "running", "paused", "completed", "aborted"]
 _JOB_STATES = {
     "started": "Running", "resumed": "Running", "paused": "Interrupted.Held", "completed": "Ended.Completed", "aborted": "Aborted",
 }  # fmt: skip
 _OPEN = ("running", "paused")
 
 
-class OrderBit(BaseModel):
-    """One row of ``bits:``: while ``when`` is on, the order is ``is``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    when: str = Field(description="device.tag of a bit")
-    is_: Stage = Field(alias="is", description="what the order is while the bit is on")
-
-
-class OrdersConfig(BaseModel):
-    """``orders:`` of a unit."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    state: str | None = Field(default=None, description="device.tag of the order's state")
-    states: dict[Code, Stage] = Field(default_factory=dict, description="what the states mean")
-    bits: tuple[OrderBit, ...] = Field(default=(), description="instead of a state: the first bit that is on holds")
-    otherwise: Stage = Field(default="waiting", description="what the order is while no bit is on")
-    planned_qty: str | None = Field(default=None, description="device.tag of how many are to be made")
-    operation: str | None = Field(default=None, description="device.tag of the operation")
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if (self.state is None) == (not self.bits):
-            raise ValueError("the order's state comes either from state: device.tag with a table, or from bits")
-        if self.state is not None and not self.states:
-            raise ValueError("say what the states mean, as states: {2: running, 3: paused, 4: completed, 5: aborted}")
-        return self
-
-    @property
-    def references(self) -> dict[str, str]:
-        """The tags by their place in the entry."""
-        bits = {f"bits.{place}.when": bit.when for place, bit in enumerate(self.bits)}
-        named = {"state": self.state, **bits, "planned_qty": self.planned_qty, "operation": self.operation}
-        return {place: ref for place, ref in named.items() if ref is not None}
-
-
 class OrderMemory(msgspec.Struct, frozen=True):
     """The order and its stage as told last, the bits' last values, and each counter's total when the order began (`order_totals`).
 
-    ``told`` is the stage that was told of this very order (None: nothing yet).
+    ``told`` is the stage that was told of this very order (None: nothing yet); ``planned`` and ``operation`` are what their tags said last.
     """
 
     order: Sight = Sight()
     stage: Sight = Sight()
     told: str | None = None
     bits: Mapping[str, bool] = msgspec.field(default_factory=dict)
-    base: Mapping[str, float] = msgspec.field(default_factory=dict)
+    base: Mapping[str, int | float] = msgspec.field(default_factory=dict)
+    planned: int | float | None = None
+    operation: Plain = None
 
 
 class OrderRule:
@@ -109,6 +74,7 @@ class OrderRule:
         events: list[ProductionEvent] = []
         if numbered is not None:
             memory = self._other_order(memory, numbered, moment, events)
+        memory = self._asked_for(memory, moment)
         memory = self._go_on(memory, staged, numbered, moment, events)
         return (state if memory == state else memory), Outcome(tuple(events)) if events else NOTHING
 
@@ -140,6 +106,15 @@ class OrderRule:
         sight, change = look(memory.order, moment.picture.context.order, reading)
         memory = msgspec.structs.replace(memory, order=sight)
         return memory, change
+
+    def _asked_for(self, memory: OrderMemory, moment: Moment) -> OrderMemory:
+        """Take in what is to be made: it stands there before the order starts, and is the next one's from its number on."""
+        planned, operation = self._config.planned_qty, self._config.operation
+        if planned in moment.readings:
+            memory = msgspec.structs.replace(memory, planned=number_of(moment.readings, planned))
+        if operation in moment.readings:
+            memory = msgspec.structs.replace(memory, operation=value_of(moment.readings, operation))
+        return memory
 
     # -- what is told --------------------------------------------------------------------------------------------
 
@@ -181,12 +156,12 @@ class OrderRule:
         ctx = msgspec.structs.replace(ctx, order=order)
         data: dict[str, Any] = {
             "order": order,
-            "operation": value_of(moment.readings, self._config.operation),
+            "operation": memory.operation,
             "product": ctx.product,
             "lot": ctx.lot,
-            "planned_qty": number_of(moment.readings, self._config.planned_qty),
+            "planned_qty": memory.planned,
             "state": _JOB_STATES[word],
-            "source": "plc",
+            "source": "mes" if device_of(self._order) == DEVICE else "plc",
             "totals_at": made,
             "totals": production_totals(moment.picture),
         }

@@ -19,7 +19,7 @@ from edge_agent.events.derived import DeriveConfig
 from edge_agent.events.follow import Neighbours
 from edge_agent.events.material import MaterialConfig
 from edge_agent.events.operatorinput import InputConfig
-from edge_agent.events.order import OrdersConfig
+from edge_agent.events.orderconfig import OrdersConfig
 from edge_agent.events.parameter import RecipeConfig, SetpointConfig
 from edge_agent.events.rule import Rule
 from edge_agent.events.scrap import ScrapConfig

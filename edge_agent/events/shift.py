@@ -24,7 +24,9 @@ Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 _DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _LOCAL_TIME = re.compile(r"^([01]\d|2[0-3]):([0-5]\d)$")
 _AHEAD = 9  # days to look for the next boundary: a week with one shift, and a day for each end
-_MANY = 60  # boundaries crossed at once (three weeks of three shifts); after more only the last is told
+_MANY = (
+    60  # boundaries crossed at once (three weeks of three shifts); after more, as by a clock that was set, only the last is told
+)
 
 
 def _local_time(text: str) -> str:
@@ -196,8 +198,10 @@ class ShiftRule(msgspec.Struct, frozen=True):
             shift, base = occurrence.shift if occurrence else None, totals
             boundary = self.calendar.next_boundary(boundary)
             crossed += 1
+        if crossed > _MANY:
+            events = events[-1:]
         context = msgspec.structs.replace(moment.picture.context, shift=shift)
-        return ShiftState(True, shift, boundary, totals), Outcome(tuple(events[-_MANY:]), picture={"context": context})
+        return ShiftState(True, shift, boundary, totals), Outcome(tuple(events), picture={"context": context})
 
     def _event(
         self, at: int, now: Occurrence | None, before: str | None, totals: Mapping[str, float], picture: Picture

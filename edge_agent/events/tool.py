@@ -44,8 +44,8 @@ class ToolMemory(msgspec.Struct, frozen=True):
     """The tool, the life used and the limit as seen last, and whether the life was known to be (and not to be) at its limit."""
 
     tool: Sight = Sight()
-    life: float | None = None
-    limit: float | None = None
+    life: int | float | None = None
+    limit: int | float | None = None
     reached: Sight = Sight()
 
 

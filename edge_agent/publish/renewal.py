@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from edge_agent.model.errors import DisconnectedError
+from edge_agent.model.tls import tls_context
 from edge_agent.publish import tls
 from edge_agent.publish.address import Broker
 from edge_agent.publish.config import MqttConfig
@@ -65,7 +66,7 @@ async def files_replaced(config: MqttConfig, before: Seen) -> str:
 
 def _try_out(config: MqttConfig) -> None:
     if config.tls is not None:
-        tls.context(config.tls)
+        tls_context(config.tls)
     if config.password_file is not None:
         tls.password(config.password_file)
 

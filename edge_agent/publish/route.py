@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from edge_agent.model.errors import DisconnectedError
+from edge_agent.model.tls import tls_context
 from edge_agent.publish import http, tls
 from edge_agent.publish.address import Broker, Proxy, authority
 from edge_agent.publish.config import TlsConfig
@@ -31,7 +32,7 @@ def open_wire(broker: Broker, trust: TlsConfig | None, names: Names, seconds: fl
     Raises OSError or ValueError for what the network says, DisconnectedError where the reason is in words already.
     """
     deadline = time.monotonic() + seconds
-    context = tls.context(trust) if broker.encrypted and trust is not None else None
+    context = tls_context(trust) if broker.encrypted and trust is not None else None
     if broker.proxy is not None:
         sock = _tunnel(broker, broker.proxy, names, deadline)
     else:

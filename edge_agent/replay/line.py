@@ -15,6 +15,7 @@ from edge_agent.drivers import catalog as drivers
 from edge_agent.events import catalog as events
 from edge_agent.events.catalog import UnitConfig
 from edge_agent.events.derive import SETTLE, Fold
+from edge_agent.events.mescontext import DEVICE
 from edge_agent.events.shift import Calendar, ShiftConfig
 from edge_agent.model.errors import ConfigError
 from edge_agent.model.reading import Tag, Value
@@ -41,8 +42,9 @@ class Line:
         return events.fold_of(unit, devices=self.devices, calendar=self.calendar, prefix=self.prefix, settle=settle)
 
     def readers(self, unit: UnitConfig) -> frozenset[str]:
-        """Return the devices that ``unit`` reads from."""
-        return frozenset(ref.partition(".")[0] for ref in events.inputs(unit))
+        """Return the devices that ``unit`` reads from, the one that stands for the MES among them where it names the context."""
+        outside = {DEVICE} if events.topics_of(unit).tags else set()
+        return frozenset(ref.partition(".")[0] for ref in events.inputs(unit)) | outside
 
 
 def line_of(config: AgentConfig) -> Line:

@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 
+from edge_agent.events.catalog import topics_of
 from edge_agent.events.derive import Tick
+from edge_agent.events.mescontext import DEVICE
 from edge_agent.model.condition import CONDITION
 from edge_agent.model.instant import parse
 from edge_agent.model.reading import AgentDown, Recovered, Tag
@@ -31,7 +33,8 @@ def run(script: Script, line: Line) -> Verdict:
 def play(script: Script, line: Line) -> list[Came]:
     """Return the events and acknowledgements of one test, in the order of the stream."""
     unit = next(unit for unit in line.units if unit.unit == script.unit)
-    alone = replace(line, units=(unit,))
+    named = topics_of(unit).tags
+    alone = replace(line, units=(unit,), devices={**line.devices, DEVICE: named} if named else line.devices)
     player, plant = Player(alone, unit, settle=0), Plant(alone, script.start)
     came: list[Came] = []
     read = {device: alone.devices[device] for device in sorted(alone.readers(unit))}
@@ -72,6 +75,9 @@ def _begin(script: Script, plant: Plant, tags: Mapping[str, Sequence[Tag]]) -> I
             yield from plant.boot(device, first.line.boot[device])
         if first is None or device not in first.line.down:
             yield from plant.join(device)
+    outside = script.plant.get(DEVICE, {}) | (dict(first.samples.get(DEVICE, {})) if first else {})
+    if outside:
+        yield from plant.show(DEVICE, outside)
 
 
 def _at_once(happening: Happening, plant: Plant, start: int, *, begun: bool) -> Iterator[Given]:

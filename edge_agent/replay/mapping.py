@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 from edge_agent.config.load import read_as, refuse
 from edge_agent.config.source import Path_, Source
 from edge_agent.config.words import did_you_mean
+from edge_agent.events.catalog import topics_of
 from edge_agent.model.condition import CONDITION
 from edge_agent.model.instant import parse
 from edge_agent.model.quantity import Duration, duration
@@ -134,7 +135,11 @@ def _script(content: MappingFile, number: int, source: Source, line: Line, time_
     if unit not in units:
         message = f"there is no unit '{unit}'" if unit else "the test does not say which unit it is about"
         source.problem(source.place((*path, "unit")), message, did_you_mean(unit, units))
-    reader = _Reader(source, {tag.ref: tag for tags in line.devices.values() for tag in tags}, set(line.devices))
+    tags = {tag.ref: tag for tags in line.devices.values() for tag in tags}
+    for each in line.units:
+        if each.unit == unit:  # an MES names the context over MQTT: written as if it were a device called mes
+            tags |= {f"mes.{tag.name}": tag for tag in topics_of(each).tags if f"mes.{tag.name}" not in tags}
+    reader = _Reader(source, tags, set(line.devices))
     plant = reader.samples(content.plant, ("plant",))
     for device, samples in reader.samples(test.plant, (*path, "plant")).items():
         plant[device] = plant.get(device, {}) | samples

@@ -13,6 +13,7 @@ import msgspec
 
 from edge_agent.events.catalog import wiring_of
 from edge_agent.events.derive import Tick
+from edge_agent.events.mescontext import DEVICE
 from edge_agent.model.instant import NS
 from edge_agent.model.reading import AgentDown, Batch, Boot, DeviceDown, DeviceUp, Notice, Quality, Snapshot, Value
 from edge_agent.ports import Trigger
@@ -75,6 +76,13 @@ class Plant:
         while (following := self._following()) < time:
             self._ticked = following
             yield Tick(following)
+
+    def leap(self, time: int) -> Iterator[Tick]:
+        """Have the agent's clock set forward to ``time``: what comes next comes then, and nothing in between. Raises ValueError for a time that is past."""
+        if time < self._now:
+            raise ValueError(f"it is {(self._now - time) / NS:g} s later already")
+        yield from self.end()
+        self._now = self._ticked = time
 
     def end(self, *, final: bool = False) -> Iterator[Tick]:
         """Return what belongs to the last instant: its tick, and with ``final`` the one of a shutdown."""
@@ -189,6 +197,8 @@ class Plant:
     def _connected(self, device: str, notices: Sequence[Notice]) -> Batch:
         known, now = self._devices[device], self._now
         known.up = True
+        if device == DEVICE:  # what is retained at the broker comes again; it is no connection to a machine
+            return self._batch(device, list(known.shown), (), ())
         boot = () if known.boot is None else (Boot(device, now, known.boot),)
         whole = [group for group in known.triggers if group.trigger in known.shown]
         return self._batch(device, list(known.shown), whole, (DeviceUp(device, now), *boot, *notices))

@@ -101,7 +101,7 @@ def _misses(expected: ExpectedEvent, came: Came, start: int) -> list[tuple[str, 
         misses.append(("at", seconds(expected.at), seconds(came.at)))
     for path, wanted in (expected.model_extra or {}).items():
         there, value = _member(came.data, path)
-        if not there or not _equal(wanted, value, start):
+        if (not there and wanted is not None) or not _equal(wanted, value, start):  # what is not there is null
             misses.append((path, _text(wanted), _text(value) if there else "(there is no such member)"))
     return misses
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import msgspec
 import pytest
-from agent_bench import ManualClock, at, until
+from agent_bench import ManualClock, at, turns, until
 
 from edge_agent.agent import housekeeping
 from edge_agent.agent.discipline import DeviceClocks, Discipline, Kernel, kernel
@@ -72,6 +72,29 @@ async def test_the_first_synchronisation_tells_by_how_much_earlier_times_were_wr
     task.cancel()
     await asyncio.wait([task])
     assert told.steps == [(1_700_000_000.0, "ntp")]
+
+
+async def test_a_synchronisation_that_is_lost_is_a_fault_until_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raised once with what to do, cleared once; a clock that has never been synchronised is told with the start."""
+    monkeypatch.setattr(housekeeping, "_apart", lambda: 0)
+    monkeypatch.setattr(housekeeping, "_LOOK", 0)
+    written: list[Any] = []
+    told = Told(asked(False, False, True, True, False, False, True, *[True] * 1000))
+
+    async def write(event: Any) -> None:
+        written.append(event)
+
+    told.write = write  # type: ignore[attr-defined]
+    task = asyncio.create_task(housekeeping.watch_clock(cast("Any", type("Parts", (), {"journal": told}))))
+    await until(lambda: len(written) == 2)
+    await turns(50)
+    task.cancel()
+    await asyncio.wait([task])
+    assert [(event.type, event.data["code"], event.data["action"]) for event in written] == [
+        ("agent.fault", "clock_unsynced", "raised"),
+        ("agent.fault", "clock_unsynced", "cleared"),
+    ]
+    assert "time service" in written[0].data["remedy"]
 
 
 def rows(t: float, *stamped: tuple[int, float], **more: Any) -> Batch:

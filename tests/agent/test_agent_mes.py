@@ -94,10 +94,9 @@ async def test_nonsense_is_counted_told_once_and_changes_nothing() -> None:
         async with listening() as (line, heard, mes):
             heard("mes/order", b'{"id":"A"}')
             await until(lambda: len(line.said) == 2)
-            for _ in range(3):
+            for number in range(1, 4):
                 heard("mes/order", b"\xff")
-                await turns()
-            assert mes.refused == 3
+                await until(lambda number=number: mes.refused == number)
             assert line.said == ["read", {0: "A"}]
     assert [log["event"] for log in logs] == ["context.refused"]
 
@@ -112,3 +111,43 @@ async def test_other_topics_go_to_who_listened_before() -> None:
     assert others == [("confirmed/filler", b"1")]
     alone = Listening(("x",), lambda _t, _p: None)
     assert MesContext([], {}, ManualClock()).listen(alone) is alone
+
+
+async def test_a_message_that_is_not_believed_is_a_fault_until_one_is() -> None:
+    """People at the MES look at events, not at a gateway's log: raised once with cause and remedy, cleared by the next good message."""
+    said: list[Any] = []
+
+    async def tell(event: Any) -> None:
+        said.append(event)
+
+    async with listening() as (line, heard, mes):
+        mes.tell = tell
+        heard("mes/order", b"\xff")
+        await until(lambda: said)
+        heard("mes/order", b"{")
+        await until(lambda: mes.refused == 2)
+        heard("mes/order", b'{"id":"A"}')
+        await until(lambda: len(said) == 2)
+        heard("mes/order", b"{")
+        await until(lambda: mes.refused == 3)
+        await turns()
+        assert line.said == ["read", {0: "A"}]
+    assert [(event.type, event.data["action"], event.data["code"], event.data["topic"]) for event in said] == [
+        ("agent.fault", "raised", "context_refused", "mes/order"),
+        ("agent.fault", "cleared", "context_refused", "mes/order"),
+    ]
+    assert "not believed: it is no JSON object" in said[0].data["text"]
+    assert said[0].data["remedy"]
+
+
+async def test_a_flood_of_changes_is_read_for_a_few_times_a_second() -> None:
+    """Whoever may write to the topic makes a PLC be read no more often than that, and its last word counts."""
+    async with listening() as (line, heard, _):
+        began = asyncio.get_running_loop().time()
+        number = 0
+        while asyncio.get_running_loop().time() < began + 0.7:
+            number += 1
+            heard("mes/order", b'{"id":"WO-%d"}' % number)
+            await asyncio.sleep(0.002)
+        await until(lambda: line.said[-1] == {0: f"WO-{number}"})
+        assert line.said.count("read") <= 6

@@ -224,12 +224,38 @@ async def test_every_drift_of_a_tag_is_named(plc: Plc, command: Command) -> None
     assert (await plc.nodes["Ack"].read_value()) == 1
 
 
+async def test_what_has_no_such_part_and_what_is_no_variable(plc: Plc, command: Command) -> None:
+    """An element outside its array is told as that, not as a type of nothing; a folder is told as no variable, once."""
+    await plc.add("Array", [1, 2, 3], ua.VariantType.Int16)
+    await plc.server.nodes.objects.add_folder(ua.NodeId("Folder", plc.index), f"{plc.index}:Folder")
+    tags = {
+        "typed": {"node": "s=Array", "index": 7, "type": "int16"}, "plain": {"node": "s=Array", "index": 7},
+        "folder": {"node": "s=Folder", "type": "int16"},
+    }  # fmt: skip
+    said = await command(opcua(plc.port, tags))
+    assert sorted(said.found()) == [("not_monitored", "folder"), ("type_changed", "plain"), ("type_changed", "typed")]
+    findings = {one["tag"]: one for one in said.of()["findings"] if one["tag"]}
+    for name in ("typed", "plain"):
+        assert findings[name]["text"] == "element 7 is outside: the array has 3 elements"
+        assert findings[name]["remedy"] == "compare index, range and field with edge-agent browse"
+    assert findings["folder"]["text"] == "it is no variable and has no value: BadAttributeIdInvalid"
+    assert "edge-agent browse" in findings["folder"]["remedy"]
+
+
 async def test_a_namespace_that_is_a_number_is_a_note(command: Command) -> None:
     """What works today and moves with the next restart is said, with the URI to write."""
     async with odd() as server:
         said = await command(opcua(server.port, {"t": {"node": f"ns={server.index};s=Tag1"}}))
     assert (said.code, said.found()) == (0, [])
     assert said.finding("namespace_number")["remedy"] == f"numbers move; write nsu={ODD_URI}"
+
+
+async def test_a_number_that_has_moved_is_told_once(plc: Plc, command: Command) -> None:
+    """A namespace that has moved from its number is an error with the right URI; no note names the one that has the number now."""
+    other = await plc.server.register_namespace("urn:other")
+    said = await command(opcua(plc.port, {"mode": {"node": f"ns={other};s=Mode"}}))
+    assert said.found() == [("namespace_moved", "mode")]
+    assert "namespace_number" not in {one["code"] for one in said.of()["findings"]}
 
 
 async def test_alarm_sources_and_undeclared_variables(plc: Plc, command: Command) -> None:

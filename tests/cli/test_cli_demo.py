@@ -8,6 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from edge_agent.cli.demo import demo
+from edge_agent.cli.demo.cast import configured
 from edge_agent.cli.demo.fitting import fitted, wraps
 from edge_agent.cli.demo.verdict import too_fast
 from edge_agent.config.load import load
@@ -28,7 +29,11 @@ def test_the_configuration_that_fits_a_scenario_is_one_that_the_agent_takes(tmp_
     for name in ("PLC1_PORT", "METER_PORT", "HEATER_PORT"):
         monkeypatch.delenv(name, raising=False)
     script = read(scenario)
-    config = load(fitted(ROOT / "config", tmp_path / "config", script))
+    config = load(configured(ROOT, tmp_path / "config", script))
+    if script["version"] == 2:
+        assert set(config.agent.shifts) == set(script["shifts"])
+        assert {device.device for device in config.devices} == set(script["devices"])
+        return
     (unit,) = config.units
     assert config.agent.time_zone == script["time_zone"]
     assert set(config.agent.shifts) == set(script["shifts"])
@@ -58,7 +63,7 @@ def test_every_modulus_has_a_word(modulus, word):
 
 def test_the_comments_of_the_configuration_stay(tmp_path):
     """What is fitted is still the file that a person would read."""
-    folder = fitted(ROOT / "config", tmp_path / "config", read(SCENARIOS[0]))
+    folder = fitted(ROOT / "config", tmp_path / "config", read(ROOT / "simulators" / "scenarios" / "line.yaml"))
     assert "# The filler" in (folder / "units" / "filler.yaml").read_text(encoding="utf-8")
 
 

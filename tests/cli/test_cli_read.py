@@ -113,6 +113,26 @@ async def test_one_device_as_a_table(plc: Plc, tmp_path: Path, capsys: pytest.Ca
         read(config, "plk", follow=False, as_json=False)
 
 
+async def test_a_reader_who_has_seen_enough(plc: Plc, tmp_path: Path) -> None:
+    """`read --follow | head` ends like any command whose reader went away: without a traceback, whatever the lanes do."""
+    config = folder(tmp_path, plc.port, meter=METER % free_port())
+    command = [sys.executable, "-m", "edge_agent", "read", "--follow", "-c", str(config)]
+    reader = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+    assert reader.stdout is not None
+    assert reader.stderr is not None
+    async with asyncio.timeout(60):
+        await reader.stdout.readline()
+        reader.stdout._transport.close()  # type: ignore[attr-defined]
+        for number in range(200):
+            await plc.write("Speed", 1000 + 100 * number)
+            if reader.returncode is not None:
+                break
+            await asyncio.sleep(0.1)
+        said = (await reader.stderr.read()).decode()
+        assert await reader.wait() == 1
+    assert "Traceback" not in said
+
+
 def test_a_reason_is_told_to_its_end() -> None:
     """The command that mends it stands behind two fingerprints and in front of a path: half of it would be another command."""
     reason = f"the server shows another certificate (SHA-256 {'ab' * 32}) than the trusted one ({'cd' * 32}); edge-agent trust URL --pki /var/lib/edge-agent/pki"

@@ -110,9 +110,10 @@ def test_an_order_of_the_mes_owns_what_is_made_while_it_stands() -> None:
     fold, state = started()
     story: list[Batch | Tick] = [
         count(0, 100, up=True),
+        count(0.5, 100),
         says(0.5, "A"),
         count(1, 103),
-        count(5, 110),
+        count(5.1, 110),
         says(5.1, "B", "Q"),
         count(6, 112),
         Tick(at(9)),

@@ -156,6 +156,16 @@ def test_row_15_an_aborted_cycle_says_so() -> None:
     assert event.data["result"] == "aborted"
 
 
+def test_row_15_the_number_of_a_cycle_is_told_with_its_begin() -> None:
+    """A number that the PLC sets with the begin names the cycle, also where its end is never seen."""
+    line = press({"start": "plc.start", "end": "plc.end", "number": "plc.no"})
+    line.say(0, {"plc.start": False, "plc.end": False, "plc.no": 6})
+    (started,) = line.say(1, {"plc.start": True, "plc.no": 7})
+    line.say(2, {"plc.start": False})
+    ended, following = line.say(20, {"plc.start": True, "plc.no": 8})
+    assert [one.data["cycle_no"] for one in (started, ended, following)] == [7, 7, 8]
+
+
 def test_row_15_a_cycle_whose_end_was_missed_is_closed_by_the_next() -> None:
     """Two begins and no end: the first one has no duration, and an interval in which it ended."""
     line = press({"start": "plc.start", "end": "plc.end"})

@@ -137,6 +137,22 @@ def test_row_18_planned_quantity_and_operation_are_read() -> None:
     assert (event.data["planned_qty"], event.data["operation"]) == (500, 20)
 
 
+def test_row_18_what_is_planned_stands_there_before_the_start_and_ends_with_its_order() -> None:
+    """A quantity that was set with the number is told at the start, and the next order's is not told of the one that it ends."""
+    line = line_of({**STATES, "planned_qty": "plc.planned", "operation": "plc.op"})
+    told(line, 0, order="WO-1", job=0, count=0, product="", planned=500, op="10")
+    told(line, 1, count=1)
+    (started,) = line.say(2, {"plc.job": 1})
+    ended, following = line.say(3, {"plc.order": "WO-2", "plc.planned": 80})
+    assert [(one.data["order"], one.data["planned_qty"], one.data["operation"]) for one in (started, ended, following)] == [
+        ("WO-1", 500, "10"),
+        ("WO-1", 500, "10"),
+        ("WO-2", 80, "10"),
+    ]
+    (paused,) = line.say(4, {"plc.job": 2, "plc.planned": None})
+    assert paused.data["planned_qty"] is None
+
+
 def test_row_18_orders_need_an_order() -> None:
     """A life without a number belongs to nothing."""
     config = UnitConfig.model_validate({"version": 1, "unit": "press", "orders": STATES})
@@ -220,3 +236,11 @@ def test_row_19_a_setup_mode_needs_a_mode() -> None:
     config = UnitConfig.model_validate({"version": 1, "unit": "press", "setup": {"modes": [4]}})
     with pytest.raises(ConfigError, match=r"add state: \{mode: device.tag\}"):
         rules_of(config, tags={})
+
+
+def test_an_order_that_the_mes_names_says_so() -> None:
+    """Where its number comes from a topic, the source is the MES, also when its state comes from the PLC."""
+    line = line_of(context={"order": {"mqtt": "mes/order"}})
+    line.say(0, {"(mqtt).order": "WO-1", "plc.job": 0, "plc.count": 0})
+    (event,) = line.say(1, {"plc.job": 1})
+    assert (event.type, event.data["order"], event.data["source"]) == ("order.started", "WO-1", "mes")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_agent.events.mescontext import DEVICE
 from edge_agent.model.instant import NS, parse
 from edge_agent.model.reading import AgentDown, Notice, Quality
 from edge_agent.replay.line import line_in
@@ -79,6 +80,14 @@ class Story:
         """Have a device show another boot counter."""
         self.wait(t)
         self._take(self._plant.boot(device, boot))
+
+    def mes(self, t: float, **named: str | None) -> None:
+        """Have the MES name what is made, on the topics that the context of the unit says; None and an empty text: nothing."""
+        self.at(t, {f"{DEVICE}.{member}": name or "" for member, name in named.items()})
+
+    def leap(self, t: float) -> None:
+        """Have the gateway's clock set forward to ``t`` at once: no time passes in between."""
+        self._take(self._plant.leap(self._time(t)))
 
     def kill(self, t: float, until: float) -> None:
         """Have the agent killed, and started again at ``until``; what is set with `at` in between must be told before, see `gone`."""
@@ -167,6 +176,9 @@ def trace(
         "units": [{"unit": "press", **unit}],
         "devices": {device: dict(tags) for device, tags in devices.items()},
     }
+    topics = {member: "string" for member, source in unit.get("context", {}).items() if isinstance(source, Mapping)}
+    content["devices"] |= {DEVICE: topics} if topics else {}
+    unstamped = [*unstamped, DEVICE] if topics else unstamped
     content |= {"shifts": dict(shifts), "time_zone": time_zone} if shifts else {}
     content |= {"unstamped": sorted(unstamped)} if unstamped else {}
 

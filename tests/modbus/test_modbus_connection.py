@@ -292,3 +292,18 @@ async def test_a_device_that_speaks_no_tls_is_said_in_words(tmp_path: Path) -> N
         async with connect([device(server.sockets[0].getsockname()[1], tls=authority.files("ca.pem"))], ScaledClock(), {}):
             pass
     await stop_listening(server)
+
+
+async def test_a_device_that_hangs_up_in_the_handshake_is_said_in_words(tmp_path: Path) -> None:
+    """One without TLS closes at the first bytes; the reason in the message was empty."""
+    authority = Authority(tmp_path)
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(5)
+        writer.transport.abort()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    with pytest.raises(DisconnectedError, match="closed the connection while it was opened"):
+        async with connect([device(server.sockets[0].getsockname()[1], tls=authority.files("ca.pem"))], ScaledClock(), {}):
+            pass
+    await stop_listening(server)

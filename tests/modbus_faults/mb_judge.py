@@ -6,6 +6,7 @@ Nothing here is computed by the driver's code: what a word means stands in the t
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -57,6 +58,7 @@ class Judge:
     used: set[int] = field(default_factory=set)
     values: int = 0
     careful: bool = False
+    again: int = 0
     listener: Callable[[Batch], None] | None = None
 
     def __post_init__(self) -> None:
@@ -125,7 +127,9 @@ class Judge:
         for name, spot in self.spots.items():
             if spot.function in {1, 2}:
                 continue  # a bit that did not change is not reported
-            for before, after in zip(self.good.get(name, []), self.good.get(name, [])[1:], strict=False):
+            good = self.good.get(name, [])
+            # A hole is told at the latest with the answer after its end, so the last one may still be untold.
+            for before, after in itertools.pairwise(good[:-1]):
                 lost += self._hole(name, spot, before, after, declared, longest)
         return lost
 
@@ -137,8 +141,8 @@ class Judge:
             for entry in self._between(before.entry.at + 1, after.entry.at - 1)
             if entry.asks(self.unit, spot.function, spot.address)
         ]
-        missed = [entry.at for entry in asked if not self._asked_again(entry)]
-        points = missed or ([(before.received + after.entry.at) // 2] if after.entry.at - before.entry.at > longest else [])
+        missed = [entry.at for entry in asked if not self._asked_again(entry, after)]
+        points = missed or ([(before.received + after.entry.at) // 2] if after.entry.at - before.received > longest else [])
         for point in points:
             said = any(since <= point <= until and (not tags or name in tags) for since, until, tags in declared)
             if not said and not any(before.received <= at <= after.received for at in self.bad.get(name, [])):
@@ -147,13 +151,14 @@ class Judge:
                 raise AssertionError(f"undeclared: {told}")
         return len(missed)
 
-    def _asked_again(self, entry: Entry) -> bool:
-        """Whether nothing need be lost: a busy device is asked once more, one that closed, too, and a refused block in parts; all at once.
+    def _asked_again(self, entry: Entry, after: Good) -> bool:
+        """Whether nothing was lost: a busy device is asked once more, one that closed, too, and a refused block in parts; all at once.
 
         Where answers carry no number (``careful``) a unit is also asked once for nothing, on each connection and after each failure.
-        Where that failed as well there is a hole all the same, and the length of the silence tells.
+        It was so only if a used answer followed within ``again`` ns; otherwise the poll was lost, and must have been declared.
         """
-        return entry.fault in ASKED_AGAIN or (self.careful and entry.right)
+        free = entry.fault in ASKED_AGAIN or (self.careful and entry.right)
+        return free and after.entry.at - entry.at <= self.again
 
     def _declared(self) -> list[tuple[int, int, tuple[str, ...]]]:
         """Return the stretches (ns) without data that were told, each with the tags it is about (none: all)."""

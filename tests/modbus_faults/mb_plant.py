@@ -11,6 +11,7 @@ from typing import Any
 
 from mb_judge import Judge, Spot
 from mb_time import LINES
+from mb_tls import authority, server_context
 
 from edge_agent.agent.backoff import delays
 from edge_agent.agent.link import Link, keep_open
@@ -24,6 +25,9 @@ T0 = 1_761_000_000_000_000_000
 POLL = 0.05
 TIMEOUT = 0.05
 """Machine seconds. A healthy answer on loopback takes one millisecond."""
+
+AGAIN = {False: TIMEOUT, True: 3 * TIMEOUT}
+"""Machine seconds in which what is asked again at once is answered; longer where answers carry no number, and a silence is waited for in between."""
 
 _TURN = 0.01
 
@@ -60,7 +64,7 @@ class Clock:
         await asyncio.sleep(max(0, instant - self.now()) / 1e9 / self.speed)
 
 
-FRAMING = {"tcp": "mbap", "rtu-tcp": "rtu", "ascii-tcp": "ascii", "rtu-line": "rtu", "ascii-line": "ascii"}
+FRAMING = {"tcp": "mbap", "tls": "mbap", "rtu-tcp": "rtu", "ascii-tcp": "ascii", "rtu-line": "rtu", "ascii-line": "ascii"}
 """By transport: what stands on the wire."""
 
 
@@ -71,13 +75,22 @@ class Plant:
         self, transport: str, seed: int, *, speed: float = 1.0, units: int = 1, tags: dict[str, Any] = TAGS, spots: dict[str, Spot] = SPOTS, **more: Any,
     ) -> None:  # fmt: skip
         self.transport = transport
+        self.numbered = FRAMING[transport] == "mbap"
         self.clock = Clock(speed)
         names = {f"dev{unit}": unit for unit in range(1, units + 1)}
         self.device = FaultyDevice(FRAMING[transport], units=names.values(), timeout=TIMEOUT, seed=seed, now=self.clock.now)
         self.device.only = lambda request: request.unit == 1
-        self.port = Port(self.device.serve)
+        self.port = Port(self.device.serve, context=server_context() if transport == "tls" else None)
         self.judges = {
-            name: Judge(name, unit, spots, self.device.ledger, careful=transport != "tcp") for name, unit in names.items()
+            name: Judge(
+                name,
+                unit,
+                spots,
+                self.device.ledger,
+                careful=not self.numbered,
+                again=round(AGAIN[not self.numbered] * speed * 1e9),
+            )
+            for name, unit in names.items()
         }
         self.losses: list[str] = []
         self.seconds = 0.0
@@ -94,7 +107,7 @@ class Plant:
             if where
             else {"host": "127.0.0.1", "port": self.port.port}
         )
-        if self.transport != "tcp":
+        if not self.numbered:
             base["framing"] = self.transport.partition("-")[0]
         return [
             ModbusConfig.model_validate(base | {"device": name, "unit_id": judge.unit} | self._more)
@@ -120,6 +133,8 @@ class Plant:
                 await self.port.open()
                 stack.push_async_callback(self.port.shut)
                 where = ""
+            if self.transport == "tls":
+                self._more |= {"tls": {"ca": stack.enter_context(authority().cert_pem.tempfile())}}
             configs = self.configs(where)
             began = asyncio.get_running_loop().time()
             task = asyncio.create_task(

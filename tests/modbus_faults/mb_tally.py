@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from simulators.modbus_ledger import Ledger
 
@@ -12,6 +12,7 @@ class Tally:
     """Trials; what the devices' ledgers hold; values compared with them; losses that had to be declared; the slowest recovery in seconds."""
 
     trials: int = 0
+    faults: set[str] = field(default_factory=set)
     requests: int = 0
     misdeeds: int = 0
     writes: int = 0
@@ -26,6 +27,7 @@ class Tally:
         self.trials += 1
         self.requests += ledger.requests
         self.misdeeds += ledger.misdeeds
+        self.faults |= {entry.fault for entry in ledger.entries if entry.fault}
         self.writes += ledger.writes
         self.values += values
         self.lost += lost
@@ -34,7 +36,7 @@ class Tally:
     def line(self) -> str:
         """The one line that says everything."""
         return (
-            f"modbus-faults: {self.trials} trials, {self.requests} requests seen, {self.misdeeds} done wrong, {self.writes} write functions seen, "
+            f"modbus-faults: {len(self.faults)} faults, {self.trials} trials, {self.requests} requests seen, {self.misdeeds} done wrong, {self.writes} write functions seen, "
             f"{self.values} values checked, {self.invented} invented, {self.lost} polls lost, {self.undeclared} undeclared, "
             f"slowest recovery {self.slowest:.1f} s"
         )

@@ -15,6 +15,7 @@ import termios
 import time
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from random import Random
 from typing import Any
 from unittest import mock
 
@@ -28,6 +29,10 @@ _TURN = 20e-6
 _GRAIN = 1e-3
 """Shortest leap, so that the timers of many trials come together."""
 
+_STALL_EVERY = 0.002
+_LONGEST_STALL = 2.0
+"""Seconds in which nobody, neither the driver nor its device, does anything; begins in one turn of the loop out of 500."""
+
 _LOOK = 20e-6
 """Real seconds between two looks."""
 
@@ -38,13 +43,16 @@ _ARRIVES_WITHIN = 5.0
 class _Leaping(selectors.SelectSelector):
     """A selector that never waits while a timer is set: it leaps."""
 
-    def __init__(self) -> None:
+    def __init__(self, stalls: Random | None) -> None:
         super().__init__()
         self.passed = 0.0
+        self._stalls = stalls
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Return what is ready; where nothing is, let ``timeout`` have passed."""
         self.passed += _TURN
+        if self._stalls is not None and self._stalls.random() < _STALL_EVERY:
+            self.passed += self._stalls.uniform(0, _LONGEST_STALL)
         if timeout is None:
             return super().select(None)
         ready = super().select(0)
@@ -56,9 +64,9 @@ class _Leaping(selectors.SelectSelector):
 class LeapingLoop(asyncio.SelectorEventLoop):
     """An event loop with such a time."""
 
-    def __init__(self) -> None:
-        """Begin at 0."""
-        self._leaping = _Leaping()
+    def __init__(self, stalls: Random | None = None) -> None:
+        """Begin at 0; ``stalls``: now and then the machine has no time for anybody."""
+        self._leaping = _Leaping(stalls)
         super().__init__(self._leaping)
 
     def time(self) -> float:
@@ -66,9 +74,9 @@ class LeapingLoop(asyncio.SelectorEventLoop):
         return self._leaping.passed
 
 
-def leaping(trials: Coroutine[Any, Any, None]) -> None:
+def leaping(trials: Coroutine[Any, Any, None], stalls: Random | None = None) -> None:
     """Run to the end in such a time."""
-    with asyncio.Runner(loop_factory=LeapingLoop) as runner, across():
+    with asyncio.Runner(loop_factory=lambda: LeapingLoop(stalls)) as runner, across():
         runner.run(trials)
 
 

@@ -344,11 +344,11 @@ class Doubting(Script):
 
 
 @contextlib.asynccontextmanager
-async def taken_over(within: float) -> AsyncIterator[tuple[Doubting, asyncio.Task[None]]]:
+async def taken_over(within: float, keep_alive: float = 3.0) -> AsyncIterator[tuple[Doubting, asyncio.Task[None]]]:
     """Run a loop with a subscription of another session that has ``within`` seconds for its first word, and three for each other."""
     script = Doubting()
     loop = PublishLoop(script, Pace(patience=0.0))  # type: ignore[arg-type]
-    loop.take_over(7, script, 3.0, 5, within)
+    loop.take_over(7, script, keep_alive, 5, within)
     task = asyncio.create_task(loop.run())
     await asyncio.sleep(0)
     try:
@@ -376,3 +376,12 @@ async def test_after_its_first_word_a_subscription_has_its_keep_alive_time() -> 
         assert script.told == ["caught up"]
         await asyncio.sleep(0.2)
         assert not task.done()
+
+
+async def test_a_subscription_that_has_spoken_after_it_was_taken_over_is_not_doubted_when_the_link_dies() -> None:
+    """A cable that fails twice within a minute is no server that only pretends: the next connection goes on once more."""
+    async with taken_over(within=0.05, keep_alive=0.1) as (script, task):
+        await script.answer(message(5, 1))
+        with pytest.raises(DisconnectedError, match="no publish response"):
+            await asyncio.wait_for(task, 10)
+        assert script.told == ["caught up"]

@@ -184,3 +184,28 @@ def test_the_command_finds_the_configuration_above_a_file(
         main()
     assert ended.value.code == 78
     assert "there are no tests in" in capsys.readouterr().err
+
+
+def test_an_mes_that_names_the_order_can_be_told(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A member of the context that comes from a topic is given as mes.order, and stands again after a restart of the agent."""
+    unit = config / "units" / "filler.yaml"
+    text = unit.read_text(encoding="utf-8")
+    assert "  order: plc1.order\n" in text
+    unit.write_text(text.replace("  order: plc1.order\n", "  order: {mqtt: acme/mes/order}\n"), encoding="utf-8")
+    test = """\
+  - test: an order of the MES
+    given:
+      - {at: 0s, plc1.mode: 1, plc1.acc_count: 100, mes.order: WO-6}
+      - {at: 5s, mes.order: WO-7}
+      - {at: 9s, plc1.acc_count: 104}
+      - {at: 10s, agent: killed}
+      - {at: 15s, agent: started}
+      - {at: 16s, plc1.acc_count: 106}
+    expect:
+      - {event: order.completed, at: 5s, order: WO-6}
+      - {event: order.started, at: 5s, order: WO-7}
+      - {event: production.count, delta: 4, ctx.order: WO-7, ctx.recipe: null}
+      - {event: production.count, delta: 2, ctx.order: WO-7}
+    only: [order.started, order.completed]
+"""
+    assert told(config, test, capsys) == (0, "1 passed\n")

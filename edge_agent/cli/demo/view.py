@@ -109,7 +109,12 @@ class View:
 
     def _line(self, p: dict[str, Any]) -> Table:
         table = _table("unit", "state", "order", *(p.get("totals") or {}))
-        table.add_row("filler", _state(p), p.get("order") or "-", *(str(v) for v in (p.get("totals") or {}).values()))
+        table.add_row(
+            "filler" if self._stage.script["version"] == 1 else self._stage.script["name"],
+            _state(p),
+            p.get("order") or "-",
+            *(str(v) for v in (p.get("totals") or {}).values()),
+        )
         return table
 
     def _delivery(self, p: dict[str, Any]) -> Table:

@@ -18,7 +18,7 @@ from edge_agent.drivers.modbus.channel import Connection, OpenWire, who
 from edge_agent.drivers.modbus.device import Device
 from edge_agent.drivers.modbus.frames import InvalidReplyError
 from edge_agent.drivers.modbus.identity import StrangerError
-from edge_agent.drivers.modbus.job import Job, jobs_of
+from edge_agent.drivers.modbus.job import Job, Moment, jobs_of
 from edge_agent.drivers.modbus.outlet import Outlet
 from edge_agent.drivers.modbus.plan import Block
 from edge_agent.drivers.modbus.schedule import overrun
@@ -52,6 +52,7 @@ class Acquisition:
         self._culprit: Device | None = None
         self._boundaries: list[int] = []
         self._sleeper: asyncio.Future[None] | None = None
+        self._started: dict[str, Moment] = {}
 
     async def start(self) -> None:
         """Connect and poll every device, long silent ones later; raises DisconnectedError when none answers in time.
@@ -68,6 +69,7 @@ class Acquisition:
                 text = f"none of {len(self._silent)} units at {device.config.where} answered in {spent:.2g} s, {device.name} and others were not asked yet"
                 raise DisconnectedError(text)
             device.turn.asked = self._loop.time()
+            self._started[device.name] = Moment(self._clock.now(), device.turn.asked)
             while device.up is None:
                 await self._poll(device, device.watches)
 
@@ -100,7 +102,7 @@ class Acquisition:
             self._sleeper.cancel()
 
     async def _run(self) -> None:
-        jobs = jobs_of(self.devices, self._clock.now())
+        jobs = jobs_of(self.devices, self._started, Moment(self._clock.now(), self._loop.time()))
         while True:
             if self._connection.lost and await self._connection.closed():
                 self._doubt()
@@ -179,10 +181,10 @@ class Acquisition:
             self._still_known(device, closes)
         except SilentError as silence:
             self._silent.add(device.name)
-            device.discard("comm_loss", watches)
+            device.discard("comm_loss", watches, self._clock.now())
             await self._failed(device, str(silence), 1 if device.up is None else SILENT_LIMIT, began, clean=silence.clean)
         except InvalidReplyError as error:
-            device.discard("invalid_reply", watches)
+            device.discard("invalid_reply", watches, self._clock.now())
             text = f"{who(device.config)} sent what is no answer to the request ({error}); is another master on the gateway?"
             await self._failed(device, text, INVALID_LIMIT, began, clean=False)
         except StrangerError as stranger:

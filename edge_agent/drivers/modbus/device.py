@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 import structlog
 
+from edge_agent.drivers.modbus.bounds import Bounds
 from edge_agent.drivers.modbus.breaker import Breaker
 from edge_agent.drivers.modbus.config import ModbusConfig, fields_of, tags_of
 from edge_agent.drivers.modbus.health import Health
@@ -37,7 +38,7 @@ class Counts(msgspec.Struct):
 class Device:
     """State of one device on one connection. ``up`` is None until it answered or was given up for the first time.
 
-    ``last_good`` is the plant time of the last answer with a good value that was handed on: a poll that finds nothing new is as good a
+    ``last_good`` is the plant time of the first answer of the last poll with a good value that was handed on: a poll that finds nothing new is as good a
     proof as one that does.
     """
 
@@ -52,6 +53,7 @@ class Device:
         fields = fields_of(config)
         self.watches = [Watch(block, config.memory.of(block, config.limits, fields)) for block in plan(fields, config.limits)]
         self._groups = [Group.of(self.name, trigger, fields, self.watches, config.limits) for trigger in wiring.triggers]
+        self._bounds = Bounds(fields, self.watches, wiring)
         self.turn = config.memory.turn(config.where)
         self.counts = Counts()
         self.up: bool | None = None
@@ -70,6 +72,9 @@ class Device:
         SilentError, InvalidReplyError and DisconnectedError pass through: nothing of such a poll may be used, call `discard`.
         """
         polled = [(watch, await self._read(watch, ask, now)) for watch in watches]
+        if self._bounds.crossed(polled):
+            polled += [(watch, await self._read(watch, ask, now)) for watch in self._bounds.unread(watches)]
+            self._bounds.join(polled)
         batches = [batch for _, parts in polled for batch in parts]
         for group in self._groups:
             parts = next((parts for watch, parts in polled if watch is group.watch), [])
@@ -161,7 +166,7 @@ class Device:
             return []  # every block waits for its next try
         if not room:
             self._pending += [notice for batch in batches for notice in batch.before]
-            self.lost("sampling_overrun", watches, 1)
+            self.lost("sampling_overrun", watches, 1, batches[0].received)
             self.forget()
             return []
         self.counts.polls += 1
@@ -170,7 +175,7 @@ class Device:
         for watch in watches:
             watch.handed_on = batches[0].received
         if good:
-            self.last_good = batches[-1].received
+            self.last_good = batches[0].received  # between its first answer and its last a long poll may itself have missed points
         told = [batch for batch in batches if len(batch) or batch.before]
         return told or ([batches[-1]] if good else [])
 
@@ -185,17 +190,17 @@ class Device:
             return [DeviceUp(self.name, at), *([] if self.place is None else [self.place]), *known, *facts]
         return [*facts, *self._losses.ended(watches, at, len(self.watches))]
 
-    def lost(self, reason: GapReason, watches: Sequence[Watch], count: int, first: int | None = None) -> None:
+    def lost(self, reason: GapReason, watches: Sequence[Watch], count: int, first: int) -> None:
         """Declare ``count`` polls of ``watches`` as a gap, up to their next answer; adds to a loss of the same kind that is still open.
 
-        ``first`` is when the first of them was due: an answer that came late, and so after it, does not shorten the gap.
+        ``first`` is when the first of them was due, or failed: an answer that came late, and so after it, does not shorten the gap.
         """
         self._losses.add(reason, watches, count, first)
 
-    def discard(self, reason: GapReason, watches: Sequence[Watch]) -> None:
+    def discard(self, reason: GapReason, watches: Sequence[Watch], now: int) -> None:
         """Drop what the current poll of ``watches`` brought: report everything anew with the next answer, and the gap up to it."""
         self.counts.discarded += 1
-        self.lost(reason, watches, 1)
+        self.lost(reason, watches, 1, now)
         self._doubt()
 
     def _doubt(self) -> None:
@@ -218,8 +223,11 @@ class Device:
         was, self.up = self.up, False
         if was is False:
             return []
-        batch = Batch(self.name, now, before=(*self._pending, DeviceDown(self.name, now, self.last_good, error)))
+        good = self.last_good
+        older = [] if good is None else self._losses.before(good, len(self.watches))
+        batch = Batch(self.name, now, before=(*self._pending, *older, DeviceDown(self.name, now, good, error)))
         self._pending = []
+        self._losses.forget()
         if was is None:
             for watch in self.watches:
                 watch.failed(error, batch)

@@ -12,9 +12,9 @@ from edge_agent.drivers.modbus.library import LibraryWire
 from edge_agent.drivers.modbus.serialport import SerialWire
 from edge_agent.drivers.modbus.steps import Steps
 from edge_agent.drivers.modbus.tcp import TcpWire
-from edge_agent.drivers.modbus.tls import tls_context
 from edge_agent.drivers.modbus.wire import Wire
 from edge_agent.model.instant import NS
+from edge_agent.model.tls import tls_context
 
 _CONNECT = 3.0
 """Machine seconds for a TCP connect where the devices' own timeouts are shorter: a handshake may meet a lost packet (first resend after 1 s)."""

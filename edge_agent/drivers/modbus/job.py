@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from edge_agent.drivers.modbus.device import Device
 from edge_agent.drivers.modbus.schedule import Grid, phases
 from edge_agent.drivers.modbus.watch import Watch
 
 
+class Moment(NamedTuple):
+    """The same instant in plant time (ns) and in machine seconds."""
+
+    plant: int
+    machine: float
+
+
 class Job:
     """The blocks of one device that share a period, and their grid; ``polled`` is when (machine seconds) they were due last."""
 
-    def __init__(self, device: Device, watches: list[Watch], phase: int, now: int) -> None:
+    def __init__(self, device: Device, watches: list[Watch], phase: int, polled: Moment) -> None:
         self.device = device
         self.watches = watches
-        self.grid = Grid(watches[0].block.period, phase, now)
-        self.polled = asyncio.get_running_loop().time()
+        self.grid = Grid(watches[0].block.period, phase, polled.plant)
+        self.polled = polled.machine
 
 
-def jobs_of(devices: Sequence[Device], now: int) -> list[Job]:
-    """Return one job for each device and period, their phases spread over the period so that they do not all come at once."""
+def jobs_of(devices: Sequence[Device], started: Mapping[str, Moment], now: Moment) -> list[Job]:
+    """Return one job for each device and period, their phases spread over the period so that they do not all come at once.
+
+    Each begins when its device was first asked, if it was: a start that takes long, or a machine that has no time after it, misses polls, too.
+    """
     groups = [
         (device, [watch for watch in device.watches if watch.block.period == period])
         for device in devices
         for period in sorted({watch.block.period for watch in device.watches})
     ]
     spread = phases([watches[0].block.period for _, watches in groups])
-    return [Job(device, watches, phase, now) for (device, watches), phase in zip(groups, spread, strict=True)]
+    first = {device.name: now for device in devices} | dict(started)
+    return [Job(device, watches, phase, first[device.name]) for (device, watches), phase in zip(groups, spread, strict=True)]

@@ -60,4 +60,6 @@ def _why(where: str, error: OSError | TimeoutError, timeout: float, source: tupl
         error
     ):  # also inside asyncio's "Multiple exceptions", for a name with several addresses
         return f"{where} refuses the connection; is Modbus TCP switched on there, is the port right, is another master connected?"
+    if isinstance(error, ConnectionResetError):  # without a number or a text when it comes out of a TLS handshake
+        return f"{where} closed the connection while it was opened; is this its port (502, with TLS 802), is TLS switched on at both ends?"
     return f"{where} cannot be reached ({error.strerror or error}); look at cable, address and route"

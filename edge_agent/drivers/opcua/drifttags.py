@@ -15,6 +15,7 @@ from edge_agent.drivers.opcua.config import OpcUaConfig, value_tags_of
 from edge_agent.drivers.opcua.convert import STRING, TYPE_IDS, plain_value, quality_of, type_name
 from edge_agent.drivers.opcua.item import Item
 from edge_agent.drivers.opcua.nearest import Nearest
+from edge_agent.drivers.opcua.pick import Complaint
 from edge_agent.drivers.opcua.session import Session, status_text
 from edge_agent.drivers.opcua.shape import Columns
 from edge_agent.drivers.opcua.typebook import TypeBook
@@ -27,6 +28,7 @@ _DENIED: Final = frozenset({ua.StatusCodes.BadNotReadable, ua.StatusCodes.BadUse
 _READ, _WRITE = 1, 2
 """Bits of AccessLevel and UserAccessLevel (OPC 10000-3, 8.57)."""
 _RIGHTS: Final = "give the agent's user the right to read it on the server"
+_PARTS: Final = "compare index, range and field with edge-agent browse"
 
 
 async def look_at_tags(session: Session, config: OpcUaConfig, one: Inspection) -> list[Item]:
@@ -48,8 +50,9 @@ async def look_at_tags(session: Session, config: OpcUaConfig, one: Inspection) -
             one.say(
                 "error", "access_lost", f"the server answers {status_text(rows.status[row])}", tag=item.tag.name, remedy=_RIGHTS
             )
-    await _types(session, [(row, item) for row, item in there if item.handle not in denied], rows, one)
-    _numbers(session, items, one)
+    there = [(row, item) for row, item in there if item.handle not in denied]
+    await _types(session, [(row, item) for row, item in there if not _no_variable(item, rows.status[row], one)], rows, one)
+    _numbers(session, [item for item in items if item.node is not None], one)  # behind a number that has moved is another namespace
     return items
 
 
@@ -57,7 +60,7 @@ async def _gone(item: Item, nearest: Nearest, one: Inspection) -> None:
     """Say that a tag's node is not there, and where it may be now."""
     name, detail = item.tag.name, item.detail or "BadNodeIdUnknown"
     if item.pick is not None and item.detail and not item.detail.startswith(("Bad", "the server has no namespace")):
-        one.say("error", "type_changed", item.detail, tag=name, remedy="compare index, range and field with edge-agent browse")
+        one.say("error", "type_changed", item.detail, tag=name, remedy=_PARTS)
         return
     moved = await nearest.elsewhere(item.address) if isinstance(item.address, NodeAddress) else None
     if moved is not None:
@@ -67,6 +70,16 @@ async def _gone(item: Item, nearest: Nearest, one: Inspection) -> None:
         one.say("error", "namespace_gone", detail, tag=name, remedy=nearest.namespaces())
         return
     one.say("error", "node_gone", f"there is no such node: {detail}", tag=name, remedy=await nearest.suggestion(item))
+
+
+def _no_variable(item: Item, status: int, one: Inspection) -> bool:
+    """Say of an object, a folder or a method that it has no value; nothing else is asked about it then."""
+    if status & 0xFFFF_0000 != ua.StatusCodes.BadAttributeIdInvalid:
+        return False
+    text, remedy = f"it is no variable and has no value: {status_text(status)}", "edge-agent browse shows the variables below it"
+    one.say("error", "not_monitored", text, tag=item.tag.name, remedy=remedy)
+    item.node = None
+    return True
 
 
 async def _access(session: Session, items: Sequence[Item], one: Inspection) -> set[int]:
@@ -99,6 +112,8 @@ async def _types(session: Session, there: Sequence[tuple[int, Item]], rows: Colu
             silent.append((row, item))
             why = status_text(status) if quality_of(status) is Quality.BAD else "null"
             one.say("warning", "no_value", f"it has no value now: {why}", tag=item.tag.name)
+        elif isinstance(rows.values[row], Complaint):
+            one.say("error", "type_changed", str(complaint), tag=item.tag.name, remedy=_PARTS)
         elif expected and kind != expected and not (expected == STRING and kind == LOCALIZED_TEXT):
             _changed(item, kind, one)
         elif complaint is not None:
@@ -134,6 +149,6 @@ def _numbers(session: Session, items: Sequence[Item], one: Inspection) -> None:
             numbered.setdefault(space, []).append(item.tag.name)
     for space, names in sorted(numbered.items()):
         uri = session.namespaces[space] if space < len(session.namespaces) else None
-        text = f"{len(names)} tag{'s' * (len(names) > 1)} ({names[0]}{', ...' * (len(names) > 1)}) name namespace {space} by its number"
+        text = f"{len(names)} tag{'s' * (len(names) > 1)} ({names[0]}{', ...' * (len(names) > 1)}) name{'s' * (len(names) == 1)} namespace {space} by its number"
         remedy = f"numbers move; write nsu={uri}" if uri else "the server has no namespace of that number; write nsu=URI"
         one.say("note", "namespace_number", text, remedy=remedy)

@@ -153,6 +153,9 @@ class Returning(Members):
 
     def silent(self) -> None:
         """Take note that the subscription that was taken over says nothing: the next connection begins anew."""
+        self._log.warning(
+            "opcua.not_transferred", subscription=self._subscription, reason="the server gave it away and says nothing in it"
+        )
         resume.doubt(self._track.line)
 
     def proven(self) -> None:

@@ -70,7 +70,7 @@ class Subscriber(Protocol):
         """Take note of a status change that does not end the subscription."""
 
     def silent(self) -> None:
-        """Take note that the subscription was taken over and is dead."""
+        """Take note that the subscription was taken over and has never said a word."""
 
     def proven(self) -> None:
         """Take note that the subscription was taken over long ago, and works."""
@@ -176,10 +176,10 @@ class PublishLoop:
         return max(now - line.heard for line in self._lines.values())
 
     def _dead(self) -> DisconnectedError:
-        """Return the end of the connection; a subscription that was silent soon after it was taken over is told so."""
+        """Return the end of the connection; a subscription that said nothing at all after it was taken over is told so."""
         first = self._deadline()  # not the time of now: timers may go off early (uvloop counts in milliseconds)
         for line in self._lines.values():
-            if line.taken_over and line.deadline == first:
+            if line.taken_over and line.heard == line.added and line.deadline == first:
                 line.subscriber.silent()
         return DisconnectedError(f"no publish response or keep-alive for {self._silence():.1f} s")
 
