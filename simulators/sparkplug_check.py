@@ -7,7 +7,6 @@ stands which statements had something to be judged by. Knows nothing of the prog
 from __future__ import annotations
 
 import argparse
-import base64
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,15 +14,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from simulators.sparkplug_births import judge_birth, judge_data, judge_death
+from simulators.sparkplug_host import hear_state, judge_end, judge_overdue, judge_rebirth
 from simulators.sparkplug_session import Described, Session
 from simulators.sparkplug_statements import STATEMENTS
-from simulators.sparkplug_wire import MalformedError, Payload, read
+from simulators.sparkplug_topics import decode, judge_names, judge_number, judge_session, judge_will
+from simulators.sparkplug_wire import Payload
 
 _FLIGHT = 0.25
 """Seconds in which what was on its way when a command came may still arrive."""
-_AT_ONCE = 2.0
-"""Seconds in which a node that has to go has gone."""
-_VERBS = {"NBIRTH", "NDEATH", "NDATA", "NCMD", "DBIRTH", "DDEATH", "DDATA", "DCMD"}
+_VERBS = {"NBIRTH", "NDEATH", "NDATA", "DBIRTH", "DDEATH", "DDATA"}
+"""What an edge node says; commands are what it hears."""
 
 
 class Breach(NamedTuple):
@@ -62,12 +62,12 @@ class Checker:
         for number, line in enumerate(lines, 1):
             self._line, self._at = number, line["at"]
             session = self._sessions.setdefault(line["link"], Session(line["link"]))
-            self._overdue(session)
+            judge_overdue(self.must, session, self._at)
             handler = getattr(self, f"_{line['from']}_{line['what']}", None)
             if handler is not None:
                 handler(session, line)
         for session in self._sessions.values():
-            self._reborn(session)
+            judge_rebirth(self.must, session)
 
     # -- the client ------------------------------------------------------------------------------------------------
 
@@ -76,37 +76,13 @@ class Checker:
         one = "operational-behavior-primary-application-state-with-multiple-servers-single-server"
         self.must(one, not others, f"connections {others} are open, too")
         session.version = line["version"]
-        if session.version == 5:
-            clean = line["clean"] and line["expiry"] == 0
-            self.must("principles-persistence-clean-session-50", clean, f"clean {line['clean']}, expiry {line['expiry']}")
-        else:
-            self.must("principles-persistence-clean-session-311", line["clean"], "no clean session")
+        judge_session(self.must, line)
         will = line["will"]
         self.must(
             ("message-flow-edge-node-birth-publish-will-message", "payloads-ndeath-will-message"), will is not None, "no will"
         )
         if will is not None:
-            self._will(session, will)
-
-    def _will(self, session: Session, will: Mapping[str, Any]) -> None:
-        levels = will["topic"].split("/")
-        shape = len(levels) == 4 and levels[0] == "spBv1.0" and levels[2] == "NDEATH"
-        self.must(("message-flow-edge-node-birth-publish-will-message-topic", "topics-ndeath-topic"), shape, will["topic"])
-        qos = ("message-flow-edge-node-birth-publish-will-message-qos", "payloads-ndeath-will-message-qos")
-        self.must(qos, will["qos"] == 1, f"QoS {will['qos']}")
-        kept = ("message-flow-edge-node-birth-publish-will-message-will-retained", "payloads-ndeath-will-message-retain")
-        self.must(kept, not will["retain"], "the will is retained")
-        if shape:
-            session.group, session.node = levels[1], levels[3]
-        payload = self._payload(will, "message-flow-edge-node-birth-publish-will-message-payload")
-        if payload is None:
-            return
-        bdseq = judge_death(self.must, payload)
-        expected = None if self._bdseq is None else (self._bdseq + 1) % 256
-        right = bdseq is not None and (expected is None or bdseq == expected)
-        names = ("message-flow-edge-node-birth-publish-will-message-payload-bdSeq", "topics-nbirth-bdseq-increment")
-        self.must(names, right, f"bdSeq {bdseq}, expected {expected}")
-        session.bdseq = self._bdseq = bdseq
+            self._bdseq = judge_will(self.must, session, will, self._bdseq)
 
     def _client_subscribe(self, session: Session, line: Mapping[str, Any]) -> None:
         session.filters |= dict(line["filters"])
@@ -119,17 +95,17 @@ class Checker:
         if verb not in _VERBS:
             return
         device = levels[4] if len(levels) == 5 else None
-        self._names(levels, verb, device)
+        judge_names(self.must, self._ids, levels, verb, device)
         mine = (levels[1], levels[3]) == (session.group, session.node)
         if verb == "DBIRTH":
             self.must("message-flow-device-birth-publish-dbirth-match-edge-node-topic", mine, topic)
         judge = {"NBIRTH": self._nbirth, "NDEATH": self._ndeath, "DBIRTH": self._dbirth, "DDEATH": self._ddeath}.get(
             verb, self._data
         )
-        payload = self._payload(line, _DECODED.get(verb))
+        payload = decode(self.must, line, _DECODED.get(verb))
         if payload is not None:
             if verb != "NDEATH":
-                self._numbered(session, verb, line, payload)
+                judge_number(self.must, session, verb, line, payload)
             judge(session, device or "", payload)
 
     def _client_disconnect(self, session: Session, line: Mapping[str, Any]) -> None:
@@ -145,15 +121,10 @@ class Checker:
         session.leaving = True
 
     def _client_end(self, session: Session, _: Mapping[str, Any]) -> None:
-        self._over(session)
+        judge_end(self.must, session)
 
     def _broker_end(self, session: Session, _: Mapping[str, Any]) -> None:
-        self._over(session)
-
-    def _over(self, session: Session) -> None:
-        if session.stale_offline is not None and (session.dead or session.leaving):
-            self.must("operational-behavior-edge-node-termination-host-offline-timestamp", False, "left for an old offline")
-        session.ended, session.away, session.asked = True, None, None
+        judge_end(self.must, session)
 
     # -- the broker ------------------------------------------------------------------------------------------------
 
@@ -162,76 +133,13 @@ class Checker:
 
     def _broker_publish(self, session: Session, line: Mapping[str, Any]) -> None:
         if line["topic"] == self._host:
-            self._state(session, line)
+            hear_state(self.must, session, line, self._at)
         elif line["topic"] == f"spBv1.0/{session.group}/NCMD/{session.node}" and session.born:
-            payload = self._payload(line, None)
+            payload = decode(self.must, line, None)
             if payload and any(each.name == "Node Control/Rebirth" and each.value is True for each in payload.metrics):
                 session.asked, session.awaited = self._at, set(session.devices)
 
-    def _state(self, session: Session, line: Mapping[str, Any]) -> None:
-        try:
-            said = json.loads(base64.b64decode(line["payload64"]))
-            online, timestamp = bool(said["online"]), int(said["timestamp"])
-        except (ValueError, KeyError, TypeError):
-            return
-        if session.host_time is not None and timestamp < session.host_time:
-            if not online and session.host_online:
-                session.stale_offline = self._at
-                self.must("operational-behavior-edge-node-termination-host-offline-timestamp", True, "")
-            return
-        session.host_online, session.host_time = online, timestamp
-        if not online and session.born:
-            session.away, session.stale_offline = self._at, None
-
     # -- messages --------------------------------------------------------------------------------------------------
-
-    def _names(self, levels: Sequence[str], verb: str, device: str | None) -> None:
-        for name, text in zip(("group-id", "edge-node-id"), (levels[1], levels[3]), strict=True):
-            self.must(f"topic-structure-namespace-valid-{name}", bool(text) and not {"+", "#"} & set(text), text)
-        if verb[0] == "D":
-            self.must("topic-structure-namespace-device-id-associated-message-types", device is not None, verb)
-            self.must("topic-structure-namespace-valid-device-id", bool(device) and not {"+", "#"} & set(device or ""), str(device))
-        else:
-            self.must("topic-structure-namespace-device-id-non-associated-message-types", device is None, verb)
-        for text in (levels[1], levels[3], *([device] if device else [])):
-            known = self._ids.setdefault(text.lower(), text)
-            self.must("case-sensitivity-sparkplug-ids", known == text, f"{known} and {text}")
-
-    def _payload(self, line: Mapping[str, Any], statement: str | None) -> Payload | None:
-        try:
-            found, trouble = read(base64.b64decode(line["payload64"])), ""
-        except MalformedError as error:
-            found, trouble = None, str(error)
-        if statement is not None:
-            self.must(statement, found is not None, trouble)
-        elif found is None:
-            self.must("topic-structure", False, f"{line['topic']} is no Sparkplug payload: {trouble}")
-        return found
-
-    def _numbered(self, session: Session, verb: str, line: Mapping[str, Any], payload: Payload) -> None:
-        """Judge what every numbered message has: QoS, retain, timestamp and seq."""
-        low = verb.lower()
-        self.must(f"topics-{low}-topic", line["topic"].count("/") == (4 if verb[0] == "D" else 3), line["topic"])
-        self.must(f"topics-{low}-mqtt", line["qos"] == 0 and not line["retain"], f"QoS {line['qos']}, retain {line['retain']}")
-        if verb != "DDEATH":
-            self.must(f"payloads-{low}-qos", line["qos"] == 0, f"QoS {line['qos']}")
-            self.must(f"payloads-{low}-retain", not line["retain"], "retained")
-            self.must(f"topics-{low}-timestamp", payload.timestamp is not None, "no timestamp")
-        self.must(f"payloads-{low}-timestamp", payload.timestamp is not None, "no timestamp")
-        included = ("payloads-sequence-num-always-included", f"payloads-{low}-seq")
-        self.must(included, payload.seq is not None and payload.seq <= 255, f"{verb}: seq {payload.seq}")
-        if verb == "NBIRTH":
-            names = ("topics-nbirth-seq-num", "payloads-sequence-num-req-nbirth")
-            self.must(names, payload.seq == 0, f"NBIRTH: seq {payload.seq}")
-        else:
-            expected = None if session.seq is None else (session.seq + 1) % 256
-            number = {"DBIRTH": "topics-dbirth-seq"}.get(verb, f"topics-{low}-seq-num")
-            self.must(
-                ("payloads-sequence-num-incrementing", f"payloads-{low}-seq-inc", number),
-                payload.seq == expected,
-                f"{verb}: seq {payload.seq}, expected {expected}",
-            )
-        session.seq = payload.seq
 
     def _nbirth(self, session: Session, _: str, payload: Payload) -> None:
         self.must("message-flow-edge-node-birth-publish-connect", session.accepted, "no CONNACK")
@@ -278,32 +186,9 @@ class Checker:
             late = self._at - session.asked > _FLIGHT
             self.must("operational-behavior-data-commands-rebirth-action-1", not late, "data after a rebirth was asked for")
         if session.awaited and session.reborn:
-            self._reborn(session)
+            judge_rebirth(self.must, session)
         if described is not None:
             judge_data(self.must, payload, session, described)
-
-    # -- what has to happen in time --------------------------------------------------------------------------------
-
-    def _reborn(self, session: Session) -> None:
-        if session.reborn:
-            missing = sorted(session.awaited)
-            self.must("operational-behavior-data-commands-rebirth-action-2", not missing, f"not reborn: {missing}")
-            session.reborn, session.awaited = False, set()
-
-    def _overdue(self, session: Session) -> None:
-        if session.asked is not None and self._at - session.asked > _AT_ONCE:
-            self.must("operational-behavior-data-commands-rebirth-action-2", False, "no NBIRTH after a rebirth was asked for")
-            session.asked = None
-        if session.reborn and not session.awaited:
-            self._reborn(session)
-        if session.away is not None and (session.dead and session.leaving):
-            self.must(_GONE, True, "")
-            session.away = None
-        elif session.away is not None and self._at - session.away > _AT_ONCE:
-            self.must(_GONE, False, "the primary host is offline, and the node stays")
-            session.away = None
-        if session.stale_offline is not None and self._at - session.stale_offline > _AT_ONCE:
-            session.stale_offline = None
 
 
 _WAIT = (
@@ -313,7 +198,6 @@ _WAIT = (
     "message-flow-edge-node-birth-publish-phid-wait-timestamp",
     "operational-behavior-edge-node-birth-sequence-wait",
 )
-_GONE = ("message-flow-edge-node-birth-publish-phid-offline", "operational-behavior-edge-node-termination-host-offline")
 _DECODED = {
     "NBIRTH": "message-flow-edge-node-birth-publish-nbirth-payload",
     "DBIRTH": "message-flow-device-birth-publish-dbirth-payload",

@@ -182,6 +182,7 @@ def test_a_broker_that_is_not_there_is_told_at_once() -> None:
 def stage(tmp_path: Path, broker: str | None = None) -> Stage:
     """Return a stage on which nothing runs."""
     script = {
+        "version": 1,
         "meter": {"unit_id": 1, "wh_per_unit": 10, "modulus": 10**8}, "heater": {"unit_id": 2}, "time_zone": "UTC", "shifts": {},
         "counters": {"total": {"modulus": 2**31}, "scrap": {"modulus": 2**16}}, "power": {"default": 1, "off": 0, "states": {}},
         "bottles": {"period": 0.5, "reject_every": 25}, "machine": {}, "length": 10, "epoch": "2026-10-25T04:50:00Z",

@@ -285,6 +285,7 @@ _CASES: dict[str, tuple[str, Callable[[list[Line]], None]]] = {
     "goes without NDEATH": ("operational-behavior-edge-node-intentional-disconnect-ndeath", _no_ndeath),
     "plain DISCONNECT": ("payloads-ndeath-will-message-publisher-disconnect-mqtt50", lambda lines: next(
         line for line in lines if line["what"] == "disconnect").update(code=0)),
+    "a command of its own": ("topic-structure", lambda lines: lines[_nth(lines, "DDATA")].update(topic=NODE.topic("NCMD"))),
     "other namespace": ("topic-structure-namespace-a", lambda lines: lines[_nth(lines, "DDATA")].update(
         topic=lines[_nth(lines, "DDATA")]["topic"].replace("spBv1.0", "spAv1.0"))),
     "N message with a device": ("topic-structure-namespace-device-id-non-associated-message-types", lambda lines: lines[
