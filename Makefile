@@ -18,6 +18,9 @@ events:  ## what proves the catalogue: one line per event type, edge case and mi
 .PHONY: golden
 golden:  ## the golden traces anew from their stories, with a diff to review; ARGS="--check"
 	@$(PYTHON) dev.py golden $(ARGS)
+.PHONY: docs
+docs:    ## the handbook: pages with a search, for reading without a network; edge-agent docs --open shows it
+	@$(PYTHON) dev.py docs $(ARGS)
 check:   ## format, lint, types, import floors
 	@$(PYTHON) dev.py check
 setup:   ## .venv with everything for development

@@ -10,6 +10,7 @@
     python3 dev.py events          what proves the catalogue: one line per event type, edge case and mistake
     python3 dev.py golden [ARGS]   the golden traces written anew from their stories, with a diff to review; --check
     python3 dev.py check           format, lint, types, import floors, generated files, no call that could write to a PLC
+    python3 dev.py docs            the handbook as pages with a search, for reading offline
     python3 dev.py setup           only the set-up
     python3 dev.py lock            resolve the lock files anew from pyproject.toml
 
@@ -43,6 +44,7 @@ def main(argv: list[str]) -> int:
         "modbus-faults": modbus_faults,
         "interop": interop,
         "golden": golden,
+        "docs": docs,
         "events": events,
         "check": check,
         "setup": setup_all,
@@ -235,6 +237,61 @@ def check(_: list[str]) -> int:
     if not failed:
         print("check: format, lint, types, import floors and the look for writing calls are clean")
     return 1 if failed else 0
+
+
+def docs(args: list[str]) -> int:
+    """Build the handbook: pages with a search, for reading without a network. Warnings are errors.
+
+    It lands in the package (edge_agent/handbook/), so that a wheel that is built afterwards has it, and ``edge-agent docs`` finds it.
+    """
+    setup("dev")
+    venv, lock_file, out = ROOT / ".venv-docs", ROOT / "requirements-docs.lock", ROOT / "edge_agent" / "handbook"
+    python, note = venv / "bin" / "python", venv / ".docs-lock"
+    if not note.exists() or note.read_text() != lock_file.read_text():
+        print("setting up .venv-docs (Sphinx and its theme) ...", flush=True)
+        subprocess.run([str(PYTHON), "-m", "venv", "--clear", str(venv)], check=True)
+        subprocess.run(
+            [
+                str(python),
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--require-hashes",
+                "-r",
+                str(lock_file),
+            ],
+            check=True,
+        )
+        note.write_text(lock_file.read_text())
+    if run("docs/reference/generate.py") != 0:
+        return 1
+    shutil.rmtree(out, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as trees:
+        command = [
+            str(python),
+            "-m",
+            "sphinx",
+            "-q",
+            "-W",
+            "--keep-going",
+            "-b",
+            "html",
+            "-d",
+            trees,
+            "-c",
+            "docs",
+            ".",
+            str(out),
+            *args,
+        ]
+        code = subprocess.run(command, cwd=ROOT, check=False).returncode
+    if code == 0:
+        shutil.rmtree(out / "_sources", ignore_errors=True)
+        pages = sum(1 for _ in out.rglob("*.html"))
+        print(f"docs: {pages} pages; edge-agent docs says where, edge_agent/handbook/docs/index.html is the first")
+    return code
 
 
 def setup_all(_: list[str]) -> int:

@@ -84,6 +84,14 @@ def watch(
 
 
 @app.command()
+def docs(show: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False) -> None:
+    """Say where the handbook is that came with this installation: tutorials, how-tos, reference; searchable, needs no network."""
+    from edge_agent.cli.handbook import handbook as verb
+
+    verb(show=show)
+
+
+@app.command()
 def doctor(
     config: Config = DEFAULT_CONFIG,
     output: Annotated[
