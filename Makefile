@@ -21,6 +21,9 @@ golden:  ## the golden traces anew from their stories, with a diff to review; AR
 .PHONY: docs
 docs:    ## the handbook: pages with a search, for reading without a network; edge-agent docs --open shows it
 	@$(PYTHON) dev.py docs $(ARGS)
+.PHONY: audit
+audit:   ## known vulnerabilities of the dependencies, and the bill of materials (build/edge-agent.cdx.json)
+	@$(PYTHON) dev.py audit
 check:   ## format, lint, types, import floors
 	@$(PYTHON) dev.py check
 setup:   ## .venv with everything for development

@@ -11,6 +11,7 @@
     python3 dev.py golden [ARGS]   the golden traces written anew from their stories, with a diff to review; --check
     python3 dev.py check           format, lint, types, import floors, generated files, no call that could write to a PLC
     python3 dev.py docs            the handbook as pages with a search, for reading offline
+    python3 dev.py audit           known vulnerabilities of the dependencies, and the bill of materials (SBOM)
     python3 dev.py setup           only the set-up
     python3 dev.py lock            resolve the lock files anew from pyproject.toml
 
@@ -45,6 +46,7 @@ def main(argv: list[str]) -> int:
         "interop": interop,
         "golden": golden,
         "docs": docs,
+        "audit": audit,
         "events": events,
         "check": check,
         "setup": setup_all,
@@ -223,7 +225,7 @@ def install_pysparkplug(place: Path) -> None:
 def check(_: list[str]) -> int:
     """Run every check that needs no running program; all of them, then fail if one did."""
     setup("dev")
-    sources = ["edge_agent", "simulators", "tests", "dev.py"]
+    sources = ["edge_agent", "simulators", "tests", "docs", "packaging", "dev.py"]
     steps = [
         ["-m", "ruff", "format", "--check", *sources],
         ["-m", "ruff", "check", *sources],
@@ -246,25 +248,7 @@ def docs(args: list[str]) -> int:
     """
     setup("dev")
     venv, lock_file, out = ROOT / ".venv-docs", ROOT / "requirements-docs.lock", ROOT / "edge_agent" / "handbook"
-    python, note = venv / "bin" / "python", venv / ".docs-lock"
-    if not note.exists() or note.read_text() != lock_file.read_text():
-        print("setting up .venv-docs (Sphinx and its theme) ...", flush=True)
-        subprocess.run([str(PYTHON), "-m", "venv", "--clear", str(venv)], check=True)
-        subprocess.run(
-            [
-                str(python),
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                "--require-hashes",
-                "-r",
-                str(lock_file),
-            ],
-            check=True,
-        )
-        note.write_text(lock_file.read_text())
+    python = beside(venv, lock_file)
     if run("docs/reference/generate.py") != 0:
         return 1
     shutil.rmtree(out, ignore_errors=True)
@@ -292,6 +276,26 @@ def docs(args: list[str]) -> int:
         pages = sum(1 for _ in out.rglob("*.html"))
         print(f"docs: {pages} pages; edge-agent docs says where, edge_agent/handbook/docs/index.html is the first")
     return code
+
+
+def audit(_: list[str]) -> int:
+    """Look for known vulnerabilities of what the run lock names, and write the bill of materials; 77 when the advisories cannot be reached."""
+    setup("dev")
+    tools = beside(ROOT / ".venv-audit", ROOT / "requirements-audit.lock").parent.parent
+    product = beside(ROOT / ".venv-product", LOCKS["run"]).parent.parent
+    return run("packaging/audit.py", str(tools), str(product))
+
+
+def beside(venv: Path, lock_file: Path) -> Path:
+    """Make an environment of its own for what does not belong into .venv; return its Python. A second time this is one comparison."""
+    python, note = venv / "bin" / "python", venv / ".lock"
+    if not note.exists() or note.read_text() != lock_file.read_text():
+        print(f"setting up {venv.name} from {lock_file.name} ...", flush=True)
+        subprocess.run([str(PYTHON), "-m", "venv", "--clear", str(venv)], check=True)
+        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
+        subprocess.run([*install, "-r", str(lock_file)], check=True)
+        note.write_text(lock_file.read_text())
+    return python
 
 
 def setup_all(_: list[str]) -> int:
