@@ -100,7 +100,7 @@ def _write(changed: Mapping[Path, tuple[int, str, str]]) -> None:
             fresh.write_bytes(new.encode())
             shutil.copymode(file, fresh)
             found = file.stat()
-            if os.geteuid() == 0:
+            if hasattr(os, "geteuid") and os.geteuid() == 0:
                 os.chown(fresh, found.st_uid, found.st_gid)
             fresh.replace(file)
     except OSError as error:
