@@ -63,6 +63,14 @@ class Announcer:
         self._bases = Bases(clock)
         self._rebasing = asyncio.Lock()
         self._began = time.monotonic()
+        self._gone: list[EquipmentPath] = []
+        self._anew = False
+
+    def renew(self, units: Mapping[EquipmentPath, Unit], collectors: Sequence[Collector], meta: Callable[[Unit], bytes]) -> None:
+        """Describe others from now on; of places where no unit is any more what the broker keeps is taken away."""
+        self._gone = [*(path for path in (*self._gone, *self._units) if path not in units)]
+        self._bases.forget({unit.name for unit in self._units.values()} - {unit.name for unit in units.values()})
+        self._units, self._collectors, self.meta, self._anew = units, collectors, meta, True
 
     def go_on(self, runs: Callable[[], Awaitable[tuple[str, ...]]], resumes: Mapping[str, Resume]) -> None:
         """From now on checkpoints name what ``runs`` returns; ``resumes`` are what units stood on in the last ones, until there is newer.
@@ -134,10 +142,18 @@ class Announcer:
         """Announce everything once, in the order a subscriber needs it: status, meta, state."""
         await self._look_at_store()
         await self.send(sink, self.status("online"))
-        for path, unit in self._units.items():
-            await self.send(sink, Document(self._topics.meta(path), self.meta(unit)))
+        await self._descriptions(sink)
         await self._states(sink)
         await self.checkpoints(sink)
+
+    async def _descriptions(self, sink: Sink) -> None:
+        self._anew = False
+        for path in self._gone:
+            for topic in (self._topics.state(path), self._topics.meta(path)):
+                await self.send(sink, Document(topic, b""))  # an empty message ends what is retained (MQTT 5.0, 3.3.1.3)
+        self._gone = []
+        for path, unit in self._units.items():
+            await self.send(sink, Document(self._topics.meta(path), self.meta(unit)))
 
     async def farewell(self, sink: Sink) -> None:
         """Say goodbye: last states and checkpoints, then status offline, so that nobody waits for the will."""
@@ -154,6 +170,8 @@ class Announcer:
             await self._rebase()
             if self._bases.news():
                 await self.checkpoints(sink)
+            if self._anew:
+                await self._descriptions(sink)
             if any(unit.changed.is_set() for unit in self._units.values()):
                 await self._states(sink, changed_only=True)
             await self._look_at_store()

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
+from edge_agent.agent.image import Image
 from edge_agent.model.errors import DisconnectedError
 from edge_agent.model.event import Acknowledge
 from edge_agent.model.reading import Batch, DeviceDown, DeviceFault, DeviceUp, Quality
@@ -44,6 +45,7 @@ class DeviceState:
         self.ready = False
         self.fault = ""
         self.faults: dict[str, str] = {}
+        self.image = Image()
 
     def seen(self, batch: Batch) -> None:
         """Remember the best time of the newest good sample, and whether the device answers."""
@@ -125,6 +127,7 @@ class Collector:
                 batch.after += (DeviceFault(batch.device, batch.received, device.fault, True),)
                 device.fault = ""
             device.seen(batch)
+            device.image.take(batch)
         # One unit takes them in this order: each delivery joins its inbox before the first await.
         await asyncio.gather(*(deliver(batch) for batch in batches for deliver in self._readers[batch.device]))
         for batch in batches:
@@ -144,6 +147,25 @@ class Collector:
                 device.up = False
                 batches.append(Batch(name, now, before=down, after=after))
         await asyncio.gather(*(deliver(batch) for batch in batches for deliver in self._readers[batch.device]))
+
+    def rewire(self, readers: Mapping[str, Sequence[Deliver]]) -> None:
+        """From the next delivery on let others read; nothing that is delivered already goes to them. The connection stays."""
+        self._readers = readers
+
+    def present(self, name: str, now: int) -> Batch | None:
+        """Return what a device has shown in all deliveries so far, as at ``now``, for whoever reads it from the next one on.
+
+        A device that is away has shown that it is; of one that was never tried there is nothing to tell.
+        """
+        device = self.devices[name]
+        if device.up:
+            return device.image.shown(name, now)
+        return None if device.up is None else Batch(name, now, before=(DeviceDown(name, now, device.last_good, device.error),))
+
+    def succeed(self, before: DeviceState, name: str) -> None:
+        """Go on with device ``name`` where a collector of before has left it: away, and that has been told."""
+        device = self.devices[name]
+        device.up, device.last_good, device.error = False, before.last_good, before.error
 
     @property
     def connected(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -40,6 +40,12 @@ class DeviceFaults:
         self._raised[key] = notice
         self._log.warning("device.fault", device=notice.device, code=notice.code, text=notice.text, remedy=notice.remedy)
         return _event(notice, "raised", notice)
+
+    def forget(self, devices: Collection[str], time: int) -> list[ProductionEvent]:
+        """Return the end, at ``time``, of everything that is raised of ``devices``."""
+        over = [key for key in self._raised if key[0] in devices]
+        known = [self._raised.pop(key) for key in over]
+        return [_event(msgspec.structs.replace(about, time=time), "cleared", about) for about in known]
 
 
 def _event(notice: DeviceFault, action: str, about: DeviceFault) -> ProductionEvent:
@@ -82,6 +88,21 @@ CLOCK_UNSYNCED: Final = AgentFault(
     "look at the time service (chronyc tracking, timedatectl) and at the way to its servers",
     600,
 )
+
+
+def config_rejected(text: str) -> AgentFault:
+    """Return the fault of files that cannot be run: the configuration of before goes on."""
+    remedy = (
+        "mend the files that the text names (edge-agent check), then edge-agent reload; until then the configuration of before runs"
+    )
+    return AgentFault("config_rejected", text, remedy, 600)
+
+
+def config_needs_restart(settings: Sequence[str]) -> AgentFault:
+    """Return the fault of files that cannot be run without a restart: ``settings`` are those that a running agent cannot change."""
+    text = f"{', '.join(settings)} cannot be changed while the agent runs; nothing of the new files is applied"
+    remedy = "restart the service (systemctl restart edge-agent), or put these settings back and reload"
+    return AgentFault("config_needs_restart", text, remedy, 600, {"settings": list(settings)})
 
 
 def context_refused(topic: str, reason: str) -> AgentFault:
@@ -127,6 +148,11 @@ class TagFaults:
         over = [key for key in raised if key in self._doubtful.get(notice.device, ())]
         self._doubtful.pop(notice.device, None)
         return [_tag_event(raised.pop(key), notice.time, "cleared") for key in over]
+
+    def forget(self, device: str, time: int) -> list[ProductionEvent]:
+        """Return the end, at ``time``, of everything that is raised of a device that is not read any more."""
+        self._doubtful.pop(device, None)
+        return [_tag_event(about, time, "cleared") for about in self._raised.pop(device, {}).values()]
 
 
 def _tag_event(about: TagStatus, time: int, action: str) -> ProductionEvent:

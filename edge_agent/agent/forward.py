@@ -58,7 +58,7 @@ class Forwarder:
         self._buffer = buffer
         self._output = output
         self._delivered = delivered
-        self._drain_rate = drain_rate
+        self.drain_rate = drain_rate
         self._log = structlog.get_logger().bind(output=output)
         self._again = False
 
@@ -90,10 +90,10 @@ class Forwarder:
 
     async def _lanes(self) -> Lanes:
         heads: dict[str, int] = {}
-        if self._drain_rate is not None:
+        if self.drain_rate is not None:
             with contextlib.suppress(StorageError):  # no pace then; the buffer has told the log that it is in trouble
                 heads = {stream: last for stream, (_, last, _) in (await self._buffer.heads()).items()}
-        return Lanes(partial(self._buffer.peek, self._output), self._drain_rate, self._buffer.epoch, heads)
+        return Lanes(partial(self._buffer.peek, self._output), self.drain_rate, self._buffer.epoch, heads)
 
     async def _fill_if_readable(self, flight: _Flight, window: int) -> bool:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -48,6 +48,11 @@ def unknown_loss(now: int) -> ProductionEvent:
     return ProductionEvent(type="collection.gap", time=now, data=gap | {"seq_from": None, "seq_to": None})
 
 
+def config_changed(time: int, old: str, new: str, summary: str) -> ProductionEvent:
+    """Return what says at plant time ``time`` that another configuration holds: fingerprints of before and now, and what is different in words."""
+    return ProductionEvent(type="config.changed", time=time, data={"cfg_old": old, "cfg_new": new, "summary": summary})
+
+
 class Journal:
     """Writes the agent's stream."""
 
@@ -68,6 +73,8 @@ class Journal:
         self._tags = TagFaults()
         self._meant: dict[str, tuple[int, tuple[str, ...]]] = {}
         self._polls: dict[str, tuple[int, tuple[str, ...]]] = {}
+        self.leaving: frozenset[str] = frozenset()
+        """Devices whose connection ends because the configuration changed."""
         self._log = structlog.get_logger().bind(stream=stream)
 
     async def started(self, since: int, *, anew: bool = False) -> None:
@@ -93,12 +100,25 @@ class Journal:
 
         before = states.get(_CFG, b"").decode("ascii", "replace")
         if before and before != self._cfg:
-            data = {
-                "cfg_old": before,
-                "cfg_new": self._cfg,
-                "summary": "devices or units are configured otherwise than before this start",
-            }
-            await self.write(ProductionEvent(type="config.changed", time=since, data=data))
+            await self.write(
+                config_changed(since, before, self._cfg, "devices or units are configured otherwise than before this start")
+            )
+
+    async def forget(self, devices: Collection[str], *, gone: Collection[str]) -> None:
+        """End the faults of ``devices``, which are connected to anew or, those in ``gone``, not at all: what is still so is complained of again."""
+        now = self._clock.now()
+        over = self._faults.forget(devices, now)
+        for device in gone:
+            self._down_since.pop(device, None)
+            self._meant.pop(device, None)
+            self._polls.pop(device, None)
+            over += self._tags.forget(device, now)
+        for event in over:
+            await self.write(event)
+
+    def renew(self, cfg: str, devices: Mapping[str, tuple[str, str]]) -> None:
+        """Write under configuration ``cfg`` from now on, about ``devices``."""
+        self._cfg, self.devices = cfg, devices
 
     def _clock_words(self) -> dict[str, Any]:
         """Return whether the clock can be believed; a clock that is no wall clock (the demo's) can."""
@@ -172,6 +192,7 @@ class Journal:
                 self._down_since[notice.device] = notice.time
                 last_good = None if notice.last_good is None else iso(notice.last_good)
                 data = self._device(notice.device) | {"last_good_at": last_good, "error": notice.error}
+                data |= {"reason": "config"} if notice.device in self.leaving else {}
                 return ProductionEvent(type="device.disconnected", time=notice.time, data=data)
             case TagStatus():
                 return self._tags.event(notice)

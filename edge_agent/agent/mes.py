@@ -50,6 +50,10 @@ class MesContext:
         self._changed = False
         self.refused = 0
 
+    def renew(self, other: MesContext) -> None:
+        """Hand over to whom ``other`` would, without asking the broker anew: its topics and the units that hear them are the same."""
+        self._sources, self._collectors = other._sources, other._collectors
+
     def listen(self, beside: Listening) -> Listening:
         """Return what to subscribe over the next connection: the topics, and what is listened to ``beside`` them."""
 

@@ -51,6 +51,11 @@ class Outputs:
         if self._running:
             await asyncio.wait(self._running, timeout=_FAREWELL + 1.0)
 
+    def withdraw(self, links: list[Link]) -> None:
+        """Take the links of outputs that have stopped out of the status."""
+        for link in self._links.values():
+            links.remove(link)
+
     async def _run(self, name: str, config: SparkplugConfig, parts: Parts, buffer: ArchiveBuffer, awake: asyncio.Event) -> None:
         await awake.wait()
         mirrors = _mirrors(self._config, parts)

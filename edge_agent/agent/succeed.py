@@ -64,6 +64,10 @@ class Origin:
         self.resumes: dict[str, Resume] = {}
         """What the units stood on when the checkpoints were written, by stream; the base of the next ones."""
 
+    def watch(self, topics: Topics, streams: Sequence[str], cfg: str) -> None:
+        """Judge by the checkpoints of other ``streams``, where nothing is decided yet."""
+        self._topics, self._own, self._cfg = {topics.checkpoint(stream): stream for stream in streams}, streams[-1], cfg
+
     async def first_look(self) -> None:
         """Wait for the verdict, for a while; a store of another machine gets its new epoch in any case. Raises StorageError.
 

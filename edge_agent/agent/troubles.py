@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from edge_agent.agent.collect import DeviceState
+from edge_agent.agent.faults import AgentFault
 from edge_agent.buffer import failpoint
 from edge_agent.model.fault import explained
 from edge_agent.status.report import BufferReport, FaultReport, LinkReport
@@ -42,6 +43,12 @@ def of_agent(
         yield reported("broker_silent", "broker", text)
     if (warning := failpoint.warning()) is not None:
         yield reported("failpoints", "agent", warning)
+
+
+def of_files(unapplied: AgentFault | None) -> Iterator[FaultReport]:
+    """Yield what keeps the files of the configuration from being what runs."""
+    if unapplied is not None:
+        yield reported(unapplied.code, "configuration", unapplied.text)
 
 
 def reported(code: str, about: str, text: str, *, critical: bool = False) -> FaultReport:

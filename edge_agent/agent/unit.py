@@ -64,7 +64,8 @@ class Unit:
         self._wake = asyncio.Event()
         self._stored = 0.0
         self._waiting = b""
-        self._stopping = False
+        self._stopping = self._closed = False
+        self._successor: Unit | None = None
         self.quarantined: str | None = None
         self.trust: Discipline | None = None
         self.effect: Callable[[Acknowledge], Awaitable[None]] | None = None
@@ -84,8 +85,11 @@ class Unit:
         """Return the names of the stored ``states`` that this configuration could not go on from."""
         return self._fold.start(states)[1]
 
-    async def open(self, since: int | None = None) -> None:
-        """Load the stored state; after an absence of the agent, up to plant time ``since`` (None: now), its first input is that absence."""
+    async def open(self, since: int | None = None, image: Sequence[Batch] = ()) -> None:
+        """Load the stored state; after an absence of the agent, up to plant time ``since`` (None: now), its first input is that absence.
+
+        ``image`` is what devices have shown that are connected already; what was delivered meanwhile comes behind it.
+        """
         since = self._clock.now() if since is None else since
         states, last_seen = await self._buffer.states(self.name)
         self._waiting, stored = states.pop(_WAITING, b""), states.pop(_MARKS, b"")
@@ -97,14 +101,21 @@ class Unit:
                 "rule.state_dropped", rule=rule, reason="its meaning changed in the configuration; a new baseline is taken"
             )
         self._marks = self._kept = _unpacked(stored)
-        self._inbox.clear()  # what a try before this one may have left
         self._next_tick = since // NS * NS + NS
+        ahead = list(image)
         if last_seen is not None:
-            self._inbox.append((Batch("", since, before=(AgentDown(min(last_seen, since), since),)), None))
+            ahead.insert(0, Batch("", since, before=(AgentDown(min(last_seen, since), since),)))
+        joined = [each for each in self._inbox if each[1] is not None]  # others are what a try before this one may have left
+        self._inbox = [*((batch, None) for batch in ahead), *joined]
+        if self._inbox:
             self._wake.set()
 
     async def deliver(self, batch: Batch) -> None:
-        """Put one batch into the inbox and return when what it caused is in custody."""
+        """Put one batch into the inbox and return when what it caused is in custody; a unit that was closed hands it to its successor."""
+        if self._closed:
+            if self._successor is not None:
+                await self._successor.deliver(batch)
+            return
         done = asyncio.get_running_loop().create_future()
         self._inbox.append((_news(batch, self._marks.get(batch.device)), done))
         self._wake.set()
@@ -276,6 +287,20 @@ class Unit:
         """Fold what waits and one last tick that closes intervals; then nothing more is taken."""
         now = self._clock.now()
         await self._turn([*self._due(now), Tick(now, final=True)])
+
+    async def give_way(self, successor: Unit | None) -> None:
+        """Close for good, while the agent goes on: what is delivered from now on goes to ``successor``, whose inbox waits for it (None: to nobody)."""
+        self._closed, self._successor = True, successor
+        await self.close()
+
+    def renew(self, fold: Fold, cfg: str) -> None:
+        """Go on under configuration ``cfg``, which means the same for this unit as the one before: ``fold`` has the same rules and devices."""
+        self._fold, self._cfg = fold, cfg
+
+    async def tell(self, event: ProductionEvent) -> None:
+        """Append an event that no rule has made to the stream of a unit that is not running."""
+        now = self._clock.now()
+        await self._append([self.encode(event, now)], Checkpoint(self.name, {}, now))
 
 
 def _unpacked(stored: bytes) -> dict[str, Mark]:

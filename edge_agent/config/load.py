@@ -100,15 +100,23 @@ def refuse(source: Source) -> None:
 
 def identity_of(directory: Path) -> Identity:
     """Return who the agent of a configuration is, whatever its device and unit files hold. Raises InvalidConfigError."""
+    return agent_of(directory).identity
+
+
+def agent_of(directory: Path) -> AgentConfig:
+    """Return the agent of a configuration alone, whatever its device and unit files hold. Raises InvalidConfigError."""
     alone = directory.is_file()
     file = directory if alone else directory / "agent.yaml"
     main = read(file)
+    if isinstance(main.data, dict):
+        for part in ("devices", "units"):
+            main.data.pop(part, None)
     agent = _validate(_AGENT, main, main.data, (), file.parent)
     if main.problems or agent is None:
         raise InvalidConfigError(main.problems)
     return AgentConfig.model_construct(
         agent=agent, devices=(), units=(), directory=file.parent.resolve(), file=file.resolve() if alone else None
-    ).identity
+    )
 
 
 def _named(main: Source, key: str) -> bool:

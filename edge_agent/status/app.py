@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from edge_agent.model.errors import EdgeAgentError, StorageError
 from edge_agent.model.outside import from_json
-from edge_agent.status.report import Desk, ResendWish, RetryWish, Status, Wanted
+from edge_agent.status.report import Desk, ReloadReport, ResendWish, RetryWish, Status, Wanted
 
 T = TypeVar("T")
 
@@ -30,7 +30,13 @@ Tail = Callable[[], AsyncIterator[bytes]]
 """Gives lines of JSON about what leaves, for as long as somebody listens."""
 
 
-def application(status: Callable[[], Awaitable[Status]], desk: Desk, *, verbs: bool, tail: Tail | None = None) -> Starlette:
+Reload = Callable[[], Awaitable[ReloadReport]]
+"""Has the files of the configuration read again; returns what became of it."""
+
+
+def application(
+    status: Callable[[], Awaitable[Status]], desk: Desk, *, verbs: bool, tail: Tail | None = None, reload: Reload | None = None
+) -> Starlette:
     """Return the app over ``status`` and ``desk``; ``verbs``: with the POST routes (a UNIX socket only); ``tail``: with what leaves."""
     routes = _Routes(status, desk)
     table = [
@@ -46,6 +52,8 @@ def application(status: Callable[[], Awaitable[Status]], desk: Desk, *, verbs: b
             Route("/api/buffer/resend", routes.resend, methods=["POST"]),
             Route("/api/buffer/retry", routes.retry, methods=["POST"]),
         ]
+    if verbs and reload is not None:
+        table.append(Route("/api/reload", _reload(reload), methods=["POST"]))
     handlers: dict[Any, Any] = {
         EdgeAgentError: _refused,
         msgspec.MsgspecError: _misunderstood,
@@ -86,6 +94,13 @@ class _Routes:
 def _tail(tail: Tail) -> Callable[[Request], Awaitable[Response]]:
     async def answer(_: Request) -> Response:
         return StreamingResponse(tail(), media_type="application/x-ndjson", headers={"Cache-Control": "no-store"})
+
+    return answer
+
+
+def _reload(reload: Reload) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(_: Request) -> Response:
+        return _json(await reload())
 
     return answer
 

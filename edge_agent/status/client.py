@@ -14,7 +14,17 @@ import msgspec
 
 from edge_agent.model.errors import DisconnectedError, EdgeAgentError
 from edge_agent.status.place import address
-from edge_agent.status.report import BufferReport, LetterReport, ResendWish, Resent, Retried, RetryWish, Status, Wanted
+from edge_agent.status.report import (
+    BufferReport,
+    LetterReport,
+    ReloadReport,
+    ResendWish,
+    Resent,
+    Retried,
+    RetryWish,
+    Status,
+    Wanted,
+)
 
 T = TypeVar("T")
 
@@ -82,6 +92,10 @@ class RemoteDesk:
     async def retry(self, wish: RetryWish) -> Sequence[Retried]:
         """Append what dead letters say as new records."""
         return self._ask("POST", "/api/buffer/retry", list[Retried], wish)
+
+    def reload(self) -> ReloadReport:
+        """Have the agent read its files again; returns what became of it."""
+        return self._ask("POST", "/api/reload", ReloadReport)
 
     def _ask(self, method: str, path: str, shape: type[T], body: object = None) -> T:
         with _words(self.path), self._answer(method, path, body) as answer:

@@ -168,6 +168,19 @@ class Retried(msgspec.Struct, frozen=True):
     id: str
 
 
+class ReloadReport(msgspec.Struct, frozen=True):
+    """What became of a reload: ``rejected``: the files are wrong (``text`` has file:line), ``refused``: they want a restart, ``later``: not now.
+
+    In those three cases nothing has changed. ``changes`` says in words what is different now.
+    """
+
+    outcome: Literal["reloaded", "unchanged", "rejected", "refused", "later"]
+    cfg: str
+    text: str = ""
+    remedy: str = ""
+    changes: list[str] = []
+
+
 class Desk(Protocol):
     """Answers what people ask of a buffer. Every method raises EdgeAgentError with a text for people."""
 

@@ -21,6 +21,18 @@ def run(config: Config = DEFAULT_CONFIG, log_level: Level = "info", log_format: 
 
 
 @app.command()
+def reload(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> None:
+    """Have the running agent take over its changed configuration: only changed devices and units restart, everything else goes on.
+
+    Exit code 0: it runs with the files as they are, 78: they are wrong (told with file and line), 1: it cannot take them over while it
+    runs; with 78 and 1 the configuration of before runs on.
+    """
+    from edge_agent.cli.reload import reload as verb
+
+    raise typer.Exit(verb(config, as_json=json))
+
+
+@app.command()
 def status(
     config: Config = DEFAULT_CONFIG,
     brief: Annotated[
