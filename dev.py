@@ -7,6 +7,7 @@
     python3 dev.py opcua-faults [ARGS]   OPC UA servers that misbehave, four minutes of it
     python3 dev.py modbus-faults [ARGS]   Modbus devices that misbehave, four minutes of it
     python3 dev.py interop [ARGS]  against stacks of another make: node-opcua (needs npm), libmodbus (needs a C compiler)
+    python3 dev.py ux [ARGS]       what needs tools of the system: the status page in a real browser
     python3 dev.py events          what proves the catalogue: one line per event type, edge case and mistake
     python3 dev.py golden [ARGS]   the golden traces written anew from their stories, with a diff to review; --check
     python3 dev.py check           format, lint, types, import floors, generated files, no call that could write to a PLC
@@ -44,6 +45,7 @@ def main(argv: list[str]) -> int:
         "opcua-faults": opcua_faults,
         "modbus-faults": modbus_faults,
         "interop": interop,
+        "ux": ux,
         "golden": golden,
         "docs": docs,
         "audit": audit,
@@ -158,6 +160,46 @@ def interop(args: list[str]) -> int:
         return max(code or 0 for code in missing.values())
     code = run("-m", "pytest", *tests, "-m", "interop", "-p", "no:cacheprovider", *args)
     return code or max(each or 0 for each in missing.values())
+
+
+def ux(args: list[str]) -> int:
+    """Try what needs tools of the system, each part where its tools are there; 77 when one could not be had, and all else went well."""
+    setup("dev")
+    missing = {folder: tools() for folder, tools in UX.items()}
+    for folder, code in missing.items():
+        if code is not None:
+            print(f"ux: {folder} NOT RUN (see above)", flush=True)
+    folders = [folder for folder, code in missing.items() if code is None]
+    code = run("-m", "pytest", *folders, "-m", "ux", "-p", "no:cacheprovider", *args) if folders else 0
+    return code or max(each or 0 for each in missing.values())
+
+
+def browser() -> int | None:
+    """See that there is Chromium and what drives it; installs both when it may. Returns None, or the exit code of not having them."""
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        print("npm and node are not installed (sudo apt-get install npm)", flush=True)
+        return NOT_RUN
+    if not shutil.which("chromium") and (not may_install() or not apt_install("chromium") or not shutil.which("chromium")):
+        print("Chromium is not installed (sudo apt-get install chromium)", flush=True)
+        return NOT_RUN
+    return npm_installed(ROOT / "tests" / "ux" / "page", "what drives Chromium")
+
+
+UX = {"tests/ux/page": browser}
+"""What `ux` tries: the folder of its tests, and what sees to its tools."""
+
+
+def npm_installed(folder: Path, what: str) -> int | None:
+    """Install what a package.json asks for beside it; returns None when it is there, else the exit code of not having it."""
+    wanted_, note = (folder / "package.json").read_text(), folder / "node_modules" / ".installed"
+    if not note.exists() or note.read_text() != wanted_:
+        print(f"installing {what} for the tests ...", flush=True)
+        command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--omit=dev", "--loglevel=error"]
+        if subprocess.run(command, cwd=folder, check=False).returncode != 0:
+            print(f"npm could not install {what}", file=sys.stderr)
+            return NOT_RUN
+        note.write_text(wanted_)
+    return None
 
 
 def node_opcua() -> int | None:

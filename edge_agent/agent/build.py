@@ -15,6 +15,7 @@ from edge_agent.agent.faults import AgentFault
 from edge_agent.agent.forward import Delivered, Forwarder
 from edge_agent.agent.hold import Hold
 from edge_agent.agent.journal import Journal
+from edge_agent.agent.latest import Latest
 from edge_agent.agent.mes import MesContext
 from edge_agent.agent.succeed import Origin
 from edge_agent.agent.unit import Unit
@@ -75,6 +76,7 @@ class Parts:
     cfg: str
     cautions: tuple[str, ...]
     unapplied: AgentFault | None = None
+    latest: Latest | None = None
 
 
 def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
@@ -89,8 +91,9 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
         unit.trust = journal.trust
     hold = Hold()
     values = values_of(config)
+    latest = _latest(config, clock)
     folding = folding_of(config, units)
-    readers, wiring = readers_of(config, folding, journal, hold, values), wired(config)
+    readers, wiring = readers_of(config, folding, journal, hold, values, latest), wired(config)
     collectors = [collector_of(line, readers, clock) for line in lines_of(config)]
     endpoints = [endpoint_of(line, config, clock, wiring, folding) for line in lines_of(config)]
     route_effects(units, collectors)
@@ -115,7 +118,15 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
         values=values,
         cfg=cfg,
         cautions=config.cautions,
+        latest=latest,
     )
+
+
+def _latest(config: AgentConfig, clock: PlantClock) -> Latest | None:
+    """Return what holds the newest samples, where somebody may look at them."""
+    if config.agent.web is None:
+        return None
+    return Latest({device.device: drivers.tags_of(device) for device in config.devices}, clock.now())
 
 
 def endpoints_of(config: AgentConfig) -> dict[str, tuple[str, str]]:

@@ -22,6 +22,7 @@ from edge_agent.agent.unit import Unit
 from edge_agent.agent.valuetopics import values_of
 from edge_agent.agent.wiring import Endpoint, folding_of, lines_of, readers_of, route_effects, set_thresholds, wired
 from edge_agent.config.schema import AgentConfig
+from edge_agent.drivers import catalog as drivers
 from edge_agent.events.derive import Fold
 from edge_agent.model.errors import DisconnectedError, StorageError
 from edge_agent.model.reading import Batch
@@ -98,7 +99,9 @@ class Exchange:
         parts.folding.update(folding)
         if self._difference.broker:
             parts.values = values_of(config)
-        readers = readers_of(config, folding, parts.journal, parts.hold, parts.values)
+        if parts.latest is not None:
+            parts.latest.follow({device.device: drivers.tags_of(device) for device in config.devices})
+        readers = readers_of(config, folding, parts.journal, parts.hold, parts.values, parts.latest)
         known = {name: collector for collector in parts.collectors for name in collector.devices}
         kept = {tuple(line[0].devices): line for line in zip(parts.collectors, parts.endpoints, strict=True)}
         fresh, wiring = [], wired(config)

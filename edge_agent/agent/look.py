@@ -15,6 +15,7 @@ from edge_agent.agent.desk import BufferDesk
 from edge_agent.agent.envelope import Envelope, configured, keep
 from edge_agent.agent.forward import Delivered
 from edge_agent.agent.link import Link
+from edge_agent.agent.pageview import PageView, page_served
 from edge_agent.agent.troubles import of_agent, of_devices, of_files
 from edge_agent.buffer import failpoint
 from edge_agent.config.schema import AgentConfig
@@ -123,13 +124,16 @@ def local_api(
     look = Look(parts, desk, clock, links, agent=name)
     departures = Departures(parts.delivered, envelope, clock)
     app = application(look.status, desk, verbs=True, tail=departures.lines, reload=reload)
-    return _served(serving(app, socket_of(name, path)), departures)
+    view = None if parts.latest is None else PageView(parts, parts.latest, look.status, departures, clock)
+    return _served(serving(app, socket_of(name, path)), page_served(config.agent.web, view), departures)
 
 
 @asynccontextmanager
-async def _served(server: AbstractAsyncContextManager[None], departures: Departures) -> AsyncIterator[None]:
-    """Serve; whoever listens is let go first, else the server would wait for them."""
-    async with server:
+async def _served(
+    server: AbstractAsyncContextManager[None], page: AbstractAsyncContextManager[None], departures: Departures
+) -> AsyncIterator[None]:
+    """Serve; whoever listens is let go first, else the servers would wait for them."""
+    async with server, page:
         try:
             yield
         finally:

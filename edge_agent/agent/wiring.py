@@ -12,6 +12,7 @@ import msgspec
 from edge_agent.agent.collect import Collector, Deliver
 from edge_agent.agent.hold import Hold
 from edge_agent.agent.journal import Journal
+from edge_agent.agent.latest import Latest
 from edge_agent.agent.threshold import Read, Threshold
 from edge_agent.agent.unit import Unit
 from edge_agent.agent.values import Values
@@ -60,7 +61,7 @@ def folding_of(config: AgentConfig, units: Sequence[Unit]) -> Folding:
 
 
 def readers_of(
-    config: AgentConfig, folding: Folding, journal: Journal, hold: Hold, values: Values | None
+    config: AgentConfig, folding: Folding, journal: Journal, hold: Hold, values: Values | None, latest: Latest | None
 ) -> dict[str, list[Deliver]]:
     """Return for each device everybody who must commit before a batch is accepted."""
     readers: dict[str, list[Deliver]] = {}
@@ -69,6 +70,8 @@ def readers_of(
         heard.append(hold.door(journal.deliver))
         if values is not None and device in values.devices:
             heard.append(values.deliver)
+        if latest is not None:
+            heard.append(latest.deliver)
         readers[device] = heard
     return readers
 

@@ -96,7 +96,7 @@ def _in(value: object, name: str = "") -> Iterator[str]:
     elif isinstance(value, (list, tuple)):
         for each in value:
             yield from _in(each, name)
-    elif isinstance(value, Path) and name.endswith("password_file"):
+    elif isinstance(value, Path) and name.endswith(("password_file", "token_file")):
         yield from _content(value)
 
 

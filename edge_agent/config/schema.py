@@ -17,6 +17,7 @@ from edge_agent.events.shift import ShiftConfig
 from edge_agent.ports import Identity
 from edge_agent.publish.config import MqttConfig
 from edge_agent.publish.sparkplug.config import SparkplugConfig
+from edge_agent.status.config import WebConfig
 
 
 def _zone(name: str) -> str:
@@ -62,6 +63,7 @@ class AgentFile(BaseModel):
         default=None,
         description="folder of the agent's certificate and key, and of the servers it trusts; default: pki beside the buffer's folder",
     )
+    web: WebConfig | None = Field(default=None, description="{} for the status page on this machine; without it no port is opened")
     events: EventsConfig = EventsConfig()
     shifts: dict[str, ShiftConfig] = Field(default_factory=dict)
     devices: list[DeviceConfig] = Field(default_factory=list, description="devices, when they have no files of their own")
@@ -100,7 +102,8 @@ class AgentConfig(BaseModel):
     @property
     def cautions(self) -> tuple[str, ...]:
         """What is allowed and risky, one sentence each: told at the start, by ``check`` and in the status."""
-        return tuple(each for device in self.devices for each in cautions(device))
+        page = None if self.agent.web is None else self.agent.web.caution
+        return (*(each for device in self.devices for each in cautions(device)), *([] if page is None else [page]))
 
     @property
     def fingerprint(self) -> str:

@@ -54,14 +54,18 @@ def application(
         ]
     if verbs and reload is not None:
         table.append(Route("/api/reload", _reload(reload), methods=["POST"]))
-    handlers: dict[Any, Any] = {
+    return Starlette(routes=table, exception_handlers=handlers())
+
+
+def handlers() -> dict[Any, Any]:
+    """Return who answers what goes wrong, in words."""
+    return {
         EdgeAgentError: _refused,
         msgspec.MsgspecError: _misunderstood,
         HTTPException: _http,
         ClientDisconnect: _gone,
         Exception: _failed,
     }
-    return Starlette(routes=table, exception_handlers=handlers)
 
 
 class _Routes:
@@ -70,25 +74,25 @@ class _Routes:
         self._desk = desk
 
     async def status(self, _: Request) -> Response:
-        return _json(await self._status())
+        return json_response(await self._status())
 
     async def buffer(self, _: Request) -> Response:
-        return _json(await self._desk.buffer())
+        return json_response(await self._desk.buffer())
 
     async def export(self, request: Request) -> Response:
-        lines = self._desk.export(_query(request, Wanted))
+        lines = self._desk.export(query_as(request, Wanted))
         first = await anext(lines, b"")  # what is wrong with the request is told before the first byte
         return StreamingResponse(_joined(first, lines), media_type="application/x-ndjson")
 
     async def dead_letters(self, request: Request) -> Response:
-        page = _query(request, _Letters)
-        return _json(await self._desk.dead_letters(page.after, min(page.limit, _MOST_LETTERS)))
+        page = query_as(request, _Letters)
+        return json_response(await self._desk.dead_letters(page.after, min(page.limit, _MOST_LETTERS)))
 
     async def resend(self, request: Request) -> Response:
-        return _json(await self._desk.resend(await _wish(request, ResendWish)))
+        return json_response(await self._desk.resend(await _wish(request, ResendWish)))
 
     async def retry(self, request: Request) -> Response:
-        return _json(await self._desk.retry(await _wish(request, RetryWish)))
+        return json_response(await self._desk.retry(await _wish(request, RetryWish)))
 
 
 def _tail(tail: Tail) -> Callable[[Request], Awaitable[Response]]:
@@ -100,7 +104,7 @@ def _tail(tail: Tail) -> Callable[[Request], Awaitable[Response]]:
 
 def _reload(reload: Reload) -> Callable[[Request], Awaitable[Response]]:
     async def answer(_: Request) -> Response:
-        return _json(await reload())
+        return json_response(await reload())
 
     return answer
 
@@ -110,7 +114,8 @@ class _Letters(msgspec.Struct):
     limit: int = _LETTERS
 
 
-def _query(request: Request, shape: type[T]) -> T:
+def query_as(request: Request, shape: type[T]) -> T:
+    """Return the query of a request as ``shape``. Raises MsgspecError."""
     return msgspec.convert(dict(request.query_params), shape, strict=False)
 
 
@@ -136,20 +141,21 @@ async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byt
         yield lines
 
 
-def _json(content: object, code: int = 200) -> Response:
+def json_response(content: object, code: int = 200) -> Response:
+    """Return ``content`` as JSON that nobody keeps."""
     return Response(msgspec.json.encode(content), code, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 async def _refused(_: Request, error: EdgeAgentError) -> Response:
-    return _json({"error": str(error)}, 503 if isinstance(error, StorageError) else 409)
+    return json_response({"error": str(error)}, 503 if isinstance(error, StorageError) else 409)
 
 
 async def _misunderstood(_: Request, error: msgspec.MsgspecError) -> Response:
-    return _json({"error": str(error)}, 400)
+    return json_response({"error": str(error)}, 400)
 
 
 async def _http(_: Request, error: HTTPException) -> Response:
-    return _json({"error": error.detail}, error.status_code)
+    return json_response({"error": error.detail}, error.status_code)
 
 
 async def _gone(_: Request, __: ClientDisconnect) -> Response:
@@ -158,4 +164,4 @@ async def _gone(_: Request, __: ClientDisconnect) -> Response:
 
 async def _failed(request: Request, error: Exception) -> Response:
     structlog.get_logger().error("status.failed", path=request.url.path, exc_info=error)
-    return _json({"error": f"{type(error).__name__}: {error}; the agent's log has more"}, 500)
+    return json_response({"error": f"{type(error).__name__}: {error}; the agent's log has more"}, 500)

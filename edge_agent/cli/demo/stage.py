@@ -15,6 +15,7 @@ from typing import Any
 from edge_agent.agent.clock import CLOCK_FILE
 from edge_agent.cli.demo.broker import broker_command
 from edge_agent.cli.demo.cast import configured, players
+from edge_agent.cli.demo.fitting import change
 from edge_agent.cli.demo.process import Process
 from edge_agent.config.load import load
 from edge_agent.model.errors import ConfigError
@@ -35,6 +36,7 @@ class Stage:
         try:
             self.cast = players(script)
             self.config = configured(root, folder / "config", script)
+            change(self.config / "agent.yaml", {"web": {"listen": "127.0.0.1:${PAGE_PORT:-0}"}})
             load(self.config)
         except (KeyError, TypeError, ValueError, ConfigError) as error:
             raise ConfigError(f"{scenario}: no configuration fits this scenario:\n{error}") from error
@@ -63,7 +65,7 @@ class Stage:
     async def open(self) -> None:
         """Start everything but the plant's clock: t=0 stands still until `begin`."""
         self._write_clock()
-        for name in ("broker", "plc_link", *(player.name for player in self.cast)):
+        for name in ("broker", "page", "plc_link", *(player.name for player in self.cast)):
             self.ports[name] = _free_port()
         if self.external_broker is None:
             await self._spawn("broker", broker_command(self.folder, self.ports["broker"]))
@@ -71,6 +73,7 @@ class Stage:
             "MQTT_HOST": self.broker.rpartition(":")[0],
             "MQTT_PORT": self.broker.rpartition(":")[2],
             **{player.port: str(self.ports["plc_link" if player.linked else player.name]) for player in self.cast},
+            "PAGE_PORT": str(self.ports["page"]),
             "EDGE_AGENT_BUFFER": str(self.folder / "buffer"),
             CLOCK_FILE: str(self.clock_file),
         }
@@ -99,6 +102,11 @@ class Stage:
     def broker(self) -> str:
         """host:port of the broker in use."""
         return self.external_broker or f"127.0.0.1:{self.ports['broker']}"
+
+    @property
+    def page(self) -> str:
+        """The address of the agent's status page."""
+        return f"http://127.0.0.1:{self.ports['page']}/"
 
     def _common(self, name: str) -> list[str]:
         arguments = ["--scenario", str(self.scenario), "--port", str(self.ports[name]), "--clock", str(self.clock_file)]

@@ -39,6 +39,7 @@ class View:
         """Show the view while the context is open."""
         if not self._console.is_terminal:
             print(f"{self._stage.scenario.name} at speed {self._stage.speed:g}: {self._stage.length:g} plant seconds", flush=True)
+            print(f"status page: {self._stage.page}", flush=True)
             yield
             return
         with Live(self._picture(), console=self._console, refresh_per_second=4, screen=not self._once) as self._live:
@@ -84,7 +85,9 @@ class View:
         parts: list[Any] = [Panel(self._head(), title="edge-agent demo", title_align="left")]
         parts += [self._devices(p), self._line(p), self._delivery(p), self._ticker(p)]
         if not self._once:
-            parts.append(Text("b broker   p PLC link   k kill -9 the agent   q quit", style="dim"))
+            parts.append(
+                Text(f"b broker   p PLC link   k kill -9 the agent   q quit      status page: {self._stage.page}", style="dim")
+            )
         return Group(*parts)
 
     def _head(self) -> Text:
