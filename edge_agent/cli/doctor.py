@@ -51,6 +51,8 @@ def doctor(directory: Path, output: Path | None) -> int:
         ("journal.txt", journal),
     ]
     parts += [(f"config/{inside}", text) for inside, text in _config_files(directory)]
+    for number, folder in enumerate(() if config is None else config.included, 1):
+        parts += [(f"config/included-{number}/{inside}", text) for inside, text in _config_files(folder)]
     _write(file, parts, masker, progress)
     progress.done()
     print(f"{file} ({size(file.stat().st_size)}): {', '.join(name for name, _ in parts)}")

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from edge_agent.config.crosscheck import Part, cross_check
+from edge_agent.config.include import read_main
 from edge_agent.config.problem import Problem
 from edge_agent.config.schema import AgentConfig, AgentFile
 from edge_agent.config.source import Path_, Source, read
@@ -57,7 +58,7 @@ def _load(directory: Path, *, units: bool) -> AgentConfig:
     alone = directory.is_file()
     file = directory if alone else directory / "agent.yaml"
     root = file.parent
-    main = read(file)
+    main, folders, variables = read_main(file)
     for index in range(len(_items(main, "devices"))):
         merge_lists(main, ("devices", index))
     sources = [main]
@@ -68,9 +69,9 @@ def _load(directory: Path, *, units: bool) -> AgentConfig:
     agent = _validate(_AGENT, main, main.data, (), root)
     devices = _inline(_DEVICE, main, "devices")
     work = _inline(_UNIT, main, "units")
-    if not alone:
-        devices += _folder(_DEVICE, root / "devices", sources)
-        work += _folder(_UNIT, root / "units", sources) if units else []
+    for place in [*folders, *([] if alone else [root])]:
+        devices += _folder(_DEVICE, place / "devices", sources, variables)
+        work += _folder(_UNIT, place / "units", sources, variables) if units else []
     cross_check(sources, agent, devices, work)
     problems = [problem for source in sources for problem in source.faults]
     if problems or agent is None:
@@ -81,6 +82,7 @@ def _load(directory: Path, *, units: bool) -> AgentConfig:
         units=tuple(part.config for part in work),
         directory=root.resolve(),
         file=file.resolve() if alone else None,
+        included=tuple(folder.resolve() for folder in folders),
     )
 
 
@@ -107,13 +109,13 @@ def agent_of(directory: Path) -> AgentConfig:
     """Return the agent of a configuration alone, whatever its device and unit files hold. Raises InvalidConfigError."""
     alone = directory.is_file()
     file = directory if alone else directory / "agent.yaml"
-    main = read(file)
+    main, _, _ = read_main(file)
     if isinstance(main.data, dict):
         for part in ("devices", "units"):
             main.data.pop(part, None)
     agent = _validate(_AGENT, main, main.data, (), file.parent)
-    if main.problems or agent is None:
-        raise InvalidConfigError(main.problems)
+    if main.faults or agent is None:
+        raise InvalidConfigError(main.faults)
     return AgentConfig.model_construct(
         agent=agent, devices=(), units=(), directory=file.parent.resolve(), file=file.resolve() if alone else None
     )
@@ -128,10 +130,10 @@ def _items(source: Source, key: str) -> list[Any]:
     return items if isinstance(items, list) else []
 
 
-def _folder(adapter: TypeAdapter[Any], folder: Path, sources: list[Source]) -> list[Part]:
+def _folder(adapter: TypeAdapter[Any], folder: Path, sources: list[Source], variables: Mapping[str, str]) -> list[Part]:
     parts = []
     for file in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
-        source = read(file)
+        source = read(file, variables)
         sources.append(source)
         if adapter is _DEVICE:
             merge_lists(source)

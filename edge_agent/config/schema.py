@@ -51,6 +51,13 @@ class AgentFile(BaseModel):
     agent: Annotated[
         str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$", description="id of this gateway, unique in the plant")
     ]
+    include: str | list[str] = Field(
+        default_factory=list,
+        description="folders whose devices, units and agent.yaml count as if they stood here, counted from this file's folder",
+    )
+    variables: dict[str, str | int | float] = Field(
+        default_factory=dict, description="what ${NAME} stands for in all files of this agent; goes before the environment"
+    )
     site: list[str] = Field(min_length=1, description="enterprise and site: where the agent's own topics stand")
     time_zone: Annotated[str, AfterValidator(_zone)] = Field(default="UTC", description="IANA zone of shift times")
     mqtt: MqttConfig
@@ -92,6 +99,7 @@ class AgentConfig(BaseModel):
     units: tuple[UnitConfig, ...]
     directory: Path
     file: Path | None = None
+    included: tuple[Path, ...] = ()
 
     @property
     def identity(self) -> Identity:
