@@ -11,6 +11,7 @@ from edge_agent import __version__
 from edge_agent.cli.books import app as books
 from edge_agent.cli.buffer import app as buffer
 from edge_agent.cli.grammar import configuration, devices, gateway, plant
+from edge_agent.cli.identityapp import app as identity
 from edge_agent.cli.tagsapp import app as tags
 from edge_agent.model.errors import ConfigError, EdgeAgentError
 
@@ -30,6 +31,7 @@ for verbs in (gateway, configuration, devices, plant):
 app.add_typer(buffer, name="buffer")
 app.add_typer(books, name="books")
 app.add_typer(tags, name="tags")
+app.add_typer(identity, name="identity")
 
 
 def _version(value: bool) -> None:

@@ -241,7 +241,7 @@ def _substituted(source: Source, node: ScalarNode, text: str) -> str:
             source.problem(
                 _mark(node),
                 f"the environment variable {match['name']} is not set",
-                f"set it, or give it under variables: in agent.yaml, or a default: ${{{match['name']}:-value}}",
+                f"set it, or give a default: ${{{match['name']}:-value}}, or name it under variables: in agent.yaml",
             )
         return found or ""
 
