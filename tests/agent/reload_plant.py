@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import struct
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from agent_bench import FakeSink, body, short
+from counting_device import Device
 
 from edge_agent.agent.clock import WallClock
 from edge_agent.agent.supervise import Agent
@@ -22,38 +20,6 @@ from edge_agent.ports import Document
 from edge_agent.status.report import ReloadReport
 
 POLL = 0.25
-
-
-class Device:
-    """Registers 0 and 1 count parts, 20 in a second of time; everything that was asked is noted."""
-
-    def __init__(self) -> None:
-        """Begin to make parts."""
-        self.port = 0
-        self.polls: list[float] = []
-        self.links = self.open = 0
-        self._began = time.monotonic()
-
-    @property
-    def made(self) -> int:
-        """How many parts there are."""
-        return 1000 + int((time.monotonic() - self._began) * 20)
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer until the client goes."""
-        self.links, self.open = self.links + 1, self.open + 1
-        try:
-            while True:
-                number, _, _, unit, function, first, count = struct.unpack(">HHHBBHH", await reader.readexactly(12))
-                self.polls.append(time.monotonic())
-                values = [self.made % 65_536 if at in {0, 1} else at for at in range(first, first + count)]
-                answer = struct.pack(f">BBB{count}H", unit, function, 2 * count, *values)
-                writer.write(struct.pack(">HHH", number, 0, len(answer)) + answer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            self.open -= 1
-            writer.close()
 
 
 class Plant:
@@ -83,7 +49,8 @@ class Plant:
 
     def device(self, number: int, **more: Any) -> dict[str, Any]:
         """Return what the file of a device holds."""
-        tags = {name: {"register": "holding", "address": at, "type": "uint16"} for at, name in enumerate(("count", "again"))}
+        at = {"count": 0, "again": 1, "mode": 7}
+        tags = {name: {"register": "holding", "address": address, "type": "uint16"} for name, address in at.items()}
         port = self.devices[number - 1].port
         return {
             "version": 1, "device": f"plc{number}", "driver": "modbus", "host": "127.0.0.1", "port": port, "unit_id": 1,
@@ -154,7 +121,7 @@ class _Kept(FakeSink):
 
 
 @asynccontextmanager
-async def running(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Plant]:
+async def running(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> AsyncIterator[Plant]:
     """Run devices and agent; the agent has counted something of each machine when the block begins."""
     devices = [Device(), Device(), Device()]
     async with AsyncExitStack() as stack:
@@ -162,6 +129,7 @@ async def running(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
             server = await stack.enter_async_context(await asyncio.start_server(device.serve, "127.0.0.1", 0))
             device.port = server.sockets[0].getsockname()[1]
         plant = Plant(folder, devices)
+        plant.write("agent", plant.settings(**settings))
         monkeypatch.setattr("edge_agent.publish.mqtt.connect", lambda *_, **__: plant.sink())
         plant.agent, stop = Agent(load(folder), WallClock(), folder), asyncio.Event()
         task = asyncio.create_task(plant.agent.run(stop))
@@ -183,9 +151,3 @@ async def happens(condition: Callable[[], object], seconds: float = 30.0) -> Non
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - nobody rings a bell
             await asyncio.sleep(0.01)
-
-
-def longest(times: list[float], since: float) -> float:
-    """Return the longest time between two polls from ``since`` on, in periods."""
-    seen = [time for time in times if time >= since]
-    return max(after - before for before, after in pairwise(seen)) / POLL

@@ -6,15 +6,18 @@ import asyncio
 import gc
 import json
 import os
+import socket
 import time
 from pathlib import Path
 
 import pytest
 from agent_bench import others
-from reload_plant import POLL, Plant, happens, longest, running
+from counting_device import longest
+from reload_plant import POLL, Plant, happens, running
 
 from edge_agent.agent.unit import Unit
 from edge_agent.drivers.modbus.driver import connect  # noqa: F401 - loaded before the first poll is timed
+from edge_agent.status.client import RemoteDesk
 
 
 def contiguous(plant: Plant, stream: str) -> bool:
@@ -33,7 +36,7 @@ async def test_one_changed_device_restarts_alone(tmp_path, monkeypatch):
         assert (report.outcome, report.changes) == ("reloaded", ["device plc2 changed", "unit m2 changed"])
         await asyncio.sleep(6 * POLL)
         assert [device.links for device in plant.devices] == [1, 2, 1]
-        assert max(longest(plant.devices[number].polls, before - POLL) for number in (0, 2)) < 1.5
+        assert max(longest(plant.devices[number].polls, before - POLL, POLL) for number in (0, 2)) < 1.5
     assert all(contiguous(plant, stream) for stream in ("m1", "m2", "m3", "_agent/gw1"))
     assert {record.key.epoch for sink in plant.sinks for record in sink.seen} == epochs
     assert len(plant.sinks) == 1
@@ -62,7 +65,7 @@ async def test_a_changed_unit_keeps_the_connection_of_its_device(tmp_path, monke
             lambda: any(data.get("counter") == "more" for _, kind, data in plant.told("m1") if kind == "production.count")
         )
         assert [device.links for device in plant.devices] == [1, 1, 1]
-        assert longest(plant.devices[0].polls, before - POLL) < 1.5
+        assert longest(plant.devices[0].polls, before - POLL, POLL) < 1.5
     events = plant.told("m1")
     assert contiguous(plant, "m1")
     kinds = [kind for _, kind, _ in events]
@@ -90,6 +93,63 @@ async def test_what_is_new_begins_and_what_is_removed_ends(tmp_path, monkeypatch
     assert all(contiguous(plant, stream) for stream in ("m1", "m3", "m4", "_agent/gw1"))
     assert plant.kinds("m4")[0] != "collection.gap"
     assert not others()
+
+
+async def test_a_new_unit_knows_what_does_not_change(tmp_path, monkeypatch):
+    """A register that stands is never told again on a connection that stays: the new unit has it from what the device showed before."""
+    async with running(tmp_path, monkeypatch) as plant:
+        plant.write(
+            "units/m5", {"version": 1, "unit": "m5", "path": ["acme", "line"], "state": {"tag": "plc1.mode", "model": "packml"}}
+        )
+        assert (await plant.reload()).changes == ["unit m5 new"]
+        await happens(lambda: any(data["state"] for _, kind, data in plant.told("m5") if kind == "state.snapshot"))
+        unit = {
+            "version": 1,
+            "unit": "m5",
+            "path": ["acme", "line"],
+            "state": {"tag": "plc1.mode", "model": "packml"},
+            "stale_after": "9s",
+        }
+        plant.write("units/m5", unit)
+        assert (await plant.reload()).changes == ["unit m5 changed"]
+        await happens(lambda: len(_states(plant)) >= 3)
+        assert [device.links for device in plant.devices] == [1, 1, 1]
+    assert {state["code"] for state in _states(plant)} == {7}
+    assert "collection.gap" in plant.kinds("m5")
+
+
+def _states(plant: Plant) -> list[dict[str, object]]:
+    return [data["state"] for _, kind, data in plant.told("m5") if kind == "state.snapshot" and data["state"]]
+
+
+async def test_further_outputs_begin_anew(tmp_path, monkeypatch):
+    """An output mirrors the units there are; its link stands once in the status, however often it begins."""
+    output = {"profile": "sparkplug", "broker": "mqtt://127.0.0.1:1", "allow_insecure": True}
+    async with running(tmp_path, monkeypatch, outputs={"scada": output}) as plant:
+        desk = RemoteDesk(tmp_path / "buffer" / "gw1.sock")
+        for wait in ("3s", "4s"):
+            plant.write("units/m1", plant.unit(1, stale_after=wait))
+            assert (await plant.reload()).outcome == "reloaded"
+            status = await asyncio.to_thread(asyncio.run, desk.status())
+            assert sorted(link.kind for link in status.links) == ["device", "device", "device", "mqtt", "sparkplug scada"]
+    assert not others()
+
+
+async def test_systemd_is_told_that_a_reload_begins_and_is_over(tmp_path, monkeypatch):
+    """RELOADING=1 with the monotonic time in us, then READY=1: what Type=notify-reload waits for (sd_notify(3)), also where nothing was taken over."""
+    async with running(tmp_path, monkeypatch) as plant:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+            systemd.bind(str(tmp_path / "notify"))
+            systemd.settimeout(5)
+            monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+            plant.write("devices/plc2", "version: 1")
+            before = time.monotonic_ns() // 1000
+            plant.agent.reload()
+            begins, over = [(await asyncio.to_thread(systemd.recv, 4096)).decode().splitlines() for _ in range(2)]
+            monkeypatch.delenv("NOTIFY_SOCKET")
+    assert begins[0] == "RELOADING=1"
+    assert before <= int(begins[1].removeprefix("MONOTONIC_USEC=")) <= time.monotonic_ns() // 1000
+    assert over == ["READY=1", "STATUS=running the configuration of before"]
 
 
 async def test_wrong_files_leave_everything_as_it_is(tmp_path, monkeypatch):
