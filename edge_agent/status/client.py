@@ -29,6 +29,9 @@ from edge_agent.status.report import (
 T = TypeVar("T")
 
 _TIMEOUT = 30.0
+_RELOAD = 180.0
+"""Seconds for a reload: tens of thousands of tags are read and checked, on a small machine."""
+
 _PIECE = 1 << 16
 
 
@@ -37,13 +40,13 @@ class NoAgentError(DisconnectedError):
 
 
 class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT)
-        self._path = path
+    def __init__(self, path: Path, timeout: float = _TIMEOUT) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path, self._patience = path, timeout
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(_TIMEOUT)
+        self.sock.settimeout(self._patience)
         with address(self._path) as name:
             self.sock.connect(name)
 
@@ -95,15 +98,15 @@ class RemoteDesk:
 
     def reload(self) -> ReloadReport:
         """Have the agent read its files again; returns what became of it."""
-        return self._ask("POST", "/api/reload", ReloadReport)
+        return self._ask("POST", "/api/reload", ReloadReport, timeout=_RELOAD)
 
-    def _ask(self, method: str, path: str, shape: type[T], body: object = None) -> T:
-        with _words(self.path), self._answer(method, path, body) as answer:
+    def _ask(self, method: str, path: str, shape: type[T], body: object = None, timeout: float = _TIMEOUT) -> T:
+        with _words(self.path), self._answer(method, path, body, timeout) as answer:
             return msgspec.json.decode(answer.read(), type=shape)
 
     @contextmanager
-    def _answer(self, method: str, path: str, body: object = None) -> Iterator[http.client.HTTPResponse]:
-        with closing(_Connection(self.path)) as connection:
+    def _answer(self, method: str, path: str, body: object = None, timeout: float = _TIMEOUT) -> Iterator[http.client.HTTPResponse]:
+        with closing(_Connection(self.path, timeout)) as connection:
             connection.request(method, path, None if body is None else msgspec.json.encode(body))
             with connection.getresponse() as answer:
                 if answer.status >= 400:

@@ -129,6 +129,7 @@ async def test_further_outputs_begin_anew(tmp_path, monkeypatch):
         desk = RemoteDesk(tmp_path / "buffer" / "gw1.sock")
         for wait in ("3s", "4s"):
             plant.write("units/m1", plant.unit(1, stale_after=wait))
+            plant.write("devices/plc2", plant.device(2, timeout=wait))
             assert (await plant.reload()).outcome == "reloaded"
             status = await asyncio.to_thread(asyncio.run, desk.status())
             assert sorted(link.kind for link in status.links) == ["device", "device", "device", "mqtt", "sparkplug scada"]
