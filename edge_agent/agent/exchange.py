@@ -7,11 +7,11 @@ that is delivered meanwhile is lost: it waits in the inboxes of the units that f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
-from edge_agent.agent.build import collector_of, endpoint_of, endpoints_of, mes_of, metas_of, places_of
+from edge_agent.agent.build import collector_of, endpoint_of, endpoints_of, mes_of, places_of
 from edge_agent.agent.collect import Collector
 from edge_agent.agent.difference import Difference, unit_changes
 from edge_agent.agent.envelope import checkpointed
@@ -33,8 +33,16 @@ _RETRY = 0.5
 class Exchange:
     """One way from the configuration that runs to ``config``; ``folds`` are those of all its units."""
 
-    def __init__(self, running: Running, config: AgentConfig, difference: Difference, folds: Mapping[str, Fold]) -> None:
-        """Prepare; nothing is changed yet."""
+    def __init__(
+        self,
+        running: Running,
+        config: AgentConfig,
+        difference: Difference,
+        folds: Mapping[str, Fold],
+        meta: Callable[[Unit], bytes],
+    ) -> None:
+        """Prepare; nothing is changed yet. ``meta`` makes the ``_meta`` documents."""
+        self._meta = meta
         self._running, self._config, self._difference, self._folds = running, config, difference, folds
         self._parts = running.parts
         self._old = {unit.name: unit for unit in self._parts.units}
@@ -173,7 +181,7 @@ class Exchange:
     def _describe(self) -> None:
         """Announce, judge and hear what belongs to the new configuration."""
         config, parts, running = self._config, self._parts, self._running
-        parts.announcer.renew(places_of(config, parts.units), parts.collectors, metas_of(config))
+        parts.announcer.renew(places_of(config, parts.units), parts.collectors, self._meta)
         running.origin.watch(parts.topics, checkpointed(config), parts.cfg)
         parts.forwarder.drain_rate = config.agent.mqtt.drain_rate
         mes = mes_of(config, parts.units, parts.collectors, running.clock, parts.journal)

@@ -6,19 +6,21 @@ Reading runs in a thread of its own: polls go on meanwhile.
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import structlog
 
-from edge_agent.agent.build import folds_of
+from edge_agent.agent.build import folds_of, metas_of
 from edge_agent.agent.difference import Difference, difference
 from edge_agent.agent.exchange import Exchange
 from edge_agent.agent.faults import AgentFault, config_needs_restart, config_rejected
 from edge_agent.agent.notify import notify
 from edge_agent.agent.running import Running
+from edge_agent.agent.unit import Unit
 from edge_agent.config.load import load
 from edge_agent.config.schema import AgentConfig
 from edge_agent.events.derive import Fold
@@ -33,6 +35,7 @@ class _Read(NamedTuple):
     config: AgentConfig
     difference: Difference
     folds: Mapping[str, Fold]
+    meta: Callable[[Unit], bytes]
 
 
 class Reloader:
@@ -120,9 +123,15 @@ class Reloader:
         return ReloadReport("reloaded", self._running.parts.cfg, changes=read.difference.words())
 
     def _read(self, source: Path) -> _Read:
-        config = load(source)
-        found = difference(self._running.config, config)
-        return _Read(config, found, {} if found.standing else folds_of(config, self._running.clock))
+        collecting = gc.isenabled()
+        gc.disable()  # a full collection holds everybody up, and this makes many objects that stay
+        try:
+            config = load(source)
+            found = difference(self._running.config, config)
+            return _Read(config, found, {} if found.standing else folds_of(config, self._running.clock), metas_of(config))
+        finally:
+            if collecting:
+                gc.enable()
 
     def _later(self, text: str, remedy: str) -> ReloadReport:
         return ReloadReport("later", self._running.parts.cfg, text, remedy)

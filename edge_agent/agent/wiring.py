@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import cache
 
 import msgspec
 
@@ -114,15 +115,20 @@ def set_thresholds(config: AgentConfig, collectors: Sequence[Collector]) -> None
     owner = {name: collector for collector in collectors for name in collector.devices}
     for collector in collectors:
         collector.threshold = None
-    indexes = {(device.device, tag.name): index for device in config.devices for index, tag in enumerate(drivers.tags_of(device))}
+    devices = {device.device: device for device in config.devices}
+
+    @cache
+    def indexes(device: str) -> dict[str, int]:
+        return {tag.name: index for index, tag in enumerate(drivers.tags_of(devices[device]))}
+
     named: dict[str, dict[int, list[Read]]] = defaultdict(dict)
     for unit in config.units:
         counting = {owner[one.tag.partition(".")[0]] for one in unit.counters.values() if one.tag.partition(".")[0] in owner}
         for device, asked in events.wiring_of(unit).items():
             elsewhere = [collector.read_now for collector in counting if collector is not owner.get(device)]
             for name in asked.boundary if elsewhere else ():
-                if (device, name) in indexes:
-                    named[device].setdefault(indexes[device, name], []).extend(elsewhere)
+                if device in devices and name in indexes(device):
+                    named[device].setdefault(indexes(device)[name], []).extend(elsewhere)
     if named:
         threshold = Threshold(named)
         for device in named:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -113,7 +114,7 @@ class AgentConfig(BaseModel):
         page = None if self.agent.web is None else self.agent.web.caution
         return (*(each for device in self.devices for each in cautions(device)), *([] if page is None else [page]))
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Twelve hex digits over what gives readings and events their meaning; stands in every event as ``cfg``."""
         text = "".join(part.model_dump_json() for part in (*self.devices, *self.units))
