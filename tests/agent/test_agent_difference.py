@@ -157,3 +157,9 @@ def test_other_settings_of_the_broker_renew_its_connection_alone(tmp_path, chang
     """No device and no unit is touched."""
     found = compare(tmp_path, change)
     assert (found.broker, found.standing, found.units, found.devices.some) == (True, (), SAME, False)
+
+
+def test_a_unit_that_hears_the_mes_has_the_broker_asked_anew(tmp_path) -> None:
+    """What is retained for it comes with the subscription."""
+    found = compare(tmp_path, lambda files: _of(files, "ub").update(context={"order": {"mqtt": "acme/mes/order"}}))
+    assert (found.broker, found.units.changed, found.devices.some) == (True, ("ub",), False)

@@ -122,6 +122,33 @@ def _states(plant: Plant) -> list[dict[str, object]]:
     return [data["state"] for _, kind, data in plant.told("m5") if kind == "state.snapshot" and data["state"]]
 
 
+async def test_a_device_that_cannot_do_what_is_asked_of_it_ends_nobody_else(tmp_path, monkeypatch):
+    """What shows only at the connect keeps one device away, with the reason in its state; the next reload mends it."""
+    async with running(tmp_path, monkeypatch) as plant:
+        device = plant.device(1)
+        device["tags"]["far"] = {"register": "holding", "address": 60_000, "type": "uint16"}
+        record = {
+            "pattern": "seq",
+            "event": "quality.result",
+            "seq": "plc1.mode",
+            "fields": {"value": "plc1.far"},
+            "characteristic": "x",
+        }
+        plant.write("devices/plc1", device)
+        plant.write("units/m1", plant.unit(1, records={"r": record}))
+        assert (await plant.reload()).outcome == "reloaded"
+        status = "edge/v1/acme/_agent/gw1/status"
+        await happens(lambda: "one request" in str(json.loads(plant.retained[status])["devices"]["plc1"]["error"]))
+        counted = plant.counted("m2")
+        await happens(lambda: plant.counted("m2") > counted)
+        plant.write("devices/plc1", plant.device(1))
+        plant.write("units/m1", plant.unit(1))
+        assert (await plant.reload()).outcome == "reloaded"
+        counted = plant.counted("m1")
+        await happens(lambda: plant.counted("m1") > counted)
+    assert plant.counted("m1") == plant.shown("m1")
+
+
 async def test_further_outputs_begin_anew(tmp_path, monkeypatch):
     """An output mirrors the units there are; its link stands once in the status, however often it begins."""
     output = {"profile": "sparkplug", "broker": "mqtt://127.0.0.1:1", "allow_insecure": True}
