@@ -31,7 +31,7 @@ setup:   ## .venv with everything for development
 lock:    ## resolve the lock files anew
 	@$(PYTHON) dev.py lock
 .PHONY: ux
-ux:      ## what needs tools of the system: the status page in a real browser; ARGS="--screenshots"
+ux:      ## what needs tools of the system: the status page in a real browser, promtool; ARGS="--screenshots"
 	@$(PYTHON) dev.py ux $(ARGS)
 .PHONY: faults faults-long
 faults:  ## the fault bench, six minutes of it; ARGS="-k f34", ARGS="--only chaos --seed 7"

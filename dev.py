@@ -7,7 +7,7 @@
     python3 dev.py opcua-faults [ARGS]   OPC UA servers that misbehave, four minutes of it
     python3 dev.py modbus-faults [ARGS]   Modbus devices that misbehave, four minutes of it
     python3 dev.py interop [ARGS]  against stacks of another make: node-opcua (needs npm), libmodbus (needs a C compiler)
-    python3 dev.py ux [ARGS]       what needs tools of the system: the status page in a real browser
+    python3 dev.py ux [ARGS]       what needs tools of the system: the status page in a real browser, promtool on metrics and alerts
     python3 dev.py events          what proves the catalogue: one line per event type, edge case and mistake
     python3 dev.py golden [ARGS]   the golden traces written anew from their stories, with a diff to review; --check
     python3 dev.py check           format, lint, types, import floors, generated files, no call that could write to a PLC
@@ -185,7 +185,30 @@ def browser() -> int | None:
     return npm_installed(ROOT / "tests" / "ux" / "page", "what drives Chromium")
 
 
-UX = {"tests/ux/page": browser}
+TOOLS = VENV / "tools"
+"""Programs of packages that are unpacked for the tests, and not installed: no service of theirs is ever started."""
+
+
+def promtool() -> int | None:
+    """See that Prometheus' tool, mosquitto's clients and jq are there. Returns None, or the exit code of not having them."""
+    os.environ["PATH"] = f"{TOOLS}{os.pathsep}{os.environ['PATH']}"
+    if shutil.which("promtool") is None and shutil.which("apt-get") and shutil.which("dpkg-deb"):
+        with tempfile.TemporaryDirectory() as place:
+            print("fetching promtool (Debian's package prometheus, unpacked only) ...", flush=True)
+            fetched = subprocess.run(["apt-get", "download", "-q", "prometheus"], cwd=place, check=False, capture_output=True)
+            for package in Path(place).glob("prometheus_*.deb") if fetched.returncode == 0 else ():
+                subprocess.run(["dpkg-deb", "-x", str(package), place], check=True)
+                TOOLS.mkdir(exist_ok=True)
+                shutil.copy2(Path(place) / "usr" / "bin" / "promtool", TOOLS / "promtool")
+    for tool, package in (("promtool", "prometheus"), ("mosquitto_pub", "mosquitto-clients"), ("jq", "jq")):
+        install = tool != "promtool" and shutil.which(tool) is None and may_install()
+        if shutil.which(tool) is None and not (install and apt_install("--no-install-recommends", package)):
+            print(f"{tool} is not installed (Debian's package {package})", flush=True)
+            return NOT_RUN
+    return None
+
+
+UX = {"tests/ux/page": browser, "tests/ux/monitoring": promtool}
 """What `ux` tries: the folder of its tests, and what sees to its tools."""
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
+from edge_agent.model.histogram import Histogram
 from edge_agent.model.reading import Batch, Mark, Tag, Value
 from edge_agent.model.stream import Checkpoint, Custody, Entry, Kind, Record, RecordKey
 
@@ -111,10 +112,37 @@ class Driver(Protocol):
         ...
 
 
+class PollCounts(msgspec.Struct):
+    """Figures of one device since the connect: polls answered, begun late, left out, discarded; ``lateness`` is the sum of all delays in ns (plant time)."""
+
+    polls: int = 0
+    late: int = 0
+    missed: int = 0
+    discarded: int = 0
+    lateness: int = 0
+
+    def plus(self, other: PollCounts) -> PollCounts:
+        """Return both together."""
+        return PollCounts(
+            *(mine + theirs for mine, theirs in zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True))
+        )
+
+
+@runtime_checkable
+class Polling(Protocol):
+    """A driver that polls on a grid, and counts how it keeps it."""
+
+    @property
+    def counts(self) -> Mapping[str, PollCounts]:
+        """Figures of each device since the connect, counted on in place."""
+        ...
+
+
 class BufferStats(msgspec.Struct, frozen=True):
     """Figures of the buffer: records not yet delivered (by kind), the time of the oldest of them, bytes on disk, its health.
 
-    ``dropped`` = undelivered records that went for want of room since the start; ``full``: one did in the last minute.
+    ``dropped`` = undelivered records that went for want of room since the start; ``full``: one did in the last minute. ``syncs``: how long commits
+    took to reach the disk.
     """
 
     waiting_events: int
@@ -126,6 +154,7 @@ class BufferStats(msgspec.Struct, frozen=True):
     detail: str = ""
     dropped: int = 0
     full: bool = False
+    syncs: Histogram | None = None
 
 
 class Buffer(Protocol):

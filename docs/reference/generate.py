@@ -1,6 +1,6 @@
 """Write the generated pages of the reference: ``python docs/reference/generate.py``. A test sees that they are current.
 
-What is generated: configuration.md from the JSON Schemas of the configuration, commands.md from the command line, events.md from the
+What is generated: configuration.md from the JSON Schemas of the configuration, commands.md from the command line, metrics.md from the table of metrics, events.md from the
 schemas of the event types. (faults.md is written by ``edge-agent explain --page``.)
 """
 
@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from edge_agent.cli import app
 from edge_agent.cli.schema import schema
+from edge_agent.status.families import FAMILIES
 
 HERE = Path(__file__).resolve().parent
 Node = Mapping[str, Any]
@@ -225,7 +226,56 @@ def _members(node: Node) -> Iterator[str]:
     yield ""
 
 
-PAGES: dict[str, Callable[[], str]] = {"configuration.md": configuration, "commands.md": commands, "events.md": events}
+def metrics() -> str:
+    """Return the page of the metrics: one row per family."""
+    lines = [
+        "# Metrics", "", WRITTEN,
+        ("What `GET /metrics` of the agent says (Prometheus' text format, or OpenMetrics where that is asked for), and `edge-agent metrics` prints. "
+        "How to read and alert on them: [monitoring](../how-to/monitoring.md)."), "",
+        ("Labels name things of the configuration or words of closed lists; no tag, order or value is ever a label. A family without a row now is left out "
+        "(a device that is not polled has no polls)."), "",
+        "| name | kind | labels | meaning |", "|---|---|---|---|",
+    ]  # fmt: skip
+    lines += [
+        f"| `{name}` | {shape.kind} | {', '.join(f'`{label}`' for label in shape.labels)} | {_cell(shape.help)} |"
+        for name, shape in FAMILIES.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def status() -> str:
+    """Return the page of the retained status: one table per kind of object."""
+    root = json.loads(schema("status"))
+    lines = [
+        "# The retained status of an agent", "", WRITTEN,
+        ("Every agent keeps a retained message on `<root>/<site>/_agent/<id>/status` (`edge-agent schema asyncapi` prints the topic of a configuration): JSON, at most 32 KiB, said again "
+        "every 10 s and at once when something changes. When the connection dies, the broker says the last will there. `edge-agent schema status` prints the JSON Schema. "
+        "Members that a consumer does not know are to be ignored."), "",
+        ("Where not everything fits, the words of errors are left out first (the codes stay), then devices that are in order (`left_out` counts them). "
+        "What reads it: [monitoring](../how-to/monitoring.md)."), "",
+    ]  # fmt: skip
+    for name in ("AgentStatus", "DeviceStatus", "FaultStatus", "BufferStatus", "ClockStatus", "LastWill"):
+        node = root["$defs"][name]
+        lines += [f"## {_title(f'/{name}')}", "", _text(node["description"]), "", *_rows(node)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _rows(node: Node) -> Iterator[str]:
+    required = set(node.get("required", ()))
+    yield from ("| member | value | meaning |", "|---|---|---|")
+    for name, value in node["properties"].items():
+        shown = f"**`{name}`**" if name in required else f"`{name}`"
+        yield f"| {shown} | {_cell(_kind(value))} | {_cell(_meaning(value))} |"
+    yield ""
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "configuration.md": configuration,
+    "commands.md": commands,
+    "events.md": events,
+    "metrics.md": metrics,
+    "status.md": status,
+}
 
 if __name__ == "__main__":
     for page, text in PAGES.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import uuid4
 
 from edge_agent.agent.announce import Announcer
@@ -21,6 +22,7 @@ from edge_agent.agent.succeed import Origin
 from edge_agent.agent.unit import Unit
 from edge_agent.agent.values import Values
 from edge_agent.agent.valuetopics import values_of
+from edge_agent.agent.vitals import Vitals
 from edge_agent.agent.wiring import (
     Endpoint,
     Folding,
@@ -73,6 +75,8 @@ class Parts:
     streams: dict[str, StreamInfo]
     mes: MesContext
     values: Values | None
+    vitals: Vitals
+    tags: dict[str, int]
     cfg: str
     cautions: tuple[str, ...]
     unapplied: AgentFault | None = None
@@ -88,7 +92,7 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
     units = [Unit(name, fold, buffer, clock, prefix=prefix, cfg=cfg) for name, fold in folds_of(config, clock).items()]
     journal.trust = Discipline() if isinstance(clock, WallClock) else None  # the demo's clock is its own reference
     for unit in units:
-        unit.trust = journal.trust
+        unit.trust, unit.made = journal.trust, journal.made
     hold = Hold()
     values = values_of(config)
     latest = _latest(config, clock)
@@ -100,8 +104,11 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
     set_thresholds(config, collectors)
     announcer = Announcer(buffer, clock, topics, places_of(config, units), collectors, uuid4().hex)
     announcer.meta = metas_of(config)
+    vitals = Vitals(settings.buffer.path, certificates_of(config))
+    presence = announcer.presence
+    presence.vitals, presence.cfg, presence.trust, presence.raised = vitals, cfg, journal.trust, journal.raised
     delivered = Delivered()
-    return Parts(
+    parts = Parts(
         buffer=buffer,
         journal=journal,
         units=units,
@@ -119,7 +126,11 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
         cfg=cfg,
         cautions=config.cautions,
         latest=latest,
+        vitals=vitals,
+        tags=tags_in(config, {}),
     )
+    presence.unapplied = lambda: parts.unapplied
+    return parts
 
 
 def _latest(config: AgentConfig, clock: PlantClock) -> Latest | None:
@@ -172,6 +183,26 @@ def mes_of(
     mes = MesContext(sources, listeners_of(config, collectors), clock)
     mes.tell = journal.write
     return mes
+
+
+def tags_in(config: AgentConfig, known: Mapping[str, int]) -> dict[str, int]:
+    """Return how many tags each device has; of those in ``known`` that is said."""
+    return {
+        device.device: known[device.device] if device.device in known else len(drivers.tags_of(device)) for device in config.devices
+    }
+
+
+def certificates_of(config: AgentConfig) -> dict[str, Path]:
+    """Return the files of all certificates that the agent uses or trusts, by what they are for."""
+    found: dict[str, Path] = {}
+    outputs = {OUTPUT: config.agent.mqtt, **config.agent.outputs}
+    for name, output in outputs.items():
+        if output.tls is not None:
+            files = {name: output.tls.cert, f"{name} ca": output.tls.ca}
+            found |= {which: file for which, file in files.items() if isinstance(file, Path)}
+    for device in config.devices:
+        found |= drivers.certificates(device, config.identity)
+    return found
 
 
 def origin_of(config: AgentConfig, buffer: SqliteBuffer, clock: PlantClock) -> Origin:

@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import structlog
 
 from edge_agent.agent.image import Image
+from edge_agent.agent.tally import DeviceTally, newest
 from edge_agent.model.errors import DisconnectedError
 from edge_agent.model.event import Acknowledge
-from edge_agent.model.reading import Batch, DeviceDown, DeviceFault, DeviceUp, Quality
-from edge_agent.ports import Driver, PlantClock
+from edge_agent.model.reading import Batch, DeviceDown, DeviceFault, DeviceUp
+from edge_agent.ports import Driver, PlantClock, Polling
 
 Deliver = Callable[[Batch], Awaitable[None]]
 """Hands one batch to a unit or to the agent's stream; returns when it is committed (or held in RAM while the disk is out of order)."""
@@ -36,8 +37,9 @@ class DeviceState:
     ``fault`` names what it stands still for until a person comes; ``faults`` are those that it works with, by code.
     """
 
-    def __init__(self) -> None:
-        """Start as never seen."""
+    def __init__(self, speed: float = 1.0) -> None:
+        """Start as never seen; ``speed`` is the plant clock's."""
+        self.tally = DeviceTally(speed)
         self.up: bool | None = None
         self.last_good: int | None = None
         self.received = 0
@@ -58,14 +60,12 @@ class DeviceState:
                 self.faults.pop(notice.code, None)
                 if not notice.ok:
                     self.faults[notice.code] = f"{notice.text}; {notice.remedy}" if notice.remedy else notice.text
-        newest = max(
-            (source or server or batch.received for source, server, quality in zip(batch.source, batch.server, batch.quality, strict=True) if quality != Quality.BAD),
-            default=None,
-        )  # fmt: skip
-        if newest is None and not len(batch) and not batch.before and not batch.after:
-            newest = batch.received  # the device answered, and nothing had changed
-        if newest is not None:
-            self.last_good = max(newest, self.last_good or 0)
+        self.tally.seen(batch)
+        best = newest(batch)
+        if best is None and not len(batch) and not batch.before and not batch.after:
+            best = batch.received  # the device answered, and nothing had changed
+        if best is not None:
+            self.last_good = max(best, self.last_good or 0)
 
 
 class Collector:
@@ -73,7 +73,7 @@ class Collector:
 
     def __init__(self, devices: Sequence[str], readers: Mapping[str, Sequence[Deliver]], clock: PlantClock) -> None:
         """Serve ``devices``; ``readers`` names for each device everybody who must commit before a batch is accepted."""
-        self.devices = {name: DeviceState() for name in devices}
+        self.devices = {name: DeviceState(clock.speed) for name in devices}
         self._readers = readers
         self._clock = clock
         self._driver: Driver | None = None
@@ -85,6 +85,9 @@ class Collector:
     async def run(self, driver: Driver) -> None:
         """Read and deliver until the endpoint is lost (DisconnectedError) or `stop` was called."""
         self._driver = driver
+        counts = driver.counts if isinstance(driver, Polling) else {}
+        for name, device in self.devices.items():
+            device.tally.connected(counts.get(name))
         if self._poll_at > self._clock.now():
             driver.poll_at(self._poll_at)
         stopping = asyncio.create_task(self._stopping.wait())

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from edge_agent.agent.build import collector_of, endpoint_of, endpoints_of, mes_of, places_of
+from edge_agent.agent.build import certificates_of, collector_of, endpoint_of, endpoints_of, mes_of, places_of, tags_in
 from edge_agent.agent.collect import Collector
 from edge_agent.agent.difference import Difference, unit_changes
 from edge_agent.agent.envelope import checkpointed
@@ -135,7 +135,7 @@ class Exchange:
                 self._old[name].renew(fold, cfg)
             else:
                 unit = Unit(name, fold, self._running.buffer, self._running.clock, prefix=prefix, cfg=cfg)
-                unit.trust, self._new[name] = parts.journal.trust, unit
+                unit.trust, unit.made, self._new[name] = parts.journal.trust, parts.journal.made, unit
         self._units = [self._new.get(name) or self._old[name] for name in self._folds]
 
     def _show(self, collector: Collector, names: tuple[str, ...]) -> None:
@@ -153,6 +153,7 @@ class Exchange:
         parts.units = self._units
         parts.collectors, parts.endpoints = [one for one, _ in self._lines], [one for _, one in self._lines]
         parts.cautions = config.cautions
+        parts.tags = tags_in(config, {name: parts.tags[name] for name in self._difference.devices.same if name in parts.tags})
         parts.journal.renew(parts.cfg, endpoints_of(config))
         route_effects(parts.units, parts.collectors)
         set_thresholds(config, parts.collectors)
@@ -182,6 +183,8 @@ class Exchange:
         """Announce, judge and hear what belongs to the new configuration."""
         config, parts, running = self._config, self._parts, self._running
         parts.announcer.renew(places_of(config, parts.units), parts.collectors, self._meta)
+        parts.announcer.presence.cfg = parts.cfg
+        parts.vitals.renew(certificates_of(config))
         running.origin.watch(parts.topics, checkpointed(config), parts.cfg)
         parts.forwarder.drain_rate = config.agent.mqtt.drain_rate
         mes = mes_of(config, parts.units, parts.collectors, running.clock, parts.journal)

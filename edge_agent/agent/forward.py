@@ -17,6 +17,7 @@ import structlog
 
 from edge_agent.agent.lanes import Lanes
 from edge_agent.model.errors import DisconnectedError, RejectedError, StorageError
+from edge_agent.model.histogram import Histogram
 from edge_agent.model.stream import Record, RecordKey
 from edge_agent.ports import Buffer, Sink
 
@@ -36,6 +37,7 @@ class Delivered:
         self.rejected = 0
         self.last_acknowledged: float | None = None
         self.waits: deque[float] = deque(maxlen=512)
+        self.acknowledgements = Histogram()
         self.listeners: list[Callable[[Record, float], None]] = []
 
     def acknowledged(self, record: Record, seconds: float) -> None:
@@ -43,6 +45,7 @@ class Delivered:
         self.sent += 1
         self.last_acknowledged = time.monotonic()
         self.waits.append(seconds)
+        self.acknowledgements.observe(seconds)
         for listener in self.listeners:
             listener(record, seconds)
 

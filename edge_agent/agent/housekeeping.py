@@ -32,7 +32,7 @@ def _apart() -> int:
 
 def housekeeping(parts: Parts, clock: PlantClock, awake: asyncio.Event) -> list[tuple[str, Coroutine[Any, Any, None]]]:
     """Return the work by name; ``awake`` is set once the store is open."""
-    work = [("heartbeat", heartbeat(parts, awake)), ("calendar", calendar(parts, clock))]
+    work = [("heartbeat", heartbeat(parts, awake)), ("calendar", calendar(parts, clock)), ("vitals", parts.vitals.run())]
     if isinstance(clock, WallClock):
         work.append(("clock", watch_clock(parts)))
     if (seconds := watchdog_seconds()) is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -68,6 +69,7 @@ class Journal:
         self.devices = devices
         self.trust: Discipline | None = None
         self._clocks = DeviceClocks()
+        self.made: Counter[str] = Counter()
         self._down_since: dict[str, int] = {}
         self._faults = DeviceFaults()
         self._tags = TagFaults()
@@ -301,6 +303,7 @@ class Journal:
                 self._log.error("journal.not_stored", event_type=events[0].type, reason=str(error))
                 await asyncio.sleep(0.5)
             else:
+                self.made.update(entry.type for entry in entries)
                 return
 
     async def heartbeat(self) -> None:

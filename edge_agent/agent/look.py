@@ -13,6 +13,7 @@ from edge_agent.agent.build import OUTPUT, Parts
 from edge_agent.agent.departures import Departures
 from edge_agent.agent.desk import BufferDesk
 from edge_agent.agent.envelope import Envelope, configured, keep
+from edge_agent.agent.figures import Figures
 from edge_agent.agent.forward import Delivered
 from edge_agent.agent.link import Link
 from edge_agent.agent.pageview import PageView, page_served
@@ -21,7 +22,7 @@ from edge_agent.buffer import failpoint
 from edge_agent.config.schema import AgentConfig
 from edge_agent.model.instant import iso, parse
 from edge_agent.ports import ArchiveBuffer, PlantClock
-from edge_agent.status.app import Reload, application
+from edge_agent.status.app import Reload, application, metrics_route
 from edge_agent.status.place import socket_of
 from edge_agent.status.report import BufferReport, DeliveryReport, DeviceReport, LinkReport, Status
 from edge_agent.status.server import serving
@@ -123,9 +124,11 @@ def local_api(
     desk = BufferDesk(buffer, OUTPUT, path, envelope, parts.forwarder.start_over)
     look = Look(parts, desk, clock, links, agent=name)
     departures = Departures(parts.delivered, envelope, clock)
-    app = application(look.status, desk, verbs=True, tail=departures.lines, reload=reload)
+    figures = Figures(parts, look.status, links, prefix=config.agent.events.type_prefix, speed=clock.speed)
+    app = application(look.status, desk, verbs=True, tail=departures.lines, reload=reload, metrics=figures.families)
     view = None if parts.latest is None else PageView(parts, parts.latest, look.status, departures, clock)
-    return _served(serving(app, socket_of(name, path)), page_served(config.agent.web, view), departures)
+    page = page_served(config.agent.web, view, [metrics_route(figures.families)])
+    return _served(serving(app, socket_of(name, path)), page, departures)
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from edge_agent.agent.build import Parts
@@ -78,15 +79,15 @@ class PageView:
 
 
 @asynccontextmanager
-async def page_served(config: WebConfig | None, view: PageView | None) -> AsyncIterator[None]:
-    """Serve the page inside the block, where it is configured."""
+async def page_served(config: WebConfig | None, view: PageView | None, more: Sequence[Route] = ()) -> AsyncIterator[None]:
+    """Serve the page inside the block, where it is configured, and ``more`` behind its guard."""
     if config is None or view is None:
         yield
         return
 
     def app() -> ASGIApp:
         token = None if config.token_file is None else Token(config.token_file)
-        return web_application(view, names=own_names(config.names), token=token)
+        return web_application(view, names=own_names(config.names), token=token, more=more)
 
     remembering = asyncio.create_task(view.remember(), name="page-history")
     try:

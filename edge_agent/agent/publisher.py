@@ -72,7 +72,7 @@ class Publisher:
         if not self._buffer.readable:
             await first_of(parts.announcer.out_of_order(sink, self._buffer.opened), self._finish.wait())
             if self._finish.is_set():
-                await parts.announcer.send(sink, parts.announcer.status("offline"))
+                await parts.announcer.tell(sink, parts.announcer.status("offline"))
                 return
         await self._origin.ask(sink)
         await self._origin.units_open.wait()

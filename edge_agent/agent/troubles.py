@@ -8,6 +8,7 @@ from edge_agent.agent.collect import DeviceState
 from edge_agent.agent.faults import AgentFault
 from edge_agent.buffer import failpoint
 from edge_agent.model.fault import explained
+from edge_agent.ports import BufferStats
 from edge_agent.status.report import BufferReport, FaultReport, LinkReport
 
 
@@ -24,7 +25,7 @@ def of_devices(devices: Mapping[str, DeviceState], tags: Sequence[tuple[str, str
 
 
 def of_agent(
-    units: Mapping[str, str], links: Sequence[LinkReport], buffer: BufferReport, silent: Sequence[str]
+    units: Mapping[str, str], links: Sequence[LinkReport], buffer: BufferReport | BufferStats, silent: Sequence[str]
 ) -> Iterator[FaultReport]:
     """Yield the faults of units, broker and store; ``silent`` names connections to brokers that acknowledge nothing, in words."""
     if not buffer.healthy:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from itertools import islice
@@ -70,6 +70,7 @@ class Unit:
         self.trust: Discipline | None = None
         self.effect: Callable[[Acknowledge], Awaitable[None]] | None = None
         self.changed = asyncio.Event()
+        self.made: Counter[str] = Counter()
         self._log = structlog.get_logger().bind(unit=name)
 
     @property
@@ -227,6 +228,7 @@ class Unit:
             if marks != self._kept:
                 states[_MARKS] = msgspec.msgpack.encode(marks)
             custody = await self._append(entries, Checkpoint(self.name, states, seen))
+            self.made.update(entry.type for entry in entries)
             self._stored, self._waiting = time.monotonic(), waiting
             if custody is Custody.DURABLE:
                 self._kept = marks

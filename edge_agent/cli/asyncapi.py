@@ -10,8 +10,10 @@ from edge_agent.config.schema import AgentConfig
 from edge_agent.events.schemas import COMMON, schemas
 from edge_agent.model.equipment import EquipmentPath
 from edge_agent.model.instant import NS
+from edge_agent.status import presence
 
 _BINDING = "0.2.0"
+_HERE = "#/components/schemas"
 _UNITS = {"event": ("_event", False), "telemetry": ("_telemetry", False), "state": ("_state", True), "meta": ("_meta", True)}
 _VALUE = {
     "type": "object",
@@ -112,7 +114,7 @@ def _add(
 def _messages(flat: bool) -> dict[str, Any]:
     event = "application/json" if flat else "application/cloudevents+json; charset=utf-8"
     open_ = {"type": "object", "additionalProperties": True}
-    events = [{"$ref": f"#/components/schemas/{name}"} for name in schemas() if name != COMMON]
+    events = [{"$ref": f"{_HERE}/{name}"} for name in schemas() if name != COMMON]
     data = {"anyOf": events}
     shape = data if flat else {"type": "object", "required": ["id", "source", "type", "data"], "properties": {"data": data}}
     return (
@@ -122,18 +124,19 @@ def _messages(flat: bool) -> dict[str, Any]:
         }
         | {
             name: {"name": name, "contentType": "application/json", "payload": open_}
-            for name in ("state", "meta", "status", "checkpoint", "command")
+            for name in ("state", "meta", "checkpoint", "command")
         }
+        | {"status": {"name": "status", "contentType": "application/json", "payload": presence.schemas(_HERE)[0]}}
         | {"value": {"name": "value", "contentType": "application/json", "payload": _VALUE}}
     )
 
 
 def _schemas() -> dict[str, Any]:
     """Return the schemas of all types with their references inside this document."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, schema in schemas().items():
         one = {key: value for key, value in schema.items() if key not in {"$schema", "$id"}}
         if "allOf" in one:
-            one["allOf"] = [{"$ref": f"#/components/schemas/{COMMON}"}]
+            one["allOf"] = [{"$ref": f"{_HERE}/{COMMON}"}]
         found[name] = one
-    return found
+    return {**found, **presence.schemas(_HERE)[1]}

@@ -13,12 +13,15 @@ from edge_agent.drivers.catalog import DeviceConfig
 from edge_agent.events.catalog import UnitConfig
 from edge_agent.events.schemas import bundle
 from edge_agent.replay.mapping import MappingFile
+from edge_agent.status import presence
 
 _ROOTS: dict[str, Any] = {"agent": AgentFile, "device": DeviceConfig, "unit": UnitConfig, "test": MappingFile}
 
 
 def schema(what: str) -> str:
-    """Return the schema of ``agent``, ``device``, ``unit`` or ``test``, or those of all ``events``, as indented JSON text."""
+    """Return the schema of ``agent``, ``device``, ``unit`` or ``test``, those of all ``events``, or that of the retained ``status``, as indented JSON text."""
+    if what == "status":
+        return json.dumps(presence.schema(), indent=2, sort_keys=True) + "\n"
     if what == "events":
         return json.dumps(bundle(), indent=2, sort_keys=True) + "\n"
     made = TypeAdapter(_ROOTS[what]).json_schema()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,6 +15,8 @@ from starlette.routing import Route
 
 from edge_agent.model.errors import EdgeAgentError, StorageError
 from edge_agent.model.outside import from_json
+from edge_agent.status.exposition import exposed
+from edge_agent.status.families import Family
 from edge_agent.status.report import Desk, ReloadReport, ResendWish, RetryWish, Status, Wanted
 
 T = TypeVar("T")
@@ -33,11 +35,23 @@ Tail = Callable[[], AsyncIterator[bytes]]
 Reload = Callable[[], Awaitable[ReloadReport]]
 """Has the files of the configuration read again; returns what became of it."""
 
+Metrics = Callable[[], Awaitable[Sequence[Family]]]
+"""Gathers the metrics of the agent."""
+
 
 def application(
-    status: Callable[[], Awaitable[Status]], desk: Desk, *, verbs: bool, tail: Tail | None = None, reload: Reload | None = None
+    status: Callable[[], Awaitable[Status]],
+    desk: Desk,
+    *,
+    verbs: bool,
+    tail: Tail | None = None,
+    reload: Reload | None = None,
+    metrics: Metrics | None = None,
 ) -> Starlette:
-    """Return the app over ``status`` and ``desk``; ``verbs``: with the POST routes (a UNIX socket only); ``tail``: with what leaves."""
+    """Return the app over ``status`` and ``desk``; ``verbs``: with the POST routes (a UNIX socket only); ``tail``: with what leaves.
+
+    ``metrics``: with figures for Prometheus.
+    """
     routes = _Routes(status, desk)
     table = [
         Route("/api/status", routes.status),
@@ -47,6 +61,8 @@ def application(
     ]
     if tail is not None:
         table.append(Route("/api/tail", _tail(tail)))
+    if metrics is not None:
+        table.append(metrics_route(metrics))
     if verbs:
         table += [
             Route("/api/buffer/resend", routes.resend, methods=["POST"]),
@@ -100,6 +116,16 @@ def _tail(tail: Tail) -> Callable[[Request], Awaitable[Response]]:
         return StreamingResponse(tail(), media_type="application/x-ndjson", headers={"Cache-Control": "no-store"})
 
     return answer
+
+
+def metrics_route(metrics: Metrics) -> Route:
+    """Return ``/metrics``."""
+
+    async def answer(request: Request) -> Response:
+        page, media_type = exposed(await metrics(), request.headers.get("accept", ""))
+        return Response(page, headers={"Content-Type": media_type, "Cache-Control": "no-store"})
+
+    return Route("/metrics", answer)
 
 
 def _reload(reload: Reload) -> Callable[[Request], Awaitable[Response]]:

@@ -78,6 +78,11 @@ class RemoteDesk:
             while piece := answer.read(_PIECE):
                 yield piece
 
+    def metrics(self) -> str:
+        """Return the page of metrics in Prometheus' text format."""
+        with _words(self.path), self._answer("GET", "/metrics") as answer:
+            return answer.read().decode("utf-8")
+
     def tail(self) -> Iterator[bytes]:
         """Yield lines of JSON about what leaves as it leaves, empty ones where nothing does; the end of the agent ends it."""
         with _words(self.path), self._answer("GET", "/api/tail") as answer:

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from starlette.routing import Route
+
 from edge_agent.status.config import WebConfig
 from edge_agent.status.guard import own_names
 from edge_agent.status.listen import Patience, listening
@@ -67,13 +69,15 @@ class FakeView:
 
 
 @asynccontextmanager
-async def served(view: FakeView, config: WebConfig | None = None, patience: Patience | None = None) -> AsyncIterator[int]:
-    """Serve ``view``; gives the port."""
+async def served(
+    view: FakeView, config: WebConfig | None = None, patience: Patience | None = None, more: Sequence[Route] = ()
+) -> AsyncIterator[int]:
+    """Serve ``view``, and ``more`` behind its guard; gives the port."""
     config = config or WebConfig(listen="127.0.0.1:0")
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     token = None if config.token_file is None else Token(config.token_file)
     async with listening(
-        lambda: web_application(view, names=own_names(config.names), token=token), config, patience, address.set_result
+        lambda: web_application(view, names=own_names(config.names), token=token, more=more), config, patience, address.set_result
     ):
         try:
             yield int((await address).rstrip("/").rpartition(":")[2])

@@ -13,7 +13,9 @@ from structlog.testing import capture_logs
 
 from edge_agent.model.errors import ConfigError
 from edge_agent.model.fault import faults
+from edge_agent.status.app import metrics_route
 from edge_agent.status.config import WebConfig
+from edge_agent.status.families import FAMILIES, Family, Sample
 from edge_agent.status.guard import Allowance, named
 from edge_agent.status.listen import MOST_OF_ONE, Patience
 from edge_agent.status.token import COOKIE, Token, read_token
@@ -105,6 +107,20 @@ async def test_what_is_no_plain_question_is_refused(method, path, host, more, co
 def test_names_of_the_host_header(host, known):
     """Addresses and own names pass, whatever the case and port."""
     assert named(host, frozenset({"gw1"})) is known
+
+
+async def test_metrics_are_behind_the_guard_of_the_page(token_file):
+    """Prometheus shows the token as a bearer token; without it nothing is told."""
+
+    async def gathered() -> list[Family]:
+        return [Family("edge_agent_health", FAMILIES["edge_agent_health"], [Sample((), 0)])]
+
+    config = WebConfig(listen="127.0.0.1:0", token_file=token_file)
+    async with served(FakeView(), config, more=[metrics_route(gathered)]) as port:
+        assert (await get(port, "/metrics"))[0] == 401
+        code, headers, body = await get(port, "/metrics", f"Authorization: Bearer {SECRET}")
+        assert (code, headers["content-type"].partition(";")[0]) == (200, "text/plain")
+        assert body.endswith(b"\nedge_agent_health 0.0\n")
 
 
 async def test_with_a_token_nothing_of_the_plant_is_told_without_it(token_file):

@@ -112,8 +112,10 @@ def migrate(
 @app.command()
 def schema(
     what: Annotated[
-        Literal["agent", "device", "unit", "test", "events", "asyncapi"],
-        typer.Argument(help="Which file's schema; events: of every event type; asyncapi: what a configuration publishes."),
+        Literal["agent", "device", "unit", "test", "events", "status", "asyncapi"],
+        typer.Argument(
+            help="Which file's schema; events: of every event type; status: of the retained status; asyncapi: what a configuration publishes."
+        ),
     ] = "agent",
     config: Config = DEFAULT_CONFIG,
 ) -> None:

@@ -50,6 +50,14 @@ def status(
 
 
 @app.command()
+def metrics(config: Config = DEFAULT_CONFIG) -> None:
+    """Print the running agent's metrics in Prometheus' text format, as GET /metrics has them; for node_exporter's textfile collector, too."""
+    from edge_agent.cli.metrics import metrics as verb
+
+    verb(config)
+
+
+@app.command()
 def explain(
     code: Annotated[str | None, typer.Argument(help="A fault code or the name of a log line.  [default: list all]")] = None,
     page: Annotated[bool, typer.Option("--page", help="Print the page of all of them (Markdown).")] = False,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-import msgspec
 import structlog
 
 from edge_agent.drivers.modbus.bounds import Bounds
@@ -21,18 +20,9 @@ from edge_agent.drivers.modbus.watch import Watch, add_row
 from edge_agent.drivers.modbus.wire import BUSY, CONFIGURATION, FAILURE, RefusedError, Reply
 from edge_agent.model.instant import NS
 from edge_agent.model.reading import Batch, DeviceDown, DeviceFault, DeviceUp, GapReason, Notice, Snapshot, TagStatus
-from edge_agent.ports import DeviceWiring
+from edge_agent.ports import DeviceWiring, PollCounts
 
 Ask = Callable[[Block], Awaitable[Reply]]
-
-
-class Counts(msgspec.Struct):
-    """Figures of one device since the connect: polls answered, begun late, left out, discarded."""
-
-    polls: int = 0
-    late: int = 0
-    missed: int = 0
-    discarded: int = 0
 
 
 class Device:
@@ -55,7 +45,7 @@ class Device:
         self._groups = [Group.of(self.name, trigger, fields, self.watches, config.limits) for trigger in wiring.triggers]
         self._bounds = Bounds(fields, self.watches, wiring)
         self.turn = config.memory.turn(config.where)
-        self.counts = Counts()
+        self.counts = PollCounts()
         self.up: bool | None = None
         self.last_good: int | None = None
         self.breaker = Breaker(config.timeout / NS, config.probe / NS, shared=shared)
