@@ -127,7 +127,8 @@ class Announcer:
             await self._look_at_store()
             await self.send(sink, self.status("online"))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(opened(), _REFRESH)
+                async with asyncio.timeout(_REFRESH):
+                    await opened()
                 return
 
     async def birth(self, sink: Sink) -> None:

@@ -89,7 +89,8 @@ class Play:
 
     async def _pause(self, seconds: float) -> bool:
         try:
-            await asyncio.wait_for(self.stop.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self.stop.wait()
         except TimeoutError:
             return True
         return False
@@ -158,7 +159,8 @@ class Play:
         lines = self.stage.processes["mom"].lines
         while True:
             with contextlib.suppress(TimeoutError, ValueError):
-                self.progress = json.loads(await asyncio.wait_for(lines.get(), 0.25))
+                async with asyncio.timeout(0.25):
+                    self.progress = json.loads(await lines.get())
             show()
 
     async def finish(self) -> dict[str, Any]:
