@@ -87,3 +87,26 @@ def test_a_boundary_that_comes_twice_may_be_the_second_one(tmp_path: Path) -> No
     code, report, printed = play(tmp_path, scenario, "--speed", "20")
     assert code == 0, printed
     assert received(report)["total by shift: late"] == "442"
+
+
+AT_THE_END = {
+    "kill, then broker": ([257, 262], [264, 284]),
+    "broker, then kill": ([268, 273], [262, 286]),
+    "both at once": ([262, 270], [262, 286]),
+}
+"""The agent's kill and the broker's stop, in plant seconds: what a broker took along is told and asked for in the last seconds of the play."""
+
+
+@pytest.mark.scenarios
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("order", AT_THE_END)
+def test_a_kill_and_a_dead_broker_near_the_end_lose_nothing(tmp_path: Path, order: str) -> None:
+    """The MOM side misses events, asks, and has its answer before the agent is ended: nothing is missing, and every gap has its cause."""
+    kill, stop = AT_THE_END[order]
+    text, _, _ = shipped("batch").read_text(encoding="utf-8").partition("faults:")
+    scenario = tmp_path / "batch.yaml"
+    scenario.write_text(f"{text}faults:\n  agent_kills: [{kill}]\n  broker_stops: [{stop}]\n", encoding="utf-8")
+    code, report, printed = play(tmp_path, scenario, "--speed", "10", "--faults")
+    assert code == 0, printed
+    rows = received(report)
+    assert (rows["events missing and undeclared"], rows["declared gaps that no fault explains"]) == ("0", "0")
