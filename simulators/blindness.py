@@ -37,8 +37,11 @@ ticks each second, so that its last sign of life may be so old in plant time.
 MACHINE = 0.05
 """Machine seconds that a polled value may be under way on a busy machine; times the demo's speed."""
 
-RETURN = 10.0
-"""Machine seconds in which an agent has to be back after a fault; times the speed: its start, a refused connection, the back-off after it."""
+RETURN = 30.0
+"""Machine seconds in which an agent has to be back after a fault; times the speed: its start, a refused connection, the back-off after it.
+
+The start of a program alone takes a dozen of them on a machine that has much else to do.
+"""
 
 STATE_DEVICE = "plc1"
 """The device whose loss makes the machine's state unknown."""

@@ -48,7 +48,10 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 class Open(msgspec.Struct, frozen=True):
-    """A downtime that runs; ``cause`` is the first one that said something, ``alarm`` the first-out alarm's id. Times UTC ns."""
+    """A downtime that runs; ``cause`` is the first one that said something, ``alarm`` the first-out alarm's id. Times UTC ns.
+
+    ``skew``: so many ns longer than its stamps say it was, for the clock that gives them was set.
+    """
 
     id: str
     start: int
@@ -56,12 +59,13 @@ class Open(msgspec.Struct, frozen=True):
     cause: str | None = None
     reason: Reason | None = None
     alarm: str | None = None
+    skew: int = 0
 
 
 class DowntimeMemory(msgspec.Struct, frozen=True):
     """What a moment is judged by; times UTC ns.
 
-    ``armed``: the machine was last known running in a production mode. ``code`` is the state now, ``unknown`` since when it has
+    ``armed``: the machine was last known running in a production mode. ``code`` is the state now, ``since`` when it was told to begin, ``unknown`` since when it has
     not been known. ``ended`` is the last downtime while its reason may still come. ``reason`` and ``latched`` are the value of the
     reason tag and when it came; ``told``: it explains nothing more (it has been told, or stood there when first seen).
     """
@@ -77,6 +81,7 @@ class DowntimeMemory(msgspec.Struct, frozen=True):
     reason: Code | None = None
     latched: int = 0
     told: bool = True
+    since: int | None = None
 
 
 class Stoppage:
@@ -140,6 +145,7 @@ class Stoppage:
     def changed(self, event: ProductionEvent) -> None:
         """Follow one transition."""
         code, category = event.data["to"]["code"], event.data["to"]["category"]
+        self._watch(event)
         if self.memory.open is not None and category != "running" and len(self.memory.open.path) < _PATH:
             self._update(path=(*self.memory.open.path, code))
         if category == "unknown":
@@ -156,6 +162,15 @@ class Stoppage:
             if self._opens(code):
                 self._start(code, event.time, interval)
         self._explain()
+
+    def _watch(self, event: ProductionEvent) -> None:
+        """Take in how long the state before truly was, where stamps say something else."""
+        since, downtime = self.memory.since, self.memory.open
+        if since is not None and downtime is not None:
+            skew = round(event.data["prev_duration_s"] * NS) - (event.time - since)
+            if skew:
+                self._update(skew=downtime.skew + skew)
+        self.memory = replace(self.memory, since=event.time)
 
     def _opens(self, code: Code) -> bool:
         picture = self._moment.picture
@@ -177,8 +192,8 @@ class Stoppage:
         self._find_alarm()
         self._find_reason()
         downtime = self.memory.open or downtime
+        duration = max(time - downtime.start + downtime.skew, 0)
         time = max(time, downtime.start)
-        duration = time - downtime.start
         data = self._described() | {
             "duration_s": duration / NS,
             "micro": duration < self._config.micro_stop,
