@@ -137,7 +137,7 @@ def _row(header: list[str], cells: list[str], place: str) -> CodeRow:
 
 def _from_file(value: object, info: ValidationInfo) -> object:
     """Turn the path that stands in the configuration into the table; what is a table already stays."""
-    if isinstance(value, CodeTable):
+    if isinstance(value, CodeTable) or (isinstance(value, dict) and "rows" in value):  # of a recording
         return value
     if not isinstance(value, str):
         raise PydanticKnownError("string_type")

@@ -96,6 +96,15 @@ def test_a_table_is_part_of_the_configuration(folder: Path) -> None:
     assert before != stops_config(folder)
 
 
+def test_a_table_in_a_recording_needs_no_file(folder: Path) -> None:
+    """A recording holds the configuration with its tables: it is read where the files are not."""
+    config = {"tag": "plc.state", "reason": {"tag": "plc.reason", "table": "reasons.csv"}}
+    stored = StateConfig.model_validate(config, context={DIRECTORY: folder}).model_dump(exclude_unset=True)
+    reason = StateConfig.model_validate(stored).reason
+    assert reason is not None
+    assert reason.meanings[2101].mes == "M-17"
+
+
 def stops_config(folder: Path) -> str:
     """Return the configuration as the fingerprint sees it."""
     config = {"tag": "plc.state", "reason": {"tag": "plc.reason", "table": "reasons.csv"}}
