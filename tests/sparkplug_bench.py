@@ -111,7 +111,7 @@ async def playing(port: int, machine: Machine, **changes: Any) -> AsyncIterator[
     """Run the edge node against the broker on ``port`` until the block ends, then let it say farewell."""
     ports = changes.pop("ports", [port])
     given = {"profile": "sparkplug", "broker": [f"mqtt://127.0.0.1:{each}" for each in ports], "allow_insecure": True}
-    given |= {"report": "20ms", "connect_timeout": "1s"}
+    given |= {"report": "20ms"}
     config = SparkplugConfig.model_validate(given | changes)
     link, ways, finish = Link("bench", "sparkplug"), Ways(config), asyncio.Event()
 
