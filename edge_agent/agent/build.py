@@ -28,7 +28,7 @@ from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.config.schema import AgentConfig
 from edge_agent.drivers import catalog as drivers
 from edge_agent.events import catalog as events
-from edge_agent.events.derive import SETTLE
+from edge_agent.events.derive import OUTSIDE_WAIT, SETTLE
 from edge_agent.events.shift import Calendar
 from edge_agent.events.snapshot import meta_document
 from edge_agent.model.equipment import EquipmentPath
@@ -137,11 +137,12 @@ def _units(config: AgentConfig, buffer: Buffer, clock: PlantClock, prefix: str, 
     settings = config.agent
     calendar = Calendar(settings.shifts, settings.time_zone) if settings.shifts else None
     settle = max(SETTLE, round(_UNDER_WAY * clock.speed))
+    outside = max(OUTSIDE_WAIT, round(OUTSIDE_WAIT * clock.speed))
     by_device = {device.device: drivers.tags_of(device) for device in config.devices}
     return [
         Unit(
             unit.unit,
-            events.fold_of(unit, devices=by_device, calendar=calendar, prefix=prefix, cfg=cfg, settle=settle),
+            events.fold_of(unit, devices=by_device, calendar=calendar, prefix=prefix, cfg=cfg, settle=settle, outside=outside),
             buffer,
             clock,
             prefix=prefix,

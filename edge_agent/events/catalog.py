@@ -12,7 +12,7 @@ import msgspec
 
 from edge_agent.events import alarm, context, counter, derived, downtime, energy, gap, production, quality, shift, state, suspect
 from edge_agent.events.condition import ConditionRule
-from edge_agent.events.derive import SETTLE, Fold
+from edge_agent.events.derive import OUTSIDE_WAIT, SETTLE, Fold
 from edge_agent.events.follow import Neighbours
 from edge_agent.events.gap import GapConfig
 from edge_agent.events.keyframe import SnapshotRule
@@ -99,15 +99,16 @@ def fold_of(
     prefix: str = "edgeagent",
     cfg: str = "",
     settle: int = SETTLE,
+    outside: int = OUTSIDE_WAIT,
 ) -> Fold:
     """Return the fold of a unit over ``devices`` (the tags of each in the order that batches index). Raises ConfigError."""
     tags = {tag.ref: tag for known in devices.values() for tag in known}
     used = {ref.partition(".")[0] for ref in inputs(config)}
-    outside = {DEVICE: topics_of(config).tags} if topics_of(config).tags else {}
+    mes = {DEVICE: topics_of(config).tags} if topics_of(config).tags else {}
     return Fold(
         config.unit,
         rules_of(config, tags=tags, calendar=calendar),
-        {device: known for device, known in devices.items() if device in used} | outside,
+        {device: known for device, known in devices.items() if device in used} | mes,
         telemetry=config.telemetry,
         prefix=prefix,
         cfg=cfg,
@@ -115,6 +116,7 @@ def fold_of(
         grids=sorted({meter.every for meter in config.energy.values()}),
         reorder=config.reorder,
         settle=settle,
+        outside=outside,
     )
 
 
