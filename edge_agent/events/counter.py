@@ -190,8 +190,7 @@ class CounterRule:
             ctx, candidates = bounds.owner(across.end, recovered=move.recovered, stamped=stamped, across=places)
             data = self._count(move, candidates)
             events.append(happened("production.count", data, move, moment=moment, reading=reading, ctx=ctx))
-            unsure = "order" in candidates and move.recovered and bounds.lost.ctx.order == picture.context.order
-            aside = move.delta if ctx.order != picture.context.order and not unsure else 0
+            aside = move.delta if ctx.order != picture.context.order else 0
         return events, aside
 
     def _count(self, move: Move, candidates: dict[str, list[str | None]]) -> dict[str, Any]:
