@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from events_fit import judged_store
 
 ROOT = Path(__file__).resolve().parents[2]
 PLANTS = ("packaging", "press", "bottling", "batch")
@@ -16,12 +17,14 @@ pytestmark = pytest.mark.e2e
 
 
 def play(tmp_path: Path, scenario: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
-    """Run ``edge-agent demo --once`` on a scenario and return its exit code, the JSON it wrote and what it printed."""
+    """Run ``edge-agent demo --once`` on a scenario, see that its events fit their schemas, and return exit code, the JSON it wrote and what it printed."""
     file = tmp_path / "verdict.json"
     command = [sys.executable, "-m", "edge_agent", "demo", "--once", "--json", str(file), "--keep", str(tmp_path / "stage")]
     command += ["--scenario", str(scenario), *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
     report = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    if done.returncode == 0:
+        judged_store(tmp_path / "stage" / "buffer")
     return done.returncode, report, done.stdout + done.stderr
 
 
