@@ -41,6 +41,7 @@ def rules_of(config: UnitConfig, *, tags: Mapping[str, Tag], calendar: Calendar 
     problems = [*derived.clashes(calculated, tags, config.telemetry.tags if config.telemetry else ())]
     tags = {**tags, **{tag.ref: tag for tag in topics_of(config).tags}, **calculated}
     problems += [_unknown(ref, config, tags) for ref in sorted(inputs(config) - tags.keys())]
+    problems += _namesakes(config)
     rules: list[Rule[Any]] = []
     if not problems:
         for build in _parts(config, tags):
@@ -157,7 +158,7 @@ def _context(config: UnitConfig, tags: Mapping[str, Tag]) -> Rules:
 
 def _gap(config: UnitConfig, tags: Mapping[str, Tag], rules: Sequence[Rule[Any]]) -> Rules:
     """Return the rule that declares losses of everything that the other rules listen to."""
-    registers = _registers(config) | {name: meter.tag for name, meter in config.energy.items()}
+    registers = _registers(config) | {meter.label: meter.tag for meter in config.energy.values()}
     calculated = derived.tags_of(config.derived, _registers(config), {})
     heard = {
         ref for rule in rules for ref in rule.tags if device_of(ref) != DEVICE and ref not in calculated
@@ -174,6 +175,15 @@ def _misread(config: UnitConfig, tags: Mapping[str, Tag], rules: Sequence[Rule[A
     for name, ref in readers:
         if ref in tags and tags[ref].type == CONDITION:
             yield f"unit {config.unit}, {name}: '{ref}' is an alarm source and has no value; name it as conditions under alarms"
+
+
+def _namesakes(config: UnitConfig) -> Iterator[str]:
+    """Yield the meters whose totals could not be told from another register's."""
+    known = set(config.counters)
+    for name, meter in config.energy.items():
+        if meter.label in known:
+            yield f"unit {config.unit}, energy.{name}: there is a '{meter.label}' already, and totals go by that name; give this one a meter: name of its own"
+        known.add(meter.label)
 
 
 def _registers(config: UnitConfig) -> dict[str, str]:
