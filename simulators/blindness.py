@@ -43,6 +43,9 @@ RETURN = 30.0
 The start of a program alone takes a dozen of them on a machine that has much else to do.
 """
 
+FIRST_READ = 1.0
+"""Machine seconds in which an agent that was started again has read from a connection what a server kept for it; times the speed."""
+
 STATE_DEVICE = "plc1"
 """The device whose loss makes the machine's state unknown."""
 
@@ -151,7 +154,8 @@ class Blindness:
 
     def _has_cause(self, gap: Declared) -> bool:
         causes = [f for f in self.true() if f.reason == gap.reason and gap.begin <= f.back + 2 * POLL and gap.end >= f.begin]
-        place = next((w for w in self.windows(bad=gap.reason == "bad_quality") if w[0] <= gap.end <= w[1]), None)
+        late = FIRST_READ * self.speed if gap.reason == "agent_down" else 0.0
+        place = next((w for w in self.windows(bad=gap.reason == "bad_quality") if w[0] <= gap.end <= w[1] + late), None)
         if not causes or place is None:
             return False
         if gap.reason == "bad_quality":
