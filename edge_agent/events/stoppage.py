@@ -67,7 +67,8 @@ class DowntimeMemory(msgspec.Struct, frozen=True):
 
     ``armed``: the machine was last known running in a production mode. ``code`` is the state now, ``since`` when it was told to begin, ``unknown`` since when it has
     not been known. ``ended`` is the last downtime while its reason may still come. ``reason`` and ``latched`` are the value of the
-    reason tag and when it came; ``told``: it explains nothing more (it has been told, or stood there when first seen).
+    reason tag and when it came; ``told``: it explains nothing more (it has been told, or stood there when first seen). ``split``: the
+    last downtime ended because production was left, and the machine has not been seen in production since.
     """
 
     armed: bool = False
@@ -82,6 +83,7 @@ class DowntimeMemory(msgspec.Struct, frozen=True):
     latched: int = 0
     told: bool = True
     since: int | None = None
+    split: bool = False
 
 
 class Stoppage:
@@ -126,15 +128,38 @@ class Stoppage:
         picture, memory = self._moment.picture, self.memory
         order = picture.context.order
         if not picture.production:
+            self.memory = replace(memory, armed=False, split=memory.split or memory.open is not None)
             self._close_by("mode.changed")
-            self.memory = replace(self.memory, armed=False)
         elif self._with_order and memory.order is not None and order != memory.order:
             self._close_by("order.completed", "order.aborted")
         if order != self.memory.order:
             self.memory = replace(self.memory, order=order)
 
+    def enter_production(self) -> None:
+        """Open one for the machine that comes into production and does not run.
+
+        A downtime that leaving production ended goes on as a new one, whatever was done in between. Without one the machine must be seen to
+        come in, in a state that is a cause (who is idle or starting waits for work): behind a loss, as at a start, nobody knows what it did.
+        """
+        picture, facts = self._moment.picture, self._moment.picture.state
+        if not picture.production or facts is None or facts.code is None or facts.category == "unknown":
+            return
+        mode, change = (self._event(kind) for kind in ("mode.changed", "state.changed"))
+        found = change is not None and change.data["from"]["category"] == "unknown"
+        entered = mode is not None and mode.interval is None and not found and not self._moment.before.production
+        down = self.memory.split or (entered and self._table.state(facts.code).cause is not None)
+        if down and facts.category != "running" and self._opens(facts.code):
+            cause = mode or change
+            self.memory = replace(self.memory, code=facts.code)
+            self._start(facts.code, *((self._moment.time, None) if cause is None else (cause.time, cause.interval)))
+        if self.memory.split:
+            self.memory = replace(self.memory, split=False)
+
+    def _event(self, *types: str) -> ProductionEvent | None:
+        return next((event for event in self._moment.events if event.type in types), None)
+
     def _close_by(self, *types: str) -> None:
-        cause = next((event for event in self._moment.events if event.type in types), None)
+        cause = self._event(*types)
         if cause is None:
             self._close(self._moment.time, None)
         else:
