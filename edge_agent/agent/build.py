@@ -219,8 +219,7 @@ def _thresholds(config: AgentConfig, collectors: Sequence[Collector]) -> None:
     indexes = {(device.device, tag.name): index for device in config.devices for index, tag in enumerate(drivers.tags_of(device))}
     named: dict[str, dict[int, list[Read]]] = defaultdict(dict)
     for unit in config.units:
-        refs = [one.tag for one in unit.counters.values()] + [meter.tag for meter in unit.energy.values()]
-        counting = {owner[device] for device in (ref.partition(".")[0] for ref in refs) if device in owner}
+        counting = {owner[one.tag.partition(".")[0]] for one in unit.counters.values() if one.tag.partition(".")[0] in owner}
         for device, wired in events.wiring_of(unit).items():
             elsewhere = [collector.read_now for collector in counting if collector is not owner.get(device)]
             for name in wired.boundary if elsewhere else ():
