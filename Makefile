@@ -43,5 +43,5 @@ opcua-faults: ## OPC UA servers that misbehave, four minutes of it; ARGS="-k f64
 	@$(PYTHON) dev.py opcua-faults $(ARGS)
 modbus-faults: ## Modbus devices that misbehave, four minutes of it; ARGS="-k late"
 	@$(PYTHON) dev.py modbus-faults $(ARGS)
-interop: ## against stacks of another make: node-opcua, which npm installs, and libmodbus
+interop: ## against other makes: node-opcua and Eclipse Tahu, which npm installs, libmodbus, pysparkplug
 	@$(PYTHON) dev.py interop $(ARGS)

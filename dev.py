@@ -6,7 +6,7 @@
     python3 dev.py faults [ARGS]   the fault bench, minutes of it; --long: an hour (docs/how-to/faults.md)
     python3 dev.py opcua-faults [ARGS]   OPC UA servers that misbehave, four minutes of it
     python3 dev.py modbus-faults [ARGS]   Modbus devices that misbehave, four minutes of it
-    python3 dev.py interop [ARGS]  against stacks of another make: node-opcua (needs npm), libmodbus (needs a C compiler)
+    python3 dev.py interop [ARGS]  against other makes: node-opcua and Eclipse Tahu (need npm), libmodbus (needs a C compiler), pysparkplug
     python3 dev.py ux [ARGS]       what needs tools of the system: the status page in a real browser, promtool on metrics and alerts
     python3 dev.py events          what proves the catalogue: one line per event type, edge case and mistake
     python3 dev.py golden [ARGS]   the golden traces written anew from their stories, with a diff to review; --check
@@ -143,19 +143,22 @@ def modbus_faults(args: list[str]) -> int:
 
 NOT_RUN = 77
 """Exit code of what could not be tried, as automake has it: no failure, and no success."""
+PYSPARKPLUG = "pysparkplug==0.6.1"
 
 
 def interop(args: list[str]) -> int:
-    """Run the drivers against stacks of other makes: node-opcua's server, which npm installs beside the tests, and a device built on libmodbus.
+    """Run the drivers and Sparkplug against other makes: node-opcua's server and Eclipse Tahu's decoder, a device built on libmodbus, and pysparkplug.
 
-    What cannot be had is said; 77 when something that there are means for could not be installed, and all else went well.
+    What cannot be had is said; 77 without npm, or when something that there are means for could not be installed, and all else went well.
     """
     setup("dev")
-    missing = {"node-opcua": node_opcua(), "libmodbus": libmodbus()}
+    missing = {"node-opcua and Eclipse Tahu": by_npm(), "libmodbus": libmodbus(), "pysparkplug": pysparkplug()}
     for name, code in missing.items():
         if code is not None:
             print(f"interop: {name} NOT RUN (see above)", flush=True)
-    tests = ["tests/interop"] if missing["node-opcua"] is None else ["tests/interop/test_libmodbus.py"]
+    alone = {"libmodbus": "tests/interop/test_libmodbus.py", "pysparkplug": "tests/interop/test_interop_sparkplug.py"}
+    without = [test for name, test in alone.items() if missing[name] is None]
+    tests = ["tests/interop"] if missing["node-opcua and Eclipse Tahu"] is None else without
     if all(code is not None for code in missing.values()):
         return max(code or 0 for code in missing.values())
     code = run("-m", "pytest", *tests, "-m", "interop", "-p", "no:cacheprovider", *args)
@@ -225,21 +228,28 @@ def npm_installed(folder: Path, what: str) -> int | None:
     return None
 
 
-def node_opcua() -> int | None:
-    """Install node-opcua's server beside the tests; returns None when it is there, else the exit code of not having it."""
+def by_npm() -> int | None:
+    """Install what npm has beside the tests; returns None when it is there, else the exit code of not having it."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         print("npm and node are not installed (sudo apt-get install npm)", flush=True)
-        return 0
+        return NOT_RUN
     folder = ROOT / "tests" / "interop"
-    wanted_, note = (folder / "package.json").read_text(), folder / "node_modules" / ".installed"
-    if not note.exists() or note.read_text() != wanted_:
-        print("installing node-opcua's server for the tests (72 MB, half a minute) ...", flush=True)
-        command = [npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--omit=dev", "--loglevel=error"]
-        if subprocess.run(command, cwd=folder, check=False).returncode != 0:
-            print("npm could not install node-opcua's server", file=sys.stderr)
-            return NOT_RUN
-        note.write_text(wanted_)
+    return npm_installed(folder, "node-opcua's server and Eclipse Tahu's decoder (72 MB, half a minute)")
+
+
+def pysparkplug() -> int | None:
+    """Give the other make's Sparkplug decoder a Python of its own: it wants an MQTT library older than ours. Returns as `by_npm` does."""
+    place = ROOT / "tests" / "interop" / "node_modules" / ".pysparkplug"
+    python, note = place / "bin" / "python", place / ".installed"
+    if note.exists() and note.read_text() == PYSPARKPLUG:
+        return None
+    print("installing pysparkplug for the tests ...", flush=True)
+    made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=False).returncode == 0
+    if not made or subprocess.run([str(python), "-m", "pip", "install", "-q", PYSPARKPLUG], check=False).returncode != 0:
+        print("pysparkplug could not be installed", file=sys.stderr)
+        return NOT_RUN
+    note.write_text(PYSPARKPLUG)
     return None
 
 
@@ -274,17 +284,6 @@ def golden(args: list[str]) -> int:
     """Write the golden traces anew and show what changed."""
     setup("dev")
     return run("tests/golden/regenerate.py", *args)
-
-
-def install_pysparkplug(place: Path) -> None:
-    """Give the other make's Sparkplug decoder a Python of its own: it wants an MQTT library older than ours."""
-    if place.exists():
-        return
-    made = subprocess.run([sys.executable, "-m", "venv", str(place)], check=False).returncode == 0
-    python = place / "bin" / "python"
-    if not made or subprocess.run([str(python), "-m", "pip", "install", "-q", "pysparkplug==0.6.1"], check=False).returncode != 0:
-        print("interop: pysparkplug NOT RUN, because it could not be installed", file=sys.stderr)
-        shutil.rmtree(place, ignore_errors=True)
 
 
 def check(_: list[str]) -> int:

@@ -138,6 +138,13 @@ class Mom:
             self._command = f"{message.topic.removesuffix('status')}cmd/resend"
         elif "/checkpoint/" in message.topic:
             self.checkpoints[kind] = content
+            self._sent(unquote(kind), content)
+
+    def _sent(self, name: str, checkpoint: dict[str, Any]) -> None:
+        """Take from the checkpoint of the stream ``name`` what has to be here."""
+        for source, stream in self.inbox.streams.items():
+            if unquote(source.split("/", 4)[4]) == name:
+                self.inbox.published(stream, checkpoint["epoch"], int(checkpoint["published_seq"]), time.monotonic())
 
     def _event(self, event: Event) -> None:
         for each in self.inbox.receive(event, time.monotonic()):

@@ -22,6 +22,9 @@ from simulators.listening import stop_listening
 
 _NAMES = {wire.CONNACK: "connack", wire.PINGREQ: "pingreq", wire.PINGRESP: "pingresp", wire.PUBACK: "puback", wire.SUBACK: "suback"}
 
+_PATIENCE = 1.0
+"""Seconds in which a client says its CONNECT."""
+
 
 class Recorder:
     """A proxy on ``port`` that notes what it passes on."""
@@ -69,6 +72,7 @@ class Recorder:
         try:
             far_reader, far_writer = await asyncio.open_connection(*self.broker)
         except OSError:
+            await self._nobody(link, reader)
             writer.close()
             self._writers.discard(writer)
             return
@@ -90,6 +94,15 @@ class Recorder:
                 each.close()
             if task is not None:
                 self._tasks.discard(task)
+
+    async def _nobody(self, link: int, reader: asyncio.StreamReader) -> None:
+        """Note what a client says that no broker answers: its CONNECT was one, and numbers go on from it."""
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                first = (await reader.readexactly(1))[0]
+                length, _ = await wire.read_length(reader)
+                self._say(link, "client", first, await reader.readexactly(length), [wire.V5])
+        self.note(link, "broker", "end")
 
     async def _pass(
         self, link: int, who: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, version: list[int]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -73,6 +78,30 @@ def judge(events: Any, wrong: list[str], known: set[Any]) -> None:
 def _errors(event: ProductionEvent, data: dict[str, Any]) -> Iterator[jsonschema.ValidationError]:
     assert event.type in schemas(), f"{event.type} has no schema in edge_agent/events/schemas"
     return validator(event.type).iter_errors(data)
+
+
+def judged_store(folder: Path) -> set[str]:
+    """Judge every event that the buffer in ``folder`` still has, as it was published, agent's own ones included; return the types that were there.
+
+    Raises AssertionError with the first that do not fit. The agent has ended.
+    """
+    with closing(sqlite3.connect(folder / "buffer.db")) as store:
+        streams = [name for (name,) in store.execute("SELECT DISTINCT name FROM stream") if not name.endswith("/telemetry")]
+    wrong: list[str] = []
+    types: set[str] = set()
+    for stream in streams:
+        command = [sys.executable, "-m", "edge_agent", "buffer", "export", "--store", str(folder), "--stream", stream]
+        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        for event in map(json.loads, told.stdout.splitlines()):
+            name = event["type"].partition(".")[2].rpartition(".")[0]
+            types.add(name)
+            if name not in schemas() or event["dataschema"] != schemas()[name]["$id"]:
+                wrong.append(f"{event['type']}: {event['dataschema']} is no schema of it")
+                continue
+            wrong += [f"{name}: {error.json_path}: {error.message}" for error in validator(name).iter_errors(event["data"])]
+    assert not wrong, "\n".join(wrong[:5])
+    assert types, "the store holds no event"
+    return types
 
 
 def _shape(value: Any) -> Any:

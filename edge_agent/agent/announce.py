@@ -106,7 +106,8 @@ class Announcer:
             await self.presence.look()
             await self.tell(sink, self.status("online"))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(opened(), _REFRESH)
+                async with asyncio.timeout(_REFRESH):
+                    await opened()
                 return
 
     async def birth(self, sink: Sink) -> None:

@@ -39,7 +39,7 @@ from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.config.schema import AgentConfig
 from edge_agent.drivers import catalog as drivers
 from edge_agent.events import catalog as events
-from edge_agent.events.derive import SETTLE, Fold
+from edge_agent.events.derive import OUTSIDE_WAIT, SETTLE, Fold
 from edge_agent.events.shift import Calendar
 from edge_agent.events.snapshot import meta_document
 from edge_agent.model.equipment import EquipmentPath
@@ -216,9 +216,12 @@ def folds_of(config: AgentConfig, clock: PlantClock) -> dict[str, Fold]:
     settings, cfg = config.agent, config.fingerprint
     calendar = Calendar(settings.shifts, settings.time_zone) if settings.shifts else None
     settle = max(SETTLE, round(_UNDER_WAY * clock.speed))
+    outside = max(OUTSIDE_WAIT, round(OUTSIDE_WAIT * clock.speed))
     by_device = {device.device: drivers.tags_of(device) for device in config.devices}
     prefix = settings.events.type_prefix
     return {
-        unit.unit: events.fold_of(unit, devices=by_device, calendar=calendar, prefix=prefix, cfg=cfg, settle=settle)
+        unit.unit: events.fold_of(
+            unit, devices=by_device, calendar=calendar, prefix=prefix, cfg=cfg, settle=settle, outside=outside
+        )
         for unit in config.units
     }

@@ -124,9 +124,9 @@ def _mirror(config: UnitConfig, unit: Unit, tags: dict[str, Tag], up: Any, prefi
     for name, counter in config.counters.items():
         tag = tags[counter.tag]
         counters[name] = Register(counter.uom, tag.scale, tag.device)
-    for name, meter in config.energy.items():
+    for meter in config.energy.values():
         tag = tags[meter.tag]
-        names[name] = meter.meter or tag.device
-        meters[names[name]] = Register(meter.uom or tag.uom or "KWH", tag.scale, tag.device)
+        names[meter.label] = meter.label
+        meters[meter.label] = Register(meter.uom or tag.uom or "KWH", tag.scale, tag.device)
     devices = {ref.partition(".")[0] for ref in inputs(config)}
     return UnitMirror(unit, Shape(counters, meters), devices, up, names, prefix)

@@ -74,7 +74,8 @@ class Origin:
         A new epoch that is being begun is waited for: the units open on its states.
         """
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._looked.wait(), PATIENCE)
+            async with asyncio.timeout(PATIENCE):
+                await self._looked.wait()
         async with self._deciding:
             if not self.begun and (await self._buffer.lineage()).moved:
                 await self._begin("moved", Found(""), ())

@@ -216,6 +216,8 @@ class Unit:
         """Append what the turn made. Unless it is the last one, readings of the newest moment may still be under way: it is not seen yet."""
         now = self._clock.now()
         seen = now if final else now - self._fold.settle
+        if (retained := turn.state.window.retained) is not None:
+            seen = min(seen, retained.since)
         entries = [self.encode(event, now) for event in turn.events] + list(turn.telemetry)
         beat = time.monotonic() - self._stored > (_HEARTBEAT if self._marks == self._kept else _MARKING)
         custody = Custody.DURABLE

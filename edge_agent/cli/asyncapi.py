@@ -5,16 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from edge_agent import __version__
-from edge_agent.agent.envelope import topics_of
+from edge_agent.agent.envelope import checkpointed, streams_of, topics_of
 from edge_agent.config.schema import AgentConfig
+from edge_agent.events import catalog
 from edge_agent.events.schemas import COMMON, schemas
 from edge_agent.model.equipment import EquipmentPath
 from edge_agent.model.instant import NS
+from edge_agent.publish.address import Broker
+from edge_agent.publish.topics import Topics
 from edge_agent.status import presence
 
 _BINDING = "0.2.0"
 _HERE = "#/components/schemas"
 _UNITS = {"event": ("_event", False), "telemetry": ("_telemetry", False), "state": ("_state", True), "meta": ("_meta", True)}
+_OWN = "agent_"
+_MARK = {
+    "type": "object",
+    "required": ["epoch", "seq"],
+    "properties": {"epoch": {"type": "string"}, "seq": {"type": "integer", "minimum": 0}},
+}
 _VALUE = {
     "type": "object",
     "required": ["timestamp_ms", "value"],
@@ -31,22 +40,15 @@ def document(config: AgentConfig) -> dict[str, Any]:
     channels: dict[str, Any] = {}
     operations: dict[str, Any] = {}
     for number, base in enumerate(bases):
-        units = [path.levels[-1] for path in paths if topics.unit(path).rpartition("/")[0] == base]
+        units = [name for prefix, _, name in (topics.unit(path).rpartition("/") for path in paths) if prefix == base]
         for name, (usual, retain) in _UNITS.items():
-            level = settings.mqtt.event_level if name == "event" else usual
-            tail = "/{family}/{name}" if name == "event" and settings.mqtt.topics == "per_type" else ""
-            parameters = {"unit": {"description": "the work unit", "enum": units}}
-            if tail:
-                parameters |= {"family": {"description": "first word of the type"}, "name": {"description": "the rest of it"}}
-            _add(channels, operations, f"{name}{number or ''}", f"{base}/{{unit}}/{level}{tail}", "send", retain, parameters)
+            tail, parameters = _event(config) if name == "event" else (usual, {})
+            parameters = {"unit": {"description": "the work unit", "enum": units}} | parameters
+            _add(channels, operations, f"{name}{number or ''}", f"{base}/{{unit}}/{tail}", "send", retain, parameters)
     if settings.mqtt.values is not None:
         _values(channels, operations, config, settings.mqtt.values.expiry // NS)
-    _add(channels, operations, "status", topics.status, "send", True, {})
-    stream = {"stream": {"description": "an event stream", "enum": [unit.unit for unit in config.units]}}
-    _add(channels, operations, "checkpoint", f"{topics.base}/checkpoint/{{stream}}", "send", True, stream)
-    if settings.mqtt.commands:
-        command = {"command": {"description": "what is asked", "enum": list(settings.mqtt.commands)}}
-        _add(channels, operations, "command", f"{topics.base}/cmd/{{command}}", "receive", False, command)
+    _own(channels, operations, config, topics)
+    _heard(channels, operations, config, topics)
     return {
         "asyncapi": "3.0.0",
         "info": {"title": f"edge-agent {settings.agent}", "version": __version__},
@@ -56,6 +58,43 @@ def document(config: AgentConfig) -> dict[str, Any]:
         "operations": operations,
         "components": {"messages": _messages(settings.mqtt.format == "flat"), "schemas": _schemas()},
     }
+
+
+def _event(config: AgentConfig) -> tuple[str, dict[str, Any]]:
+    """Return the last levels of an event's topic, and their parameters."""
+    level = config.agent.mqtt.event_level
+    if config.agent.mqtt.topics == "per_stream":
+        return level, {}
+    return f"{level}/{{family}}/{{name}}", {
+        "family": {"description": "first word of the type"},
+        "name": {"description": "the rest of it"},
+    }
+
+
+def _own(channels: dict[str, Any], operations: dict[str, Any], config: AgentConfig, topics: Topics) -> None:
+    """Add what the agent says of itself: its own events, whether it is there, and how far each stream is."""
+    tail, parameters = _event(config)
+    _add(channels, operations, f"{_OWN}event", f"{topics.base}/{tail}", "send", False, parameters)
+    _add(channels, operations, "status", topics.status, "send", True, {})
+    stream = {"stream": _streams([topics.checkpoint(name) for name in checkpointed(config)])}
+    _add(channels, operations, "checkpoint", f"{topics.base}/checkpoint/{{stream}}", "send", True, stream)
+
+
+def _heard(channels: dict[str, Any], operations: dict[str, Any], config: AgentConfig, topics: Topics) -> None:
+    """Add what the agent listens to: commands, the consumer's marks, and what the MES says of the units."""
+    if config.agent.mqtt.commands:
+        command = {"command": {"description": "what is asked", "enum": list(config.agent.mqtt.commands)}}
+        _add(channels, operations, "command", f"{topics.base}/cmd/{{command}}", "receive", False, command)
+    if config.agent.buffer.confirm:
+        stream = {"stream": _streams([topics.confirmed(name) for name in streams_of(config)])}
+        _add(channels, operations, "confirmed", f"{topics.base}/confirmed/{{stream}}", "receive", True, stream)
+    told = dict.fromkeys(source.mqtt for unit in config.units for _, source in catalog.topics_of(unit).sources)
+    for number, topic in enumerate(told):
+        _add(channels, operations, f"context{number or ''}", topic, "receive", True, {})
+
+
+def _streams(topics: list[str]) -> dict[str, Any]:
+    return {"description": "an event stream", "enum": [topic.rpartition("/")[2] for topic in topics]}
 
 
 def _values(channels: dict[str, Any], operations: dict[str, Any], config: AgentConfig, expiry: int) -> None:
@@ -77,13 +116,15 @@ def _servers(config: AgentConfig) -> dict[str, Any]:
     binding = {"clientId": mqtt.client_id or config.agent.agent, "cleanSession": True, "lastWill": last_will}
     binding |= {"keepAlive": round(mqtt.keepalive / 1e9), "sessionExpiryInterval": 30, "bindingVersion": _BINDING}
     return {
-        f"broker{place or ''}": {
-            "host": broker.where,
-            "protocol": "secure-mqtt" if broker.encrypted else "mqtt",
-            "bindings": {"mqtt": binding},
-        }
+        f"broker{place or ''}": {"host": broker.where, **_protocol(broker), "bindings": {"mqtt": binding}}
         for place, broker in enumerate(mqtt.brokers)
     }
+
+
+def _protocol(broker: Broker) -> dict[str, str]:
+    if broker.websocket:
+        return {"protocol": broker.scheme, "pathname": broker.path, "description": "MQTT in WebSocket frames"}
+    return {"protocol": "secure-mqtt" if broker.encrypted else "mqtt"}
 
 
 def _add(
@@ -95,7 +136,7 @@ def _add(
     retain: bool,
     parameters: dict[str, Any],
 ) -> None:
-    kind = name.rstrip("0123456789")
+    kind = name.rstrip("0123456789").removeprefix(_OWN)
     message = {"$ref": f"#/components/messages/{kind}"}
     channels[name] = {"address": address, "messages": {kind: message}} | ({"parameters": parameters} if parameters else {})
     binding: dict[str, Any] = {"qos": 1, "bindingVersion": _BINDING}
@@ -127,6 +168,8 @@ def _messages(flat: bool) -> dict[str, Any]:
             for name in ("state", "meta", "checkpoint", "command")
         }
         | {"status": {"name": "status", "contentType": "application/json", "payload": presence.schemas(_HERE)[0]}}
+        | {"confirmed": {"name": "confirmed", "contentType": "application/json", "payload": _MARK}}
+        | {"context": {"name": "context", "summary": "what the MES says of a unit", "payload": {}}}
         | {"value": {"name": "value", "contentType": "application/json", "payload": _VALUE}}
     )
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
-from edge_agent.config.table import UnclosedError, decoded, number, parse
 from edge_agent.model.errors import EdgeAgentError
+from edge_agent.model.table import UnclosedError, decoded, number, parse
 
 _MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 _LARGEST = 64 << 20

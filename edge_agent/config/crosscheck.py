@@ -116,11 +116,19 @@ def _written(part: Part, text: str) -> tuple[int, int]:
     stack: list[tuple[Path_, Any]] = [((), part.source.data)]
     while stack:
         path, data = stack.pop()
-        if data == text and path[: len(part.path)] == part.path:
+        if _stands_for(data, text) and path[: len(part.path)] == part.path:
             return part.source.place(path)
         items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
         stack.extend(((*path, key), value) for key, value in items)
     return part.source.place(part.path)
+
+
+def _stands_for(written: Any, text: str) -> bool:
+    """Whether ``written`` is ``text``, or the name of a ring's tags that it is made from."""
+    if not isinstance(written, str) or "{slot}" not in written:
+        return bool(written == text)
+    before, _, behind = written.partition("{slot}")
+    return text.startswith(before) and text.endswith(behind) and text[len(before) : len(text) - len(behind)].isdecimal()
 
 
 def _calendar(main: Source, agent: AgentFile | None) -> Calendar | None:
@@ -146,11 +154,11 @@ def _rules(part: Part, tags: Mapping[str, Tag], calendar: Calendar | None) -> No
 def _mentioned(part: Part, text: str) -> tuple[int, int]:
     """Return the place of the longest key path or tag that an error text names, else the unit's beginning."""
     places = part.source.keys
-    best: Path_ = ()
+    best, longest = part.path, 0
     for path in places:
         dotted = ".".join(map(str, path[len(part.path) :]))
-        if path[: len(part.path)] == part.path and dotted and dotted in text and len(path) > len(best):
-            best = path
+        if path[: len(part.path)] == part.path and dotted in text and len(dotted) > longest:
+            best, longest = path, len(dotted)
     return places.get(best, part.source.place(part.path))
 
 

@@ -9,13 +9,14 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from edge_agent.config.branches import meant
 from edge_agent.config.crosscheck import Part, cross_check
 from edge_agent.config.include import read_main
 from edge_agent.config.problem import Problem
 from edge_agent.config.schema import AgentConfig, AgentFile
 from edge_agent.config.source import Path_, Source, read
 from edge_agent.config.taglist import merge_lists
-from edge_agent.config.words import words
+from edge_agent.config.words import KINDS, words
 from edge_agent.drivers.catalog import DeviceConfig
 from edge_agent.events.catalog import UnitConfig
 from edge_agent.events.codes import DIRECTORY
@@ -35,7 +36,9 @@ class InvalidConfigError(ConfigError):
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         """Carry ``problems``, at least one."""
-        self.problems = sorted(set(problems), key=lambda problem: (str(problem.file), problem.line, problem.column))
+        self.problems = sorted(
+            set(problems), key=lambda problem: (str(problem.file), problem.line, problem.column, problem.message)
+        )
         count = f"{len(self.problems)} problem{'s' if len(self.problems) > 1 else ''} in the configuration"
         super().__init__("\n".join([*map(str, self.problems), count]))
 
@@ -166,8 +169,8 @@ def _validate(adapter: TypeAdapter[Any], source: Source, data: Any, path: Path_,
     except ValidationError as invalid:
         schema = adapter.json_schema()
         unreadable = {problem.line for problem in source.problems}
-        for error in invalid.errors(include_url=False):
-            where, details = _pointed(data, dict(error))
+        for error in meant(map(dict, invalid.errors(include_url=False)), lambda error: _data_path(data, error["loc"])):
+            where, details = _pointed(data, error)
             known = _known_keys(schema, schema, error["loc"][:-1])
             message, remedy = words(details, known)
             owner = source.owner((*path, *where))
@@ -189,6 +192,8 @@ def _validate(adapter: TypeAdapter[Any], source: Source, data: Any, path: Path_,
 def _pointed(data: Any, error: dict[str, Any]) -> tuple[Path_, dict[str, Any]]:
     """Return the path of what is wrong, and the error as people see it: a table has its name in the data, not pydantic's (a driver, an index)."""
     where = _data_path(data, error["loc"])
+    if error["type"] in KINDS and where:
+        return where, error | {"loc": where}
     if error["type"] != "value_error":
         return where, error
     name = where[:-1] if where and isinstance(where[-1], int) else where

@@ -11,7 +11,7 @@ from edge_agent.config.scalar import old_word
 
 _COMMA = re.compile(r"[-+]?\d+,\d+")
 
-_KINDS = {
+KINDS = {
     "int_type": "a whole number",
     "int_parsing": "a whole number",
     "int_from_float": "a whole number",
@@ -30,6 +30,7 @@ _KINDS = {
     "mapping_type": "a table of keys and values",
     "path_type": "a path",
 }
+"""What a value is not, in words."""
 
 
 _PATTERNS = {
@@ -41,6 +42,7 @@ _PATTERNS = {
     ),
     r"^[A-Za-z0-9._-]+$": ("cannot be a name", "use letters, digits, '.', '_' and '-'"),
     r"^[^+#/$\x00]+$": ("cannot be a level of a topic", "leave out + # / $"),
+    r"^[^+#\x00]{1,512}$": ("is no topic to listen to", "name one topic, without the wildcards + and #"),
     r"^[a-z0-9]+(\.[a-z0-9]+)*$": ("cannot begin an event type", "use small letters and digits, with single dots between"),
 }
 """What the patterns of the configuration ask for, in words."""
@@ -104,7 +106,7 @@ def words(error: dict[str, Any], known: Iterable[str]) -> tuple[str, str]:
         return f"{key} '{ctx.get('tag')}' is not known", did_you_mean(
             ctx.get("tag"), [tag.strip(" '") for tag in expected.split(",")]
         )
-    if kind in _KINDS:
+    if kind in KINDS:
         return _another_kind(kind, name, value)
     if kind in {"literal_error", "enum"}:
         return _choice(name, value, str(error.get("ctx", {}).get("expected", "")))
@@ -144,17 +146,17 @@ def _choice(name: str, value: object, expected: str) -> tuple[str, str]:
 def _another_kind(kind: str, name: str, value: object) -> tuple[str, str]:
     """Return message and remedy where the value is of another kind than the key takes; a secret is not shown."""
     if name in _SECRETS:
-        return f"{name}: the value is not {_KINDS[kind]}", "put quotes around it"
+        return f"{name}: the value is not {KINDS[kind]}", "put quotes around it"
     remedy = f"put quotes around it: '{value}'" if kind == "string_type" and not isinstance(value, (dict, list)) else ""
-    if _KINDS[kind] == "a list" and isinstance(value, (str, int, float)):
+    if KINDS[kind] == "a list" and isinstance(value, (str, int, float)):
         remedy = f"put brackets around it: [{value}]"
-    if _KINDS[kind].endswith("number") and isinstance(value, str) and _COMMA.fullmatch(value):
+    if KINDS[kind].endswith("number") and isinstance(value, str) and _COMMA.fullmatch(value):
         remedy = f"write {value.replace(',', '.')}: the decimal sign is a point"
-    if _KINDS[kind] == "a table of keys and values" and isinstance(value, list):
+    if KINDS[kind] == "a table of keys and values" and isinstance(value, list):
         remedy = "write `name: ...` for each, without the dash"
     if kind.startswith("bool") and old_word(value):
         remedy = "write true or false; yes, no, on and off are plain words here"
-    return f"{name}: {_shown(value)} is not {_KINDS[kind]}", remedy
+    return f"{name}: {_shown(value)} is not {KINDS[kind]}", remedy
 
 
 def _bounds(kind: str, ctx: dict[str, Any]) -> tuple[str, str] | None:

@@ -35,7 +35,7 @@ def axis(window: Window) -> str:
     offset = datetime.fromtimestamp(window.begin / 1e6, UTC).astimezone(window.zone).utcoffset()
     shift = 0 if offset is None else round(offset.total_seconds() * 1e6)
     first = -(-(window.begin + shift) // step) * step - shift
-    room = (window.end - window.begin) / 14
+    room = (window.end - window.begin) / 9  # the outer marks stand wholly inside: one and a half of them
     inner = [at for at in range(first, window.end, step) if at - window.begin > room and window.end - at > room]
     return '<div class="axis num">' + "".join(_mark(window, at) for at in (window.begin, *inner, window.end)) + "</div>"
 

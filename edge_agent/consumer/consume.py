@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 import msgspec
@@ -59,6 +59,8 @@ class Consumer:
         self._stop = self._dirty = False
         self._alive: Callable[[], None] = _nothing
         self._confirmed: dict[str, tuple[str, int]] = {}
+        self._asked_over = 0
+        self._sessions: dict[str, str | None] = {}
         self._bases: dict[str, str] = {}
         self._published: list[tuple[str, str, int]] = []
         self._log = structlog.get_logger()
@@ -161,6 +163,7 @@ class Consumer:
             prefix = topics.prefix(place.base, self._root)
             rows = documents.status_rows(message.payload, place.base, prefix)
             self._bases[prefix] = place.base
+            self._heard_of(prefix, rows[0].cells)
         else:
             source = topics.source(topics.prefix(place.base, self._root), place.name)
             self.store.checkpoint(source, documents.checkpoint(message.payload), now=now)
@@ -168,14 +171,27 @@ class Consumer:
         for row in rows:
             self._database.write(row.sql(), tuple(row.cells.values()))
 
+    def _heard_of(self, prefix: str, status: Mapping[str, object]) -> None:
+        """An agent that is back may never have heard what was asked, or has forgotten it."""
+        session = str(status["session"]) if status["status"] == "online" else None
+        if self._sessions.get(prefix) != session:
+            self._sessions[prefix] = session
+            if session is not None:
+                self._asking.anew(time.monotonic())
+
     # -- what is missing ---------------------------------------------------------------------------------------------
 
     def _ask(self) -> None:
+        """Ask for what is missing; what nobody could hear was not asked."""
+        if not self._link.connected:
+            return
+        if self._link.connection != self._asked_over:
+            self._asked_over = self._link.connection
+            self._asking.anew(time.monotonic())
         wanted = holes(self.store.streams.values(), self._published)
-        for hole in self._asking.due(wanted, time.monotonic()):
+        for hole in self._asking.due((one for one in wanted if self._agent(one.source) is not None), time.monotonic()):
             agent = self._agent(hole.source)
-            if agent is None or not self._link.connected:
-                continue
+            assert agent is not None  # noqa: S101 - only such holes were looked at
             body = {"stream": topics.stream(hole.source, agent), "epoch": hole.epoch, "from_seq": hole.first, "to_seq": hole.last}
             self._log.warning("consumer.asks", **body)
             correlation = msgspec.json.encode(_asked(hole))

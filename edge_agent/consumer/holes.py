@@ -53,6 +53,11 @@ class Asking:
                 wanted.append(msgspec.structs.replace(hole, last=min(hole.last, hole.first + MOST - 1)))
         return wanted
 
+    def anew(self, now: float) -> None:
+        """Forget how often was asked in vain: somebody is back who may not have heard it, or whose answer was lost."""
+        for asked in self._asked.values():
+            asked.wait, asked.due = self._patience, min(asked.due, now + self._patience)
+
 
 def holes(streams: Iterable[Stream], published: Iterable[tuple[str, str, int]]) -> list[Hole]:
     """Return the first hole of each stream: behind something parked, or up to what a checkpoint says was sent (source, epoch, number)."""

@@ -12,7 +12,7 @@ import msgspec
 
 from edge_agent.events import alarm, context, counter, derived, downtime, energy, gap, production, quality, shift, state, suspect
 from edge_agent.events.condition import ConditionRule
-from edge_agent.events.derive import SETTLE, Fold
+from edge_agent.events.derive import OUTSIDE_WAIT, SETTLE, Fold
 from edge_agent.events.follow import Neighbours
 from edge_agent.events.gap import GapConfig
 from edge_agent.events.keyframe import SnapshotRule
@@ -41,6 +41,7 @@ def rules_of(config: UnitConfig, *, tags: Mapping[str, Tag], calendar: Calendar 
     problems = [*derived.clashes(calculated, tags, config.telemetry.tags if config.telemetry else ())]
     tags = {**tags, **{tag.ref: tag for tag in topics_of(config).tags}, **calculated}
     problems += [_unknown(ref, config, tags) for ref in sorted(inputs(config) - tags.keys())]
+    problems += _namesakes(config)
     rules: list[Rule[Any]] = []
     if not problems:
         for build in _parts(config, tags):
@@ -99,15 +100,16 @@ def fold_of(
     prefix: str = "edgeagent",
     cfg: str = "",
     settle: int = SETTLE,
+    outside: int = OUTSIDE_WAIT,
 ) -> Fold:
     """Return the fold of a unit over ``devices`` (the tags of each in the order that batches index). Raises ConfigError."""
     tags = {tag.ref: tag for known in devices.values() for tag in known}
     used = {ref.partition(".")[0] for ref in inputs(config)}
-    outside = {DEVICE: topics_of(config).tags} if topics_of(config).tags else {}
+    mes = {DEVICE: topics_of(config).tags} if topics_of(config).tags else {}
     return Fold(
         config.unit,
         rules_of(config, tags=tags, calendar=calendar),
-        {device: known for device, known in devices.items() if device in used} | outside,
+        {device: known for device, known in devices.items() if device in used} | mes,
         telemetry=config.telemetry,
         prefix=prefix,
         cfg=cfg,
@@ -115,6 +117,7 @@ def fold_of(
         grids=sorted({meter.every for meter in config.energy.values()}),
         reorder=config.reorder,
         settle=settle,
+        outside=outside,
     )
 
 
@@ -155,7 +158,7 @@ def _context(config: UnitConfig, tags: Mapping[str, Tag]) -> Rules:
 
 def _gap(config: UnitConfig, tags: Mapping[str, Tag], rules: Sequence[Rule[Any]]) -> Rules:
     """Return the rule that declares losses of everything that the other rules listen to."""
-    registers = _registers(config) | {name: meter.tag for name, meter in config.energy.items()}
+    registers = _registers(config) | {meter.label: meter.tag for meter in config.energy.values()}
     calculated = derived.tags_of(config.derived, _registers(config), {})
     heard = {
         ref for rule in rules for ref in rule.tags if device_of(ref) != DEVICE and ref not in calculated
@@ -172,6 +175,15 @@ def _misread(config: UnitConfig, tags: Mapping[str, Tag], rules: Sequence[Rule[A
     for name, ref in readers:
         if ref in tags and tags[ref].type == CONDITION:
             yield f"unit {config.unit}, {name}: '{ref}' is an alarm source and has no value; name it as conditions under alarms"
+
+
+def _namesakes(config: UnitConfig) -> Iterator[str]:
+    """Yield the meters whose totals could not be told from another register's."""
+    known = set(config.counters)
+    for name, meter in config.energy.items():
+        if meter.label in known:
+            yield f"unit {config.unit}, energy.{name}: there is a '{meter.label}' already, and totals go by that name; give this one a meter: name of its own"
+        known.add(meter.label)
 
 
 def _registers(config: UnitConfig) -> dict[str, str]:

@@ -1,18 +1,21 @@
 """Tables of codes as CSV: what a machine's numbers for reasons, alarms and states mean to people and to the MES.
 
 ``code,text,language,mes,category`` and, where alarms need them, ``id``, ``severity`` and ``class``: only ``code`` must be there. A code may stand in
-several lines, one a language. A code that no line knows keeps its number and gets no words: never a guess.
+several lines, one a language. A code that no line knows keeps its number and gets no words: never a guess. Commas, semicolons or tabs separate, in the
+encodings in which spreadsheets save (model/table.py).
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, WithJsonSchema
+from pydantic_core import PydanticKnownError
+
+from edge_agent.model.table import UnclosedError, decoded, parse
 
 Code = int | str
 
@@ -80,19 +83,18 @@ class CodeTable(BaseModel):
 def read_table(path: Path, shown: str) -> CodeTable:
     """Read a table. Raises ValueError with ``file:line`` and the remedy for the first thing that is wrong; ``shown`` is its name for people."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(file, strict=True)
-            header = [name.strip() for name in next(lines, [])]
-            _check_header(header, shown)
-            rows = [_row(header, cells, f"{shown}:{lines.line_num}") for cells in lines if any(cell.strip() for cell in cells)]
+        lines = parse(decoded(path.read_bytes())).rows
     except OSError as error:
         raise ValueError(
             f"the table '{shown}' cannot be read ({error.strerror}); write its path from the folder of agent.yaml on"
         ) from error
     except UnicodeDecodeError as error:
-        raise ValueError(f"the table '{shown}' is not UTF-8; save it as CSV UTF-8") from error
-    except csv.Error as error:
-        raise ValueError(f"{shown}: {error}; write text with commas in double quotes") from error
+        raise ValueError(f"the table '{shown}' is no text in UTF-8 or Windows-1252; save it as CSV UTF-8") from error
+    except UnclosedError as error:
+        raise ValueError(f"{shown}:{error.line}: {error}; close it, or double it inside of quoted text") from error
+    header = [cell.text for cell in lines[0]] if lines else []
+    _check_header(header, shown, lines[0][0].line if lines else 1)
+    rows = [_row(header, [cell.text for cell in cells], f"{shown}:{cells[0].line}") for cells in lines[1:]]
     if len(rows) > _MANY:
         raise ValueError(f"{shown} has more than {_MANY} lines; leave out what the machine never sends")
     seen: set[tuple[Code, str | None]] = set()
@@ -103,20 +105,20 @@ def read_table(path: Path, shown: str) -> CodeTable:
     return CodeTable(file=shown, rows=tuple(rows))
 
 
-def _check_header(header: list[str], shown: str) -> None:
-    if ";" in "".join(header):
-        raise ValueError(f"{shown}: its columns are separated by semicolons; save it with commas")
+def _check_header(header: list[str], shown: str, line: int) -> None:
+    while header and not header[-1]:  # a separator at the end
+        header.pop()
     strange = [name for name in header if name not in COLUMNS]
     if strange:
-        raise ValueError(f"{shown}:1: column '{strange[0]}' is not known; the columns are {', '.join(COLUMNS)}")
+        raise ValueError(f"{shown}:{line}: column '{strange[0]}' is not known; the columns are {', '.join(COLUMNS)}")
     if "code" not in header:
-        raise ValueError(f"{shown}:1: there is no column 'code'; the first line names the columns, as in code,text,mes")
+        raise ValueError(f"{shown}:{line}: there is no column 'code'; the first line names the columns, as in code,text,mes")
 
 
 def _row(header: list[str], cells: list[str], place: str) -> CodeRow:
-    if len(cells) > len(header):
-        raise ValueError(f"{place}: more cells than columns; write text with commas in double quotes")
-    row: dict[str, Any] = {name: cell.strip() or None for name, cell in zip(header, cells, strict=False)}
+    if any(cells[len(header) :]):
+        raise ValueError(f"{place}: more cells than columns; write text with separators in double quotes")
+    row: dict[str, Any] = {name: cell or None for name, cell in zip(header, cells, strict=False)}
     text = row.get("code")
     if text is None:
         raise ValueError(f"{place}: the code is missing; every line begins with the machine's number")
@@ -135,8 +137,10 @@ def _row(header: list[str], cells: list[str], place: str) -> CodeRow:
 
 def _from_file(value: object, info: ValidationInfo) -> object:
     """Turn the path that stands in the configuration into the table; what is a table already stays."""
-    if not isinstance(value, str):
+    if isinstance(value, CodeTable) or (isinstance(value, dict) and "rows" in value):  # of a recording
         return value
+    if not isinstance(value, str):
+        raise PydanticKnownError("string_type")
     directory = (info.context or {}).get(DIRECTORY, Path())
     return read_table(Path(directory) / value, value)
 

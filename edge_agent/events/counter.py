@@ -30,15 +30,30 @@ from edge_agent.model.reading import Reading, Tag
 Role = Literal["total", "good", "scrap", "rework", "sample", "infeed", "outfeed", "consumed"]
 
 
+_PARTS = frozenset({"total", "good", "scrap", "rework", "sample", "infeed", "outfeed"})
+"""Roles of what the machine makes or handles one by one: none of it is faster than the machine. What it consumes has a unit of its own."""
+
+_DESIGN = (
+    ", or give the unit its design speed, as speed: {actual: device.tag, design: 120, uom: /min, deadband: 5}: 1.5 x it is taken"
+)
+
+
+def _optional_rate(schema: dict[str, Any]) -> None:
+    schema["required"] = [name for name in schema["required"] if name != "max_rate"]
+
+
 class CounterConfig(BaseModel):
     """One counter of a work unit. ``max_rate``, ``burst`` and ``back_tol`` are in raw units of the register, before scaling."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_optional_rate)
 
     tag: str = Field(description="The register, as device.tag")
     role: Role = Field(description="What it counts; nothing is added up or subtracted behind your back")
     wraps: Wraps = Field(description=f"How the register wraps: {WRAPS}")
-    max_rate: Rate = Field(gt=0, description="The fastest it can count; judges wraps, resets and wrong values")
+    max_rate: Rate = Field(
+        gt=0,
+        description="The fastest it can count; judges wraps, resets and wrong values. Left out = 1.5 x the unit's design speed, for parts",
+    )
     burst: int = Field(default=2, ge=0, description="Units beyond max_rate that are still believed (jitter, several parts at once)")
     back_tol: int = Field(default=0, ge=0, description="How far it may be pulled back as a correction (counted negative)")
     reset_evidence: str | None = Field(default=None, description="A tag that goes down at a reset, as device.tag")
@@ -53,7 +68,18 @@ class CounterConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, given: Any) -> Any:
-        return require(given, cls.model_fields, "role", "wraps", "max_rate")
+        try:
+            return require(given, cls.model_fields, "role", "wraps", "max_rate")
+        except ValueError as error:
+            parts = given.get("role") in _PARTS and given.get("max_rate") is None
+            raise ValueError(f"{error}{_DESIGN}" if parts else str(error)) from None
+
+
+def limited(given: Any, rate: str) -> Any:
+    """Return a counter as written, with ``max_rate: rate`` where it counts parts and names none."""
+    if not isinstance(given, Mapping) or given.get("role") not in _PARTS or given.get("max_rate") is not None:
+        return given
+    return {**given, "max_rate": rate} if given.get("uom", "H87") == "H87" else given
 
 
 class CounterState(msgspec.Struct, frozen=True, eq=False):
@@ -190,8 +216,7 @@ class CounterRule:
             ctx, candidates = bounds.owner(across.end, recovered=move.recovered, stamped=stamped, across=places)
             data = self._count(move, candidates)
             events.append(happened("production.count", data, move, moment=moment, reading=reading, ctx=ctx))
-            unsure = "order" in candidates and move.recovered
-            aside = move.delta if ctx.order != picture.context.order and not unsure else 0
+            aside = move.delta if ctx.order != picture.context.order else 0
         return events, aside
 
     def _count(self, move: Move, candidates: dict[str, list[str | None]]) -> dict[str, Any]:

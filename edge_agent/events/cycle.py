@@ -43,7 +43,7 @@ class CycleRule:
     def __init__(self, config: CycleConfig, name: str, register: CounterRule, ending: Ending) -> None:
         """Follow ``register``; where something is read with it, its samples are those of the trigger group."""
         self.name = f"cycles.{name}"
-        self.tags = register.tags
+        self.tags, self.mark = register.tags, register.watch.ref
         self.fingerprint = register.fingerprint
         self._config, self._register, self._ending = config, register, ending
         self._group = f"cycles.{name}" if config.extras else None

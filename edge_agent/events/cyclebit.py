@@ -59,7 +59,7 @@ class CycleBitRule:
         """Watch the bits of ``config``."""
         self.name = f"cycles.{name}"
         self._begin = config.running or config.start or ""
-        self._end = config.running or config.end or ""
+        self.mark = self._end = config.running or config.end or ""
         number = (config.number,) if config.number is not None else ()
         self.tags = tuple(dict.fromkeys((self._begin, self._end, *number)))
         self.fingerprint = f"{self._begin} {self._end}"

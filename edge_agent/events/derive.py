@@ -32,6 +32,9 @@ SETTLE = 500_000_000
 """How long a tick waits for readings of its time (plant ns), when the agent says nothing else."""
 
 
+OUTSIDE_WAIT = 5_000_000_000
+"""How long a unit waits, behind an absence of the agent, for what the MES has retained meanwhile (plant ns), when the agent says nothing else."""
+
 _LONG_AWAY = 14 * 86_400_000_000_000  # boundaries further back than two weeks are not ticked one by one
 
 
@@ -104,6 +107,7 @@ class Fold:
         grids: Sequence[int] = (),
         reorder: int = 0,
         settle: int = SETTLE,
+        outside: int = OUTSIDE_WAIT,
     ) -> None:
         self._unit, self._calendar, self._grids = unit, calendar, tuple(grids)
         self._rules = tuple(sorted(rules, key=lambda rule: rule.phase))
@@ -112,7 +116,7 @@ class Fold:
         self._routes = {device: _route(tags, listened) for device, tags in devices.items()}
         self._mixed = sum(1 for route in self._routes.values() if route.wanted) > 1
         self._telemetry = Telemetry(_spec(unit, telemetry, devices, prefix, cfg), devices)
-        self._reorder, self.settle = reorder, settle
+        self._reorder, self.settle, self._outside = reorder, settle, outside
 
     # -- start ---------------------------------------------------------------------------------------------------
 
@@ -144,7 +148,7 @@ class Fold:
         """Fold everything that arrived. Raises RuleError when a rule fails; ``state`` is still good then."""
         columns = self._telemetry.take(state.telemetry, inputs)
         boundary = state.boundary if self._mixed else None
-        patience = Patience(self._reorder, self.settle, boundary)
+        patience = Patience(self._reorder, self._outside, self.settle, boundary)
         window, items = arrange(state.window, inputs, self._routes, self._unit, patience)
         work = self._steps.begin(state.rules, state.picture, state.since)
         passed = _Passed(state.boundary, state.ticked)

@@ -3,7 +3,8 @@
 A downtime opens when the machine leaves running, and is told at once, so that a crash cannot lose it; what is only learned later (the
 reason that latches after the stop, the flag that comes after the state) goes into ``downtime.reason`` and into ``downtime.ended``,
 under the same id. Whether a downtime was planned is for the MES to say. Unknown opens none and ends none: when the machine was found
-in another state afterwards, the event carries the interval in which it happened.
+in another state afterwards, the event carries the interval in which it happened. Leaving production ends one; where it comes back and the
+machine still does not run, a new one opens at the mode change.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class DowntimeRule:
         for event in moment.events:
             if event.type == "state.changed":
                 work.changed(event)
+        work.enter_production()
         work.settle()
         downtime = work.memory.open.id if work.memory.open is not None else None
         picture = {"downtime": downtime} if downtime != moment.picture.downtime else None

@@ -73,7 +73,7 @@ _SYNTAX = (
     ast.Call,
 )
 _REFUSED = {
-    ast.Pow: "** (powers grow without bounds; multiply)",
+    ast.Pow: "** (powers grow without bounds: multiply)",
     ast.LShift: "<<",
     ast.RShift: ">>",
     ast.BitAnd: "&",
@@ -148,8 +148,13 @@ def _check(node: ast.AST, depth: int) -> None:
         _check(child, depth + 1)
 
 
+def _turned(node: ast.AST) -> bool:
+    """Whether a sum has a sign turned round inside: -b + a is a difference, and so is a + b * -1."""
+    return any(isinstance(one, ast.UnaryOp) and isinstance(one.op, ast.USub) for one in ast.walk(node))
+
+
 def _subtracted(tree: ast.AST) -> Iterator[str]:
     """Yield every name that takes part in a difference."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub):
+        if isinstance(node, ast.BinOp) and (isinstance(node.op, ast.Sub) or (isinstance(node.op, ast.Add) and _turned(node))):
             yield from (one.id for one in ast.walk(node) if isinstance(one, ast.Name))

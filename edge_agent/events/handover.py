@@ -63,7 +63,7 @@ class TriggerRule:
     def __init__(self, config: RecordConfig, name: str) -> None:
         """Take the records of the trigger group ``name``."""
         self.name = f"records.{name}"
-        self._trigger = config.trigger or ""
+        self.mark = self._trigger = config.trigger or ""
         self.tags = (self._trigger,) if config.ack is None else (self._trigger, config.ack)
         self.ticks = config.ack is not None
         self.fingerprint = f"{config.pattern} {self._trigger}"

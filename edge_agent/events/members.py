@@ -1,6 +1,6 @@
 """The members of ``data`` by type, for the events of production rules: what a schema of each type has to say (events.md 1.4, 13 to 27).
 
-Members that every type has (``ctx``, ``ts``, ``q``, ...) are not among them, nor ``spans`` and ``candidates``, which any event made from a count
+Members that every type has (``ctx``, ``ts``, ``q``, ...) are not among them, nor ``spans`` and ``candidates``, which any event of parts
 may carry when its context is not sure. Times inside are RFC 3339 texts, quantities are in the ``uom`` beside them (UNECE Rec 20).
 """
 
@@ -43,7 +43,7 @@ class _Recorded(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class _Counted(_Recorded, kw_only=True):
-    """What an event has that was made from a count: the members of its context that are not sure, and what they can be."""
+    """What an event has that tells of parts: the members of its context that are not sure, and what they can be."""
 
     spans: list[str] = []
     candidates: dict[str, list[str | None]] = {}
@@ -80,7 +80,7 @@ class Measurement(msgspec.Struct, forbid_unknown_fields=True):
     usl: Number | None = None
 
 
-class UnitProduced(_Recorded, kw_only=True):
+class UnitProduced(_Counted, kw_only=True):
     """``unit.produced``: one serialised unit."""
 
     serial: str | None
@@ -200,7 +200,7 @@ class OperatorInput(_Recorded, kw_only=True):
     user: Plain
 
 
-class QualityResult(_Recorded, kw_only=True):
+class QualityResult(_Counted, kw_only=True):
     """``quality.result``: ``verdict`` is ok, nok or unknown."""
 
     test_id: str

@@ -73,13 +73,25 @@ class Route(msgspec.Struct, frozen=True):
     wanted: frozenset[int]
 
 
+class Retained(msgspec.Struct, frozen=True):
+    """What the MES retained while the agent was away is waited for: the ``members`` not heard yet, ``since`` the return, ``until`` (UTC ns)."""
+
+    members: frozenset[int]
+    since: int
+    until: int
+
+
 class Window(msgspec.Struct, frozen=True):
-    """What the intake remembers between turns: the agent's time, the devices' clocks, what still waits, and the batches so far."""
+    """What the intake remembers between turns: the agent's time, the devices' clocks, what still waits, and the batches so far.
+
+    ``retained``: everything waits for what the MES says of the absence, for it belongs ahead of what the devices say.
+    """
 
     now: int = 0
     clocks: Mapping[str, DeviceClock] = msgspec.field(default_factory=dict)
     waiting: tuple[Item, ...] = ()
     taken: int = 0
+    retained: Retained | None = None
 
     @property
     def settled(self) -> int:
@@ -88,9 +100,13 @@ class Window(msgspec.Struct, frozen=True):
 
 
 class Patience(msgspec.Struct, frozen=True):
-    """How long things wait (plant ns): readings ``reorder``, ticks ``settle``; and what lies behind ``boundary`` until it has settled."""
+    """How long things wait (plant ns): readings ``reorder``, ticks ``settle``, and what lies behind ``boundary`` until it has settled.
+
+    ``outside``: how long, behind an absence of the agent, for what the MES retained.
+    """
 
     reorder: int = 0
+    outside: int = 0
     settle: int = 1_000_000_000
     boundary: int | None = None
 
@@ -119,6 +135,7 @@ class _Intake:
         self._routes, self._prefix, self._patience = routes, f"{unit}/", patience
         self._late_after = max(patience.reorder, LATENESS)
         self._final = False
+        self._retained = window.retained
         self._floor: dict[str, int] = {}  # the last notice per device: what came after it stays after it
         self._high: dict[str, int] = {}  # the newest place per device: a notice stands behind it
         self._tags: dict[str, int] = {}  # the newest place per tag: arrival order is never broken
@@ -134,6 +151,8 @@ class _Intake:
 
     def batch(self, batch: Batch) -> None:
         self._now = max(self._now, batch.received)
+        if batch.device == OUTSIDE and self._retained is not None:
+            batch = self._as_retained(batch, self._retained)
         for notice in batch.before:
             self._notice(notice, batch)
         route = self._routes.get(batch.device)
@@ -143,9 +162,33 @@ class _Intake:
             self._notice(notice, batch)
         self._taken += 1
 
+    def _as_retained(self, batch: Batch, retained: Retained) -> Batch:
+        """Return what the MES says as of the agent's return: it was retained, so it holds since some time of the absence."""
+        left = retained.members.difference(batch.tags)
+        self._retained = msgspec.structs.replace(retained, members=left) if left else None
+        rows = len(batch.tags)
+        found = Batch(
+            OUTSIDE, retained.since, batch.tags, batch.values, batch.quality, [0] * rows, [0] * rows, asked=retained.since
+        )
+        own = self._items
+        place = next((i + 1 for i in range(len(own) - 1, -1, -1) if isinstance(own[i].what, AgentDown)), 0)
+        self._items, behind = own[:place], own[place:]
+        self._rows(self._routes[OUTSIDE], found)
+        self._items += behind
+        return Batch(OUTSIDE, batch.received)
+
+    def _held(self, data: Sequence[Item]) -> int | None:
+        """Return how many of ``data`` do not wait for the MES, None when nobody waits for it."""
+        if self._retained is None or self._final or self._now >= self._retained.until:
+            self._retained = None
+            return None
+        return next((place + 1 for place in range(len(data) - 1, -1, -1) if isinstance(data[place].what, AgentDown)), 0)
+
     def release(self) -> tuple[Window, list[Item]]:
         ticks = [item for item in self._items if type(item.what) is Tick]
         data = sorted((item for item in self._items if type(item.what) is not Tick), key=_order)
+        if (held := self._held(data)) is not None:
+            return Window(self._now, self._clocks, (*data[held:], *ticks), self._taken, self._retained), data[:held]
         due = len(data) if self._final else self._due(data)
         hold = 0 if self._final else max(self._patience.settle, self._patience.reorder)
         ready = data[:due] + [item for item in ticks if item.time + hold <= self._now]
@@ -167,6 +210,8 @@ class _Intake:
     def _notice(self, notice: Notice, batch: Batch) -> None:
         if isinstance(notice, AgentDown):
             device, time = _EVERY_DEVICE, notice.until
+            if self._patience.outside and (route := self._routes.get(OUTSIDE)) is not None and route.wanted:
+                self._retained = Retained(route.wanted, notice.until, batch.received + self._patience.outside)
         else:
             device, time = notice.device, notice.until if isinstance(notice, Gap) else notice.time
         self._tell_clocks(notice, device)

@@ -72,7 +72,7 @@ class RecordRule:
     def __init__(self, config: RecordConfig, name: str) -> None:
         """Take the records of the trigger group ``name``."""
         self.name = f"records.{name}"
-        self._seq = config.seq or ""
+        self.mark = self._seq = config.seq or ""
         self.tags = () if config.ack is None else (self._seq, config.ack)
         self.ticks = config.ack is not None
         self.fingerprint = f"{config.pattern} {config.seq}"

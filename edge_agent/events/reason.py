@@ -11,9 +11,9 @@ Words = dict[Code, str] | TableFile
 """What codes mean: ``{1: Underfill}``, or the path of a CSV file."""
 
 
-def meanings(words: Mapping[Code, str] | CodeTable) -> Mapping[Code, Meaning]:
-    """Return what each code means."""
-    return words.meanings() if isinstance(words, CodeTable) else {code: Meaning(text) for code, text in words.items()}
+def meanings(words: Mapping[Code, str] | CodeTable, language: str | None = None) -> Mapping[Code, Meaning]:
+    """Return what each code means, in the words of ``language`` where a file has them."""
+    return words.meanings(language) if isinstance(words, CodeTable) else {code: Meaning(text) for code, text in words.items()}
 
 
 def reason_of(code: Code | None, known: Mapping[Code, Meaning], source: str) -> dict[str, Any]:

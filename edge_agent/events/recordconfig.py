@@ -118,6 +118,7 @@ class RecordConfig(BaseModel):
         default_factory=dict, description="what the results of units and cycles mean: ok, nok, aborted"
     )
     reasons: Words = Field(default_factory=dict, description="what the reasons mean: inline, or a CSV file")
+    language: str | None = Field(default=None, description="which language's lines of the file of reasons: de, en, ...")
     characteristic: str | None = Field(default=None, description="what was measured")
     test_id: str | None = Field(default=None, description="the entry's name when it is left out")
     uom: str | None = Field(default=None, description="UNECE Rec 20 code of value or qty")

@@ -40,7 +40,7 @@ class Content:
         self._config, self._name = config, name
         self._device = device_of(config.key)
         self._refs = {member: ref for member, ref in config.fields if ref is not None}
-        self._reasons = meanings(config.reasons)
+        self._reasons = meanings(config.reasons, config.language)
         tellers: dict[str, Callable[[_Read, Key, Moment], dict[str, Any]]] = {
             "quality.result": self._quality,
             "unit.produced": self._unit,

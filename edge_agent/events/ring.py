@@ -48,7 +48,7 @@ class RingRule:
     def __init__(self, config: RecordConfig, name: str) -> None:
         """Take the records of the trigger group ``name``."""
         self.name = f"records.{name}"
-        self._index = config.write_index or ""
+        self.mark = self._index = config.write_index or ""
         self.tags = (self._index,)
         self.fingerprint = f"ring {self._index} {config.size} {config.wraps}"
         self._modulus = modulus_of(config.wraps) if config.wraps else None

@@ -61,11 +61,25 @@ class StateFacts(msgspec.Struct, frozen=True):
     model: str = "custom"
 
 
+class Ended(msgspec.Struct, frozen=True):
+    """A context that ended at ``until`` (UTC ns, by the clock of ``device``, which told it), ``heard`` by the agent's; ``unseen`` since when it may have.
+
+    ``unseen`` is None where somebody looked.
+    """
+
+    ctx: Context
+    until: int
+    heard: int
+    device: str
+    unseen: int | None = None
+
+
 class Picture(msgspec.Struct, frozen=True):
     """Everything that is true of a unit at a moment; rules replace their own part of it by ``Outcome.picture``.
 
     ``production`` is False in modes that are not production (maintenance, manual, setup). ``alarms`` maps instance id to a short
-    JSON-able description. ``downtime`` is the id of the open downtime. ``down`` holds the devices that do not answer now.
+    JSON-able description. ``downtime`` is the id of the open downtime. ``down`` holds the devices that do not answer now. ``ended`` are the
+    last contexts before this one, oldest first.
     """
 
     context: Context = NO_CONTEXT
@@ -76,6 +90,7 @@ class Picture(msgspec.Struct, frozen=True):
     counters: Mapping[str, CounterFacts] = msgspec.field(default_factory=dict)
     alarms: Mapping[str, Mapping[str, Any]] = msgspec.field(default_factory=dict)
     down: frozenset[str] = frozenset()
+    ended: tuple[Ended, ...] = ()
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -130,6 +145,8 @@ class Rule(Protocol[S]):
 
     Every rule is stepped on every moment that has notices; on others only when a tag of its own has a reading, when one of its trigger
     groups fired, when it wants ticks, or (phase GAP) when earlier phases made events.
+
+    One that tells of single parts has a ``mark`` besides, the ``device.tag`` that says when a part was made: see `boundary.py`.
     """
 
     @property

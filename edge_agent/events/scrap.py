@@ -35,6 +35,7 @@ class ScrapReason(BaseModel):
     tag: str | None = Field(default=None, description="device.tag of the reason's code; 0 and empty mean none")
     text: str | None = Field(default=None, description="what the one code means")
     table: Words = Field(default_factory=dict, description="what the codes mean: inline, or a CSV file")
+    language: str | None = Field(default=None, description="which language's lines of the file: de, en, ...")
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -84,7 +85,7 @@ class ScrapRule:
         self.ticks = register is not None
         self.fingerprint = f"reason={config.reason.tag} {'' if register is None else register.fingerprint}"
         self._config, self._register = config, register
-        self._meanings = meanings(config.reason.table)
+        self._meanings = meanings(config.reason.table, config.reason.language)
 
     def initial(self) -> ScrapMemory:
         """Nothing seen."""

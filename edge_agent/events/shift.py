@@ -229,7 +229,7 @@ def production_totals(picture: Picture) -> dict[str, float]:
 
 
 def order_totals(picture: Picture) -> dict[str, float]:
-    """Return what of `production_totals` can belong to orders: all but what was made outside production."""
+    """Return what of `production_totals` can belong to orders: all but what was made outside production or lies across a change."""
     made = {name: facts.total - facts.aside for name, facts in picture.counters.items() if facts.role != "energy"}
     return {name: in_units(raw, picture.counters[name].scale) for name, raw in made.items()}
 

@@ -6,7 +6,10 @@ last, and always when it comes to a stop or leaves it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from decimal import Decimal
+from math import inf
 from typing import Any, Self
 
 import msgspec
@@ -19,6 +22,11 @@ from edge_agent.model.reading import Tag
 
 _PARTS = ("setpoint", "actual", "design")
 
+_RESERVE = 1.5
+"""So much faster than it was built for is still believed of a machine (events.md 4)."""
+
+_PER_TIME = re.compile(r"^1?/(s|min|h)$")
+
 
 class SpeedConfig(BaseModel):
     """``speed:`` of a unit, all three in ``uom``."""
@@ -27,7 +35,10 @@ class SpeedConfig(BaseModel):
 
     actual: str | None = Field(default=None, description="device.tag of the speed that it runs at")
     setpoint: str | None = Field(default=None, description="device.tag of the speed that it is set to")
-    design: float | str | None = Field(default=None, description="the speed that it was built for, or its device.tag")
+    design: float | str | None = Field(
+        default=None,
+        description="the speed that it was built for (as a number per time: 1.5 times of it is the max_rate of counters of parts without one), or its device.tag",
+    )
     uom: str | None = Field(default=None, description="unit of measure, such as /min; left out = the tag's")
     deadband: float | None = Field(default=None, ge=0, description="how far the actual speed may tremble without being told")
 
@@ -43,6 +54,15 @@ class SpeedConfig(BaseModel):
     def references(self) -> dict[str, str]:
         """The tags by the part of the speed that they give."""
         return {part: ref for part in _PARTS if isinstance(ref := getattr(self, part), str)}
+
+
+def most_parts(speed: object) -> str | None:
+    """Return the rate that parts cannot exceed as users write it, from ``speed:`` as written; None where it gives no number of parts per time."""
+    design, uom = (speed.get(key) for key in ("design", "uom")) if isinstance(speed, Mapping) else (None, None)
+    if isinstance(design, bool) or not isinstance(design, int | float) or not 0 < design < inf or not isinstance(uom, str):
+        return None
+    per = _PER_TIME.match(uom)
+    return None if per is None else f"{Decimal(str(design * _RESERVE)):f}/{per[1]}"
 
 
 class SpeedMemory(msgspec.Struct, frozen=True):

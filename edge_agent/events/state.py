@@ -153,9 +153,12 @@ def table_of(config: StateConfig) -> StateTable:
         table = load(config.model)
     else:
         table = of_categories("derived" if config.derive is not None else "custom")
-    for code in (*(bit.is_ for bit in config.bits), *((config.nothing,) if config.tag is None else ())):
+    named = [(f"bits.{place}.is", bit.is_) for place, bit in enumerate(config.bits)]
+    for where, code in (*named, *([("else", config.nothing)] if config.tag is None else [])):
         if table.state(code).category == "unknown" and code not in table.codes:
-            raise ValueError(f"state: '{code}' is no state of {table.model}; write one of {', '.join(map(str, table.codes))}")
+            raise ValueError(
+                f"state.{where}: '{code}' is no state of {table.model}; write one of {', '.join(map(str, table.codes))}"
+            )
     return table
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from edge_agent.events import boundary
 from edge_agent.events.derived import DerivedRule, widened
 from edge_agent.events.rule import Moment, Outcome, Phase, Picture, Rule
 from edge_agent.events.shift import Calendar
@@ -34,6 +35,8 @@ class Steps:
         self.every = tuple(i for i in range(len(self.rules)) if i not in self.derived)
         self._ticking = tuple(i for i in self.every if self.rules[i].ticks)
         self._records = tuple(i for i in self.every if self.rules[i].phase == Phase.RECORD)
+        self.marks: tuple[str | None, ...] = tuple(getattr(rule, "mark", None) for rule in self.rules)
+        self.named = frozenset(ref for i in self.every if self.rules[i].phase == Phase.CONTEXT for ref in self.rules[i].tags)
         self.first_gap = next((i for i in self.every if self.rules[i].phase == Phase.GAP), len(self.rules))
         self._derivers = [rule for rule in self.rules if isinstance(rule, DerivedRule)]
         self._by_tag: dict[str, tuple[int, ...]] = {}
@@ -73,6 +76,7 @@ class Work:
         self.events: list[ProductionEvent] = []
         self.effects: list[Acknowledge] = []
         self._unstamped: list[int] = []
+        self._edge = 0  # where the context of this moment ended, among the events
 
     def step(self, moment: Moment) -> None:
         """Fold one moment. Raises RuleError."""
@@ -88,12 +92,13 @@ class Work:
             if phase == Phase.GAP:
                 break
             if phase == Phase.CONTEXT:
+                self._edge = self._edge if context is None else len(self.events)
                 context = None  # in the making: what these rules say is stamped when all of them have spoken
             elif context is None:
-                context = self._settle(moment)
+                context = self._settle(moment, before)
             self._one(i, moment, before, made, context)
         if context is None:
-            context = self._settle(moment)
+            context = self._settle(moment, before)
         for i in range(steps.first_gap, len(steps.rules)):
             if i in concerned or len(self.events) > made:
                 self._one(i, moment, before, made, context)
@@ -111,8 +116,9 @@ class Work:
             readings |= outcome.readings or {}
         return moment if len(readings) == len(moment.readings) else msgspec.structs.replace(moment, readings=readings)
 
-    def _settle(self, moment: Moment) -> Context:
+    def _settle(self, moment: Moment, before: Picture) -> Context:
         """Stamp what the rules of the context phase said with the context they left behind; return it."""
+        self.picture = boundary.ended(before, self.picture, moment, self.events[self._edge :], self._steps.named)
         context = self.picture.context
         for place in self._unstamped:
             self.events[place] = self._stamp(self.events[place], context, moment)
@@ -120,27 +126,53 @@ class Work:
         return context
 
     def _one(self, i: int, moment: Moment, before: Picture, made: int, context: Context | None) -> None:
-        rule = self._steps.rules[i]
+        rule, picture = self._steps.rules[i], self.picture
+        mark = self._steps.marks[i] if picture.ended else None
+        if mark is not None and moment.snapshots:
+            picture = self._as_of(mark, moment, before)
         seen = Moment(
-            moment.time, moment.unit, moment.readings, moment.snapshots, moment.notices, self.picture, before,
+            moment.time, moment.unit, moment.readings, moment.snapshots, moment.notices, picture, before,
             tuple(self.events[made:]), moment.tick, moment.final, moment.late, moment.historical, moment.offsets,
         )  # fmt: skip
         try:
             self.states[i], outcome = rule.step(self.states[i], seen)
-            self._take(outcome, seen, context)
+            self._take(outcome, seen, context, mark)
         except Exception as cause:  # told to the agent, which sets the unit aside with this traceback
             raise RuleError(rule.name, self._steps.unit, cause) from cause
 
-    def _take(self, outcome: Outcome, moment: Moment, context: Context | None) -> None:
+    def _as_of(self, mark: str, moment: Moment, before: Picture) -> Picture:
+        """Return the picture as a record that was read now has it: parts that were made before a change belong to what was made then."""
+        reading = next((rows[mark] for rows in moment.snapshots.values() if mark in rows), None)
+        whose = boundary.owner(mark, reading.at, before, self.picture) if reading is not None else None
+        return self.picture if whose is None else msgspec.structs.replace(self.picture, context=whose.ctx)
+
+    def _take(self, outcome: Outcome, moment: Moment, context: Context | None, mark: str | None) -> None:
         if outcome.picture:
             self.picture = msgspec.structs.replace(self.picture, **outcome.picture)
         self.effects.extend(outcome.effects)
         for event in outcome.events:
+            if mark is not None and event.type in boundary.PARTS and self._of_what_ended(event, moment, mark):
+                continue
             if context is None:
                 self._unstamped.append(len(self.events))
                 self.events.append(event)
             else:
                 self.events.append(self._stamp(event, context, moment))
+
+    def _of_what_ended(self, event: ProductionEvent, moment: Moment, mark: str) -> bool:
+        """Take the record of a part that belongs to a context that has ended, ahead of the change where that is told in this moment."""
+        whose = boundary.owner(mark, event.at, moment.before, self.picture) if event.at is not None else None
+        if whose is None:
+            return False
+        if event.ctx == NO_CONTEXT and not event.data.get("spans"):
+            event = boundary.stamped(event, whose)
+        event = self._stamp(event, whose.ctx, moment)
+        if self.picture.ended == moment.before.ended:
+            self.events.append(event)
+        else:
+            self.events.insert(self._edge, event)
+            self._edge += 1
+        return True
 
     def _stamp(self, event: ProductionEvent, context: Context, moment: Moment) -> ProductionEvent:
         changes: dict[str, Any] = {}

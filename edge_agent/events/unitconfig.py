@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from edge_agent.events.alarm import AlarmConfig
 from edge_agent.events.context import ContextConfig
-from edge_agent.events.counter import CounterConfig
+from edge_agent.events.counter import CounterConfig, limited
 from edge_agent.events.downtime import DowntimeConfig
 from edge_agent.events.energy import EnergyConfig
 from edge_agent.events.production import ProductionConfig
 from edge_agent.events.quality import RecordConfig
+from edge_agent.events.speed import most_parts
 from edge_agent.events.state import StateConfig
 from edge_agent.events.suspect import SuspectConfig
 from edge_agent.events.telemetry import TelemetryConfig
@@ -46,3 +48,12 @@ class UnitConfig(ProductionConfig):
     stale_after: Duration = Field(
         default=2_000_000_000, description="an input of an event that is bad for longer is declared as a gap"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _design_speed(cls, given: Any) -> Any:
+        """Counters of parts are no faster than the machine, where their file leaves out how fast they can be."""
+        counters, most = (given.get("counters"), most_parts(given.get("speed"))) if isinstance(given, Mapping) else (None, None)
+        if most is None or not isinstance(counters, Mapping):
+            return given
+        return {**given, "counters": {name: limited(one, most) for name, one in counters.items()}}

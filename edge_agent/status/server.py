@@ -109,7 +109,8 @@ class _Place:
         """Make the socket again when it is gone, its folder with it or not. What anybody else has put in its place is left alone."""
         while not over.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(over.wait(), _LOOK)
+                async with asyncio.timeout(_LOOK):
+                    await over.wait()
                 return
             if not os.path.lexists(self._path):  # noqa: ASYNC240 - a name in memory or in a directory that was just looked at
                 await self.open()

@@ -251,6 +251,22 @@ async def test_keys_wait_for_the_first_values(tmp_path: Path) -> None:
         await on.close()
 
 
+async def test_the_agent_is_not_ended_before_everything_has_come(tmp_path: Path) -> None:
+    """Killed, and a broker that died right behind it: what that took along is asked for again, and only an agent that runs can answer."""
+    stop = asyncio.Event()
+    play = Play(stage(tmp_path), stop)
+    play.progress = {"connected": False, "lost": 0}
+    waiting = asyncio.create_task(play._whole())
+    for progress in ({"connected": True, "lost": 2}, {"connected": True, "lost": 0}):
+        await asyncio.sleep(0.15)
+        assert not waiting.done()
+        play.progress = progress
+    assert await asyncio.wait_for(waiting, 5)
+    play.progress = {"connected": True, "lost": 2}
+    stop.set()
+    assert await play._whole() is False
+
+
 async def test_a_signal_cancels_what_is_under_way_and_waits_for_it() -> None:
     """Whatever was started has ended when the end is told, and a failure on the way is not told instead."""
     stop, ended = Stop(), asyncio.Event()

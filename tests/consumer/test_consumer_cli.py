@@ -83,7 +83,8 @@ def test_what_cannot_be_computed_is_said_in_words(address: str, arguments: list[
     [
         (["books", "complete", "--database", "sqlite:////nowhere/b.db"], "there is no such file"),
         (["consume", "--database", "postgresql://a:b@c/d", "--broker", "mqtt://127.0.0.1:1", "--allow-insecure"], "list of processes"),
-        (["consume", "--database", "sqlite:///x.db", "--broker", "mqtt://127.0.0.1:1"], "--allow-insecure"),
+        (["consume", "--database", "sqlite:///x.db", "--broker", "mqtt://127.0.0.1:1"], "--broker: plain mqtt://"),
+        (["consume", "--database", "sqlite:///x.db", "--broker", "mqtts://u:p@127.0.0.1:1"], "--mqtt-password-file"),
         (["consume", "--database", "sqlite:///x.db", "--broker", "mqtt://127.0.0.1:1", "--allow-insecure", "--rest", "http://mes/e", "--rest-token-file", "/nowhere"], "/nowhere"),
     ],
 )  # fmt: skip

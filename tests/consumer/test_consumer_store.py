@@ -233,6 +233,15 @@ def test_a_hole_is_asked_for_after_patience_and_then_more_rarely() -> None:
     assert Asking(0.0).due([hole], 0.0) == []
 
 
+def test_who_is_back_is_asked_soon() -> None:
+    """A broker or an agent that was away may not have heard it: it is asked at once or after the usual patience, and no hole waits five minutes for that."""
+    asking, hole = Asking(1.0), Hole("/a", "E1", 5, 8)
+    asked = [now for now in range(20) if asking.due([hole], float(now))]
+    assert asked == [1, 3, 7, 15]
+    asking.anew(20.0)
+    assert [now for now in range(20, 30) if asking.due([hole], float(now))] == [21, 23, 27]
+
+
 def test_no_more_than_five_thousand_numbers_are_asked_for_at_once() -> None:
     """A long hole is filled in parts."""
     asking, hole = Asking(0.0), Hole("/a", "E1", 5, 90_000)

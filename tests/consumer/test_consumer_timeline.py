@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import pytest
@@ -9,7 +10,8 @@ from consumer_bench import SUBJECT, T0, feed, payload, piece
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.consumer import oee, timeline
+from edge_agent.consumer import charts, oee, timeline
+from edge_agent.consumer.report import Window
 from edge_agent.consumer.store import Store
 from edge_agent.consumer.timeline import Seen, segments
 
@@ -119,3 +121,12 @@ def test_without_production_there_is_no_oee(store: Store) -> None:
     unit = oee.unit_of(store.database, None)
     figures = oee.order(store.database, unit, "WO-1", pri=1.0)
     assert (figures.availability, figures.effectiveness, figures.quality, figures.oee) == (0.0, None, None, None)
+
+
+@pytest.mark.parametrize("minutes", [3.0, 8.64, 9.1, 33.0, 60.0, 100.5, 480.0, 485.0, 540.0, 1437.0])
+def test_the_marks_of_the_axis_have_room(minutes: float) -> None:
+    """The last mark stands wholly left of its end, the first wholly right of its beginning: between them and the next one lie a mark and a half."""
+    begin = T0 // 1000
+    marks = re.findall(r"left:([\d.]+)%", charts.axis(Window("w", begin, begin + round(minutes * 60 * S), "Europe/Berlin")))
+    assert (marks[0], marks[-1]) == ("0.000", "100.000")
+    assert all(100 / 9 <= float(mark) <= 100 * 8 / 9 for mark in marks[1:-1])

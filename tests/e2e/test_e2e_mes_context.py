@@ -215,6 +215,26 @@ def test_the_order_is_the_mess_whatever_happens_to_the_broker(stage: Stage) -> N
     assert {function for function, _ in stage.plc.asked} == {3}
 
 
+@pytest.mark.timeout(120)
+def test_an_order_changed_while_the_agent_was_dead_owns_nothing_of_that_time(stage: Stage) -> None:
+    """Killed, the order changed and retained, started again: the parts in between have both candidates; killed again, the order the same: they are its own."""
+    stage.say(b'{"id":"WO-1"}')
+    for _ in range(2):
+        before = stage.counted("WO-1")
+        stage.start_agent()
+        wait(lambda before=before: stage.counted("WO-1") > before + 20, 40)
+        assert stage.agent is not None
+        stage.agent.kill()
+        stage.agent.wait(10)
+    stage.say(b'{"id":"WO-2"}')
+    stage.start_agent()
+    wait(lambda: stage.counted("WO-2") > 10, 40)
+    recovered = [event["data"] for event in stage.of("production.count") if event["data"]["derivation"] == "recovered"]
+    assert [(data["ctx"]["order"], data.get("candidates")) for data in recovered] == [
+        ("WO-1", None), (None, {"order": ["WO-1", "WO-2"]}),
+    ]  # fmt: skip
+
+
 def _baseline(stage: Stage) -> int:
     """Return the register's first value."""
     return next(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from events_fit import judged_store
 
 ROOT = Path(__file__).resolve().parents[2]
 PLANTS = ("packaging", "press", "bottling", "batch")
@@ -16,12 +17,14 @@ pytestmark = pytest.mark.e2e
 
 
 def play(tmp_path: Path, scenario: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
-    """Run ``edge-agent demo --once`` on a scenario and return its exit code, the JSON it wrote and what it printed."""
+    """Run ``edge-agent demo --once`` on a scenario, see that its events fit their schemas, and return exit code, the JSON it wrote and what it printed."""
     file = tmp_path / "verdict.json"
     command = [sys.executable, "-m", "edge_agent", "demo", "--once", "--json", str(file), "--keep", str(tmp_path / "stage")]
     command += ["--scenario", str(scenario), *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
     report = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    if done.returncode == 0:
+        judged_store(tmp_path / "stage" / "buffer")
     return done.returncode, report, done.stdout + done.stderr
 
 
@@ -87,3 +90,26 @@ def test_a_boundary_that_comes_twice_may_be_the_second_one(tmp_path: Path) -> No
     code, report, printed = play(tmp_path, scenario, "--speed", "20")
     assert code == 0, printed
     assert received(report)["total by shift: late"] == "442"
+
+
+AT_THE_END = {
+    "kill, then broker": ([257, 262], [264, 284]),
+    "broker, then kill": ([268, 273], [262, 286]),
+    "both at once": ([262, 270], [262, 286]),
+}
+"""The agent's kill and the broker's stop, in plant seconds: what a broker took along is told and asked for in the last seconds of the play."""
+
+
+@pytest.mark.scenarios
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("order", AT_THE_END)
+def test_a_kill_and_a_dead_broker_near_the_end_lose_nothing(tmp_path: Path, order: str) -> None:
+    """The MOM side misses events, asks, and has its answer before the agent is ended: nothing is missing, and every gap has its cause."""
+    kill, stop = AT_THE_END[order]
+    text, _, _ = shipped("batch").read_text(encoding="utf-8").partition("faults:")
+    scenario = tmp_path / "batch.yaml"
+    scenario.write_text(f"{text}faults:\n  agent_kills: [{kill}]\n  broker_stops: [{stop}]\n", encoding="utf-8")
+    code, report, printed = play(tmp_path, scenario, "--speed", "10", "--faults")
+    assert code == 0, printed
+    rows = received(report)
+    assert (rows["events missing and undeclared"], rows["declared gaps that no fault explains"]) == ("0", "0")

@@ -12,6 +12,10 @@ from rulebench import Bench, seconds, tags_of
 from edge_agent.events import alarm, downtime, state
 from edge_agent.events.alarm import AlarmConfig
 from edge_agent.events.codes import DIRECTORY, read_table
+from edge_agent.events.reason import meanings
+from edge_agent.events.recordconfig import RecordConfig
+from edge_agent.events.recorddata import Content
+from edge_agent.events.scrap import ScrapConfig
 from edge_agent.events.state import StateConfig
 
 TAGS = tags_of("plc.state", "plc.reason", "plc.w0", "plc.w1", "plc.id")
@@ -69,11 +73,36 @@ def test_a_reason_that_comes_after_the_end_is_told_by_itself(folder: Path) -> No
     assert (late.data["reason"]["mes"], seconds(late.time)) == ("M-17", 11.8)
 
 
+def test_scrap_and_records_have_reasons_in_the_wanted_language(folder: Path) -> None:
+    """A table of two languages serves scrap and records as it serves stops."""
+    reason = {"tag": "plc.reason", "table": "reasons.csv", "language": "en"}
+    by_count = ScrapConfig.model_validate({"counter": "reject", "reason": reason}, context={DIRECTORY: folder}).reason
+    assert meanings(by_count.table, by_count.language)[2101].text == "Capper torque, high"
+    record = {
+        "pattern": "seq",
+        "seq": "plc.seq",
+        "event": "scrap.recorded",
+        "fields": {"reason": "plc.reason"},
+        "reasons": "reasons.csv",
+    }
+    config = RecordConfig.model_validate({**record, "language": "en"}, context={DIRECTORY: folder})
+    assert Content(config, "rejects")._reasons[2101].text == "Capper torque, high"
+
+
 def test_a_table_is_part_of_the_configuration(folder: Path) -> None:
     """Its content is in what the fingerprint of the configuration is made from."""
     before = stops_config(folder)
     (folder / "reasons.csv").write_text(REASONS.replace("M-17", "M-18"), encoding="utf-8")
     assert before != stops_config(folder)
+
+
+def test_a_table_in_a_recording_needs_no_file(folder: Path) -> None:
+    """A recording holds the configuration with its tables: it is read where the files are not."""
+    config = {"tag": "plc.state", "reason": {"tag": "plc.reason", "table": "reasons.csv"}}
+    stored = StateConfig.model_validate(config, context={DIRECTORY: folder}).model_dump(exclude_unset=True)
+    reason = StateConfig.model_validate(stored).reason
+    assert reason is not None
+    assert reason.meanings[2101].mes == "M-17"
 
 
 def stops_config(folder: Path) -> str:
@@ -85,7 +114,6 @@ def stops_config(folder: Path) -> str:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("code;text\n1;A\n", "separated by semicolons"),
         ("code,txet\n1,A\n", ":1: column 'txet' is not known"),
         ("text,mes\nA,1\n", "no column 'code'"),
         ("code,text\n,A\n", "t.csv:2: the code is missing"),
@@ -93,7 +121,8 @@ def stops_config(folder: Path) -> str:
         ("code,text\n1,A\n1,B\n", "code 1 stands there twice"),
         ("code,severity\n1,0\n", "'0' is no severity"),
         ("code,text\n1," + "x" * 600 + "\n", "has 600 characters"),
-        ('code,text\n1,"A"B\n', "double quotes"),
+        ('code,text\n1,A\n2,"B\n', "t.csv:3: a quotation mark opens here and never closes"),
+        ("", "t.csv:1: there is no column 'code'"),
     ],
 )
 def test_a_table_with_a_mistake_is_refused_at_its_line(tmp_path: Path, text: str, words: str) -> None:
@@ -103,13 +132,31 @@ def test_a_table_with_a_mistake_is_refused_at_its_line(tmp_path: Path, text: str
         read_table(tmp_path / "t.csv", "t.csv")
 
 
-def test_a_table_that_is_not_there_or_not_utf8_is_refused(tmp_path: Path) -> None:
+def test_a_table_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     """The path that stands in the configuration is named."""
     with pytest.raises(ValueError, match=r"'no\.csv' cannot be read"):
         read_table(tmp_path / "no.csv", "no.csv")
-    (tmp_path / "t.csv").write_bytes("code,text\n1,Störung\n".encode("latin-1"))
-    with pytest.raises(ValueError, match="not UTF-8"):
+    (tmp_path / "t.csv").write_bytes(b"code,text\n1,\x81\n")
+    with pytest.raises(ValueError, match=r"'t\.csv' is no text.*save it as CSV UTF-8"):
         read_table(tmp_path / "t.csv", "t.csv")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        'code;text;mes\r\n2101;"Düse verstopft; größer";M-17\r\n# nur im Werk 2\r\n;;\r\n7;Tür offen;\r\n',
+        'sep=;\r\ncode;text;mes\r\n2101;"Düse verstopft; größer";M-17\r\n7;Tür offen;\r\n',
+        "code\ttext\tmes\n2101\tDüse verstopft; größer\tM-17\n7\tTür offen\t\n",
+    ],
+)
+def test_a_table_is_read_as_spreadsheets_save_it(tmp_path: Path, text: str, encoding: str) -> None:
+    """A German spreadsheet separates with semicolons and writes the Windows code page; nobody can make it write commas."""
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    meanings = read_table(tmp_path / "t.csv", "t.csv").meanings()
+    assert {code: (each.text, each.mes) for code, each in meanings.items()} == {
+        2101: ("Düse verstopft; größer", "M-17"), 7: ("Tür offen", None),
+    }  # fmt: skip
 
 
 def test_a_state_table_may_be_a_file(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_an_order_that_changed_unseen_carries_its_interval() -> None:
     turn = fold.fold(again, [away, says(60.5, "B"), count(61, 140, up=True), Tick(at(75))])
     changed = [event for event in turn.events if event.type.startswith("order.")]
     assert [(event.type, event.interval) for event in changed] == [
-        ("order.completed", (at(3), at(60.5))), ("order.started", (at(3), at(60.5))),
+        ("order.completed", (at(3), at(60))), ("order.started", (at(3), at(60))),
     ]  # fmt: skip
 
 

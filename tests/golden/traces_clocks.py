@@ -41,6 +41,26 @@ def order_from_the_mes_over_losses(story: Story) -> None:
     story.wait(30)
 
 
+@trace(unit={**TOTAL, **MES}, plc1={"count": "int32"})
+def order_from_the_mes_changed_while_away(story: Story) -> None:
+    """Parts were made and the order was changed while the agent was away: whose they are nobody knows. The second time the same order still stands."""
+    story.mes(0, order="WO-1", product="4711")
+    story.at(1, count=0)
+    story.at(4, count=3)
+    story.gone(6)
+    story.at(8, count=5)
+    story.mes(10, order="WO-2", product="4711")
+    story.at(12, count=9)
+    story.back(15)
+    story.at(18, count=10)
+    story.gone(20)
+    story.at(22, count=12)
+    story.back(24)
+    story.at(26, count=13)
+    story.mes(28, order="WO-3")
+    story.wait(30)
+
+
 @trace(unit={**TOTAL, **STATE, "reorder": "2s"}, plc1=BOTH, meter={"kw": "float32"})
 def samples_in_the_reorder_window(story: Story) -> None:
     """Samples that come up to two seconds late take their place; one that comes later still is told as late."""

@@ -183,7 +183,7 @@ def downtime_reason_by_table(story: Story) -> None:
 
 @trace(unit={"state": {"tag": "plc1.state", "mode": "plc1.mode"}}, plc1={"state": "int32", "mode": "int32"})
 def mode_change_splits_downtime(story: Story) -> None:
-    """Maintenance in a stop ends its downtime; behind it nothing leaves running, so none begins before the next stop."""
+    """Maintenance in a stop ends its downtime; behind it the machine still stands, so a new one begins with the mode."""
     story.at(0, state=6, mode=1)
     story.at(10, state=2)
     story.at(30, mode=2)
@@ -193,6 +193,27 @@ def mode_change_splits_downtime(story: Story) -> None:
     story.at(90, state=2)
     story.at(95, mode=3)
     story.wait(100)
+
+
+@trace(unit={"state": {"tag": "plc1.state", "mode": "plc1.mode"}}, plc1={"state": "int32", "mode": "int32"})
+def mode_change_finds_standing(story: Story) -> None:
+    """Production comes back: a machine that faulted in maintenance is down, an idle one waits, and a loss leaves only what was down."""
+    story.at(0, state=6, mode=1)
+    story.at(10, mode=2)
+    story.at(20, state=9)
+    story.at(30, mode=1)
+    story.at(40, state=6)
+    story.at(50, mode=2)
+    story.at(55, state=4)
+    story.at(60, mode=1)
+    story.at(65, state=6)
+    story.at(70, state=11)
+    story.at(75, mode=2)
+    story.cut(80)
+    story.at(85, mode=1)
+    story.join(95)
+    story.at(100, state=6)
+    story.wait(105)
 
 
 DOUBTS = {

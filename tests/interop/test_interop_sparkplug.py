@@ -1,4 +1,4 @@
-"""What the edge node sends, read by two decoders of other makes: Eclipse Tahu's for JavaScript, and pysparkplug."""
+"""A recorded session of the edge node, read by two decoders of other makes: Eclipse Tahu's for JavaScript, and pysparkplug."""
 
 from __future__ import annotations
 
@@ -6,81 +6,119 @@ import base64
 import json
 import shutil
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from sparkplug_bench import whole_session
 
-from edge_agent.publish.sparkplug.metric import Change, DataType, Metric, Sample, bare, birth, data, payload
-from edge_agent.publish.sparkplug.node import death
+from simulators.broker import Broker
+from simulators.broker_faults import Faults
+from simulators.broker_ledger import BrokerLedger
+from simulators.sparkplug_check import Checker, read_recording, report
+from simulators.sparkplug_wire import read
 
 FOLDER = Path(__file__).parent
 PYSPARKPLUG = FOLDER / "node_modules" / ".pysparkplug" / "bin" / "python"
-_NOW = 1_793_000_000_000_000_000
-_METRICS = {
-    Metric("Status/StateCurrent", DataType.INT32): -6,
-    Metric("Admin/Count/total/Total", DataType.INT64, "H87"): 2**40 + 1,
-    Metric("Status/CurMachSpeed", DataType.FLOAT): 1.5,
-    Metric("Energy/el/Total_kWh", DataType.DOUBLE, "KWH"): 812.43,
-    Metric("Status/EquipmentBlocked", DataType.BOOLEAN): True,
-    Metric("Context/Order", DataType.STRING): "WO-1001 ü",
-    Metric("Context/Lot", DataType.STRING): None,
-}
+_BITS = {3: 32, 4: 64}
+_VERBS = {"NBIRTH", "NDEATH", "DBIRTH", "DDEATH", "DDATA"}
 pytestmark = pytest.mark.interop
 
 
-def _messages():
-    values = [(metric, Sample(value, _NOW)) for metric, value in _METRICS.items()]
-    changes = [Change(metric, sample, historical=place % 2 == 0) for place, (metric, sample) in enumerate(values)]
-    node = [bare("bdSeq", DataType.INT64, 0, _NOW), bare("Node Control/Rebirth", DataType.BOOLEAN, False, _NOW)]
-    return [
-        ("NBIRTH", payload(node, _NOW, 0)),
-        ("DBIRTH", payload(birth(values, None), _NOW, 1)),
-        ("DDATA", payload(data(changes, None), _NOW, 255)),
-        ("DDEATH", payload([], _NOW, 0)),
-        ("NDEATH", death(0, _NOW)),
-    ]
+async def _recorded(tmp_path, figures, **changes):
+    """Record a whole session, hold it against the specification, and return its messages: verb, device, base64 payload."""
+    ledger = BrokerLedger(tmp_path / "ledger.jsonl")
+    broker, file = Broker(ledger, Faults()), tmp_path / "recording.jsonl"
+    await broker.listen("127.0.0.1", 0)
+    try:
+        await whole_session(file, broker.port, **changes)
+    finally:
+        await broker.close()
+        await ledger.close()
+    lines = read_recording(file)
+    checker = Checker("scada", fresh=True)
+    checker.check(lines)
+    assert not checker.breaches, report(checker)
+    figures.append(f"{_way(changes)}: {report(checker).splitlines()[-1]} by our own checker")
+    return list(_messages(lines))
 
 
-def _asked(command, lines):
+def _way(changes):
+    return f"Sparkplug, MQTT {changes['protocol']}, {'aliases' if changes['aliases'] else 'names'}"
+
+
+def _messages(lines):
+    """Yield what the node said, and its wills, which the broker says for it."""
+    for line in lines:
+        if line["from"] == "client" and line["what"] in {"publish", "connect"}:
+            said = line["will"] if line["what"] == "connect" else line
+            levels = said["topic"].split("/")
+            yield levels[2], levels[4] if len(levels) > 4 else "-", said["payload64"]
+
+
+def _asked(command, messages):
     told = subprocess.run(
-        command, input="\n".join(lines) + "\n", text=True, capture_output=True, cwd=FOLDER, check=True, timeout=60
+        command,
+        input="".join(" ".join(each) + "\n" for each in messages),
+        text=True,
+        capture_output=True,
+        cwd=FOLDER,
+        check=False,
+        timeout=60,
     )
+    assert told.returncode == 0, told.stderr
     return [json.loads(line) for line in told.stdout.splitlines()]
 
 
-def _judge(found, *, typed):
-    """Every message was read, and every value is the one that was sent."""
-    by_verb = dict(zip((verb for verb, _ in _messages()), found, strict=True))
-    assert [by_verb[verb]["seq"] for verb in ("NBIRTH", "DBIRTH", "DDATA", "DDEATH")] == [0, 1, 255, 0]
-    sent = {metric.name: value for metric, value in _METRICS.items()}
-    for verb in ("DBIRTH", "DDATA"):
-        values = {name: value for name, value, _ in by_verb[verb]["metrics"]}
-        if (
-            not typed and verb == "DDATA"
-        ):  # this decoder does not remember the types of the birth: names and order are what it reads
-            assert list(values) == list(_names(by_verb))
-        else:
-            assert values == sent
-    assert sum(historical for _, _, historical in by_verb["DDATA"]["metrics"]) == 4
+def _sent(messages):
+    """Return what a reader of our own finds: names by the births, signed numbers as such."""
+    births = {}
+    for verb, device, body in messages:
+        payload = read(base64.b64decode(body))
+        if verb.endswith("BIRTH"):
+            births[device] = {key: (each.name, each.datatype) for each in payload.metrics for key in (each.name, each.alias)}
+        metrics = []
+        for each in payload.metrics:
+            name, type_ = (each.name, each.datatype) if verb == "NDEATH" else births[device][each.name or each.alias]
+            value, bits = each.value, _BITS.get(type_)
+            if bits is not None and value is not None:
+                value = value - (1 << bits) if value >> bits - 1 else value
+            metrics.append([name, None if each.is_null else value, each.timestamp, each.is_historical])
+        yield {"seq": payload.seq, "metrics": metrics}
 
 
-def _names(by_verb):
-    """Return the names of the birth, the historical ones of the data first."""
-    names = [name for name, _, _ in by_verb["DBIRTH"]["metrics"]]
-    return names[::2] + names[1::2]
+async def _judge(command, tmp_path, figures, who, **changes):
+    """Every message was read, and everything in it is what was sent."""
+    messages = await _recorded(tmp_path, figures, **changes)
+    found, sent = _asked(command, messages), list(_sent(messages))
+    verbs = Counter(verb for verb, _, _ in messages)
+    told = ", ".join(f"{count} {verb}" for verb, count in sorted(verbs.items()))
+    figures.append(f"{_way(changes)}: {who} read {len(found)} of {len(sent)} messages: {told}")
+    assert set(verbs) == _VERBS
+    assert len(found) == len(sent)
+    for message, theirs, ours in zip(messages, found, sent, strict=True):
+        assert theirs == ours, message
+    values = [value for each in sent for _, value, _, _ in each["metrics"]]
+    assert {type(value) for value in values} == {int, float, bool, str, type(None)}
+    assert any(historical for each in sent for *_, historical in each["metrics"])
+    assert any(isinstance(value, int) and value < 0 for value in values)
 
 
+_WAYS = [{"aliases": False, "protocol": "5"}, {"aliases": True, "protocol": "5"}, {"aliases": True, "protocol": "3.1.1"}]
+
+
+@pytest.mark.parametrize("way", _WAYS, ids=str)
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 @pytest.mark.skipif(
     not (FOLDER / "node_modules" / "sparkplug-payload").exists(), reason="sparkplug-payload is not installed (make interop)"
 )
-def test_tahu_reads_every_message():
-    """Eclipse Tahu's JavaScript decoder reads births, data and deaths with the values that were sent."""
-    _judge(_asked(["node", "sparkplug.js"], [base64.b64encode(body).decode() for _, body in _messages()]), typed=False)
+async def test_tahu_reads_every_message(tmp_path, figures, way):
+    """Eclipse Tahu's JavaScript decoder reads every message of a session with the values, times and numbers that were sent."""
+    await _judge(["node", "sparkplug.js"], tmp_path, figures, "Eclipse Tahu", **way)
 
 
+@pytest.mark.parametrize("way", _WAYS, ids=str)
 @pytest.mark.skipif(not PYSPARKPLUG.exists(), reason="pysparkplug is not installed (make interop)")
-def test_pysparkplug_reads_every_message():
-    """Pysparkplug reads births, data and deaths with the values that were sent."""
-    lines = [f"{verb} filler {base64.b64encode(body).decode()}" for verb, body in _messages()]
-    _judge(_asked([str(PYSPARKPLUG), "sparkplug_py.py"], lines), typed=True)
+async def test_pysparkplug_reads_every_message(tmp_path, figures, way):
+    """Pysparkplug reads every message of a session with the values, times and numbers that were sent."""
+    await _judge([str(PYSPARKPLUG), "sparkplug_py.py"], tmp_path, figures, "pysparkplug", **way)

@@ -53,7 +53,7 @@ def consume(
     from edge_agent.cli.consume import consume as verb
     from edge_agent.cli.export import Broker
 
-    settings = Broker(broker, ca, username, mqtt_password_file, allow_insecure)
+    settings = Broker(broker, ca, username, mqtt_password_file, allow_insecure, "--broker", "--mqtt-password-file")
     verb(Wish(database, password_file, settings, root, client_id, patience, rest, rest_token_file, rest_ca), log_level, log_format)
 
 

@@ -121,7 +121,8 @@ class Link:
         """Return what has come, waiting at most ``seconds`` for something. Raises DisconnectedError."""
         if not self._waiting and self.failure is None and seconds > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._news.wait()
         self._news.clear()
         found = list(self._waiting)
         self._waiting.clear()
@@ -203,8 +204,8 @@ class Link:
             self._news.set()
 
 
-def make(config: ReachConfig, client_id: str, version: MQTTProtocolVersion, topic: str, death: bytes) -> EdgeEngine:
-    """Return a client whose will is the NDEATH: QoS 1, not retained, with the end of the connection (tck-id-payloads-ndeath-will-message-...)."""
+def make(config: ReachConfig, client_id: str, version: MQTTProtocolVersion) -> EdgeEngine:
+    """Return a client of one connection. Raises DisconnectedError for a password file that does not work."""
     client = EdgeEngine(
         CallbackAPIVersion.VERSION2,
         config.client_id or client_id,
@@ -214,13 +215,16 @@ def make(config: ReachConfig, client_id: str, version: MQTTProtocolVersion, topi
     )
     if config.username is not None:
         client.username_pw_set(config.username, tls.password(config.password_file) if config.password_file is not None else None)
-    client.will_set(topic, death, qos=1, retain=False)
     return client
 
 
-async def dial(client: EdgeEngine, keepalive: float, version: MQTTProtocolVersion, opener: Any) -> None:
-    """Open the socket by ``opener``, which may block, and queue CONNECT with a clean start and no session to keep; ``keepalive`` in s."""
-    client.open_by(opener)
+async def greet(client: EdgeEngine, wire: Wire, keepalive: float, version: MQTTProtocolVersion, will: tuple[str, bytes]) -> None:
+    """Say CONNECT over ``wire`` with a clean start and no session to keep; ``keepalive`` in s.
+
+    ``will``: topic and payload of the NDEATH, QoS 1 and not retained, told with the end of the connection (tck-id-payloads-ndeath-will-message-...).
+    """
+    client.will_set(*will, qos=1, retain=False)
+    client.open_by(lambda: wire)
     seconds = max(1, round(keepalive))
 
     def work() -> None:

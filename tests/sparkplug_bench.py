@@ -7,6 +7,7 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ NODE = Node("acme_plant1", "gw-l3")
 COUNT = Metric("Admin/Count/total/Total", DataType.INT64, "H87")
 STATE = Metric("Status/StateCurrent", DataType.INT32)
 ORDER = Metric("Context/Order", DataType.STRING)
+LOT = Metric("Context/Lot", DataType.STRING)
+SPEED = Metric("Status/CurMachSpeed", DataType.FLOAT)
+ENERGY = Metric("Energy/el/Total_kWh", DataType.DOUBLE, "KWH")
+BLOCKED = Metric("Status/EquipmentBlocked", DataType.BOOLEAN)
 
 
 class Machine:
@@ -50,8 +55,17 @@ class Machine:
     def _born(self, device: str) -> News:
         self.shown.add(device)
         now = self.now()
-        values = [(COUNT, Sample(self.count, now)), (STATE, Sample(6, now - 5_000_000_000)), (ORDER, Sample(None, now))]
-        return News("birth", device, values)
+        values = [(COUNT, Sample(self.count, now)), (STATE, Sample(-6, now - 5_000_000_000)), (LOT, Sample(None, now))]
+        return News("birth", device, [*values, *((metric, Sample(value, now)) for metric, value in self._course())])
+
+    def _course(self) -> list[tuple[Metric, Any]]:
+        """Return what changes with every part, in every type there is."""
+        return [
+            (SPEED, self.count + 0.5),
+            (ENERGY, self.count / 10),
+            (BLOCKED, self.count % 2 == 1),
+            (ORDER, f"WO-{self.count} ü"),
+        ]
 
     async def births(self, *, again: bool) -> list[News]:
         self.births_told += 1
@@ -75,7 +89,8 @@ class Machine:
     def _changes(self) -> list[Change]:
         now = self.now()
         old = [Change(COUNT, Sample(self.count - 1000, now - 60_000_000_000), historical=True)] * self.history
-        return [*old, Change(COUNT, Sample(self.count, now, Quality.GOOD))]
+        new = [Change(metric, Sample(value, now)) for metric, value in self._course()]
+        return [*old, Change(COUNT, Sample(self.count, now, Quality.GOOD)), *new]
 
     def told(self) -> None:
         self.said = self.count
@@ -96,7 +111,7 @@ async def playing(port: int, machine: Machine, **changes: Any) -> AsyncIterator[
     """Run the edge node against the broker on ``port`` until the block ends, then let it say farewell."""
     ports = changes.pop("ports", [port])
     given = {"profile": "sparkplug", "broker": [f"mqtt://127.0.0.1:{each}" for each in ports], "allow_insecure": True}
-    given |= {"report": "20ms", "connect_timeout": "1s"}
+    given |= {"report": "20ms"}
     config = SparkplugConfig.model_validate(given | changes)
     link, ways, finish = Link("bench", "sparkplug"), Ways(config), asyncio.Event()
 
@@ -180,3 +195,46 @@ async def until(holds: Callable[[], Any], seconds: float = 8.0) -> None:
     async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110 - what others do rings no bell here
             await asyncio.sleep(0.01)
+
+
+async def whole_session(file: Path, broker: int, **changes: Any) -> list[str]:
+    """Record everything that happens to an edge node; return the verbs that its primary host ``scada`` heard.
+
+    A host that is away and comes, data, an old offline, a rebirth, a device that goes and comes with history, a cut cable, the host that flaps, and a farewell.
+    """
+    machine, host = Machine(), await asyncio.to_thread(Host, broker)
+    say = partial(asyncio.to_thread, host.say)  # the broker may be one of our own loop
+    try:
+        await say(False, 1000)
+        async with recording(file, broker) as recorder, playing(recorder.port, machine, primary_host="scada", **changes):
+            await until(lambda: '"subscribe"' in file.read_text())
+            await say(True, 2000)
+            await until(lambda: machine.said > 3)
+            await say(False, 1999)
+            await say(True, 2001)  # what is retained has to be true again
+            host.rebirth()
+            await until(lambda: machine.births_told == 2)
+            machine.gone.add("capper")
+            await until(lambda: "DDEATH:capper" in host.verbs())
+            machine.gone.clear()
+            machine.history = 3
+            await until(lambda: host.verbs().count("DBIRTH:capper") == 3)
+            recorder.cut()
+            await _more(machine, births=3)
+            for at in (3000, 3002):
+                await say(False, at)
+                away = 2 + (at - 2998) // 2
+                await until(lambda away=away: file.read_text().count('"subscribe"') == away)  # type: ignore[misc]
+                await say(True, at + 1)
+                await _more(machine, births=away + 1)
+        await until(lambda: host.verbs()[-1] == "NDEATH")
+        return host.verbs()
+    finally:
+        host.close()
+
+
+async def _more(machine: Machine, births: int) -> None:
+    """Wait for births and for data after them."""
+    await until(lambda: machine.births_told == births)
+    said = machine.said
+    await until(lambda: machine.said > said + 3)
