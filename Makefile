@@ -31,7 +31,7 @@ setup:   ## .venv with everything for development
 lock:    ## resolve the lock files anew
 	@$(PYTHON) dev.py lock
 .PHONY: ux
-ux:      ## what needs tools of the system: the status page in a real browser, promtool; ARGS="--screenshots"
+ux:      ## what needs tools of the system: status page in a browser, promtool, units, packages in a clean root; ARGS="--screenshots", ARGS="-k systemd"
 	@$(PYTHON) dev.py ux $(ARGS)
 .PHONY: faults faults-long
 faults:  ## the fault bench, six minutes of it; ARGS="-k f34", ARGS="--only chaos --seed 7"
@@ -45,3 +45,6 @@ modbus-faults: ## Modbus devices that misbehave, four minutes of it; ARGS="-k la
 	@$(PYTHON) dev.py modbus-faults $(ARGS)
 interop: ## against other makes: node-opcua and Eclipse Tahu, which npm installs, libmodbus, pysparkplug
 	@$(PYTHON) dev.py interop $(ARGS)
+.PHONY: packages
+packages: ## .deb and offline archives for amd64 and arm64, into dist/; ARGS="--arch arm64"
+	@$(PYTHON) dev.py packages $(ARGS)

@@ -7,7 +7,8 @@
     python3 dev.py opcua-faults [ARGS]   OPC UA servers that misbehave, four minutes of it
     python3 dev.py modbus-faults [ARGS]   Modbus devices that misbehave, four minutes of it
     python3 dev.py interop [ARGS]  against other makes: node-opcua and Eclipse Tahu (need npm), libmodbus (needs a C compiler), pysparkplug
-    python3 dev.py ux [ARGS]       what needs tools of the system: the status page in a real browser, promtool on metrics and alerts
+    python3 dev.py ux [ARGS]       what needs tools of the system: the status page in a browser, promtool, units, packages in a clean root
+    python3 dev.py packages [ARGS] .deb and offline archives for amd64 and arm64, into dist/
     python3 dev.py events          what proves the catalogue: one line per event type, edge case and mistake
     python3 dev.py golden [ARGS]   the golden traces written anew from their stories, with a diff to review; --check
     python3 dev.py check           format, lint, types, import floors, generated files, no call that could write to a PLC
@@ -45,8 +46,9 @@ def main(argv: list[str]) -> int:
         "opcua-faults": opcua_faults,
         "modbus-faults": modbus_faults,
         "interop": interop,
-        "ux": ux,
         "golden": golden,
+        "ux": ux,
+        "packages": packages,
         "docs": docs,
         "audit": audit,
         "events": events,
@@ -211,7 +213,16 @@ def promtool() -> int | None:
     return None
 
 
-UX = {"tests/ux/page": browser, "tests/ux/monitoring": promtool}
+def clean_root() -> int | None:
+    """Have what makes a clean root and a broker, where we may; each test says what it cannot do without."""
+    need_mosquitto()
+    if not shutil.which("debootstrap", path=os.environ.get("PATH", "") + ":/usr/sbin") and may_install():
+        print("installing debootstrap for the tests ...", flush=True)
+        apt_install("debootstrap")
+    return None
+
+
+UX = {"tests/ux/page": browser, "tests/ux/monitoring": promtool, "tests/ux/install": clean_root}
 """What `ux` tries: the folder of its tests, and what sees to its tools."""
 
 
@@ -271,6 +282,12 @@ def libmodbus() -> int | None:
         print("libmodbus could not be installed", file=sys.stderr)
         return NOT_RUN
     return None
+
+
+def packages(args: list[str]) -> int:
+    """Build what is installed on gateways; the handbook is in it when `dev.py docs` has made it."""
+    setup("dev")
+    return run("packaging/build.py", *args)
 
 
 def events(_: list[str]) -> int:
