@@ -183,7 +183,7 @@ def build(
 ) -> tuple[Rule[Any], ...]:
     """Return the rule of the derived tag ``name``; ``others`` are the derived tags of the unit.
 
-    Raises ValueError for a name or tag that does not exist, inputs of several devices, and counters that are subtracted across reads.
+    Raises ValueError for a name or tag that does not exist, inputs of several devices, and counters that are more than added up across reads.
     """
     where = f"unit {unit}, derived.{name}"
     if not name.isidentifier() or not name.isascii():
@@ -204,10 +204,10 @@ def build(
         raise ValueError(
             f"{where}.same_read_as: '{config.same_read_as}' does not stand in the expression; it has {', '.join(refs)}"
         )
-    subtracted = {key for key in Expression(config.expr).subtracted if refs[key] in counters.values()}
-    if len(subtracted) > 1 and config.same_read_as is None:
-        first = min(subtracted)
+    together = {key for key in Expression(config.expr).together if refs[key] in counters.values()}
+    if len(together) > 1 and config.same_read_as is None:
+        first = min(together)
         raise ValueError(
-            f"{where}: counters of different reads are subtracted; add same_read_as: {first}, so that they are read in one request"
+            f"{where}: counters of different reads are subtracted or compared; add same_read_as: {first}, so that they are read in one request"
         )
     return (DerivedRule(name, config, refs),)

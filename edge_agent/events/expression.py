@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import operator
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any
 
@@ -92,7 +92,7 @@ class UnusableError(ValueError):
 
 
 class Expression:
-    """A checked expression; ``names`` are what it needs values of."""
+    """A checked expression; ``names`` are what it needs values of, ``together`` those of them that want one read: all, where it is no plain sum."""
 
     def __init__(self, text: str) -> None:
         """Check ``text``. Raises ValueError, ``cause; remedy``, for anything that is not of the language."""
@@ -113,7 +113,7 @@ class Expression:
             dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in called)
         )
         self._evaluator = SimpleEval(operators=_OPERATORS, functions=_FUNCTIONS)
-        self.subtracted = frozenset(_subtracted(tree))
+        self.together = frozenset(() if _sums(tree) else self.names)
 
     def value(self, values: Mapping[str, Any]) -> bool | int | float | str:
         """Return the result for the values of all names. Raises UnusableError where there is none (division by zero, texts, no number)."""
@@ -148,13 +148,23 @@ def _check(node: ast.AST, depth: int) -> None:
         _check(child, depth + 1)
 
 
-def _turned(node: ast.AST) -> bool:
-    """Whether a sum has a sign turned round inside: -b + a is a difference, and so is a + b * -1."""
-    return any(isinstance(one, ast.UnaryOp) and isinstance(one.op, ast.USub) for one in ast.walk(node))
+def _sums(node: ast.AST) -> bool:
+    """Whether names are only added up, with positive factors.
+
+    A difference can be written in too many ways (``a + b * -1``, ``a + b * (0 - 1)``, ``a - min(b, c)``) to look for it.
+    """
+    if isinstance(node, ast.Expression):
+        return _sums(node.body)
+    if isinstance(node, ast.UnaryOp):
+        return isinstance(node.op, ast.UAdd) and _sums(node.operand)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return _sums(node.left) and _sums(node.right)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        return (_sums(node.left) and _positive(node.right)) or (_positive(node.left) and _sums(node.right))
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+        return _sums(node.left) and _positive(node.right)
+    return isinstance(node, ast.Name) or (isinstance(node, ast.Constant) and not isinstance(node.value, str))
 
 
-def _subtracted(tree: ast.AST) -> Iterator[str]:
-    """Yield every name that takes part in a difference."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.BinOp) and (isinstance(node.op, ast.Sub) or (isinstance(node.op, ast.Add) and _turned(node))):
-            yield from (one.id for one in ast.walk(node) if isinstance(one, ast.Name))
+def _positive(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, int | float) and node.value > 0

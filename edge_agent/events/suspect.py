@@ -37,7 +37,7 @@ class SuspectConfig(BaseModel):
     moving: str | None = Field(default=None, description="name of a counter that must stand while the machine stands")
     heartbeat: str | None = Field(default=None, description="device.tag that must change while the device answers")
     after: Duration = Field(default=60 * NS, gt=0, description="how long it may be so; give frozen more than the longest cycle")
-    parts: int = Field(default=3, ge=1, description="moving: so many steps of the counter behind a stop are suspect")
+    parts: int = Field(default=3, ge=1, description="moving: so many parts that are counted behind a stop are suspect")
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -54,14 +54,14 @@ class SuspectConfig(BaseModel):
 class SuspectMemory(msgspec.Struct, frozen=True):
     """The watched tag's last usable value and when it changed last; since when the machine runs or stands; the suspicion. Agent's UTC ns.
 
-    ``steps`` counts changes of a counter while the machine stands; ``raised`` is since when it is suspect (None: it is not).
+    ``steps`` is how many parts a counter told while the machine stands; ``raised`` is since when it is suspect (None: it is not).
     """
 
     value: bool | int | float | str | None = None
     moved: int = 0
     phase: str = ""
     since: int = 0
-    steps: int = 0
+    steps: float = 0
     bad: bool = False
     raised: int | None = None
 
@@ -75,7 +75,7 @@ class SuspectRule:
     state_type = SuspectMemory
 
     def __init__(self, config: SuspectConfig, name: str, tag: str, states: tuple[str, ...]) -> None:
-        """Watch ``tag``; ``states`` are the tags that the state is made from."""
+        """Watch ``tag``; ``states`` are the tags that the state is made from. The counter of ``moving`` is folded before, and tells its parts."""
         self.name = f"plausibility.{name}"
         self.tags = (tag, *(ref for ref in states if ref != tag and config.form != "heartbeat"))
         self.fingerprint = f"{config.form} {tag}"
@@ -96,7 +96,7 @@ class SuspectRule:
         if now is None or self._device in moment.picture.down:
             return memory, NOTHING
         memory = self._state(memory, moment, now)
-        memory, moved = self._sample(memory, reading, now)
+        memory, moved = self._sample(memory, reading, now, self._parts(moment))
         memory, event = self._judge(memory, moment, now, moved=moved)
         return (state if memory == state else memory), NOTHING if event is None else Outcome((event,))
 
@@ -113,7 +113,12 @@ class SuspectRule:
         phase = "runs" if category == "running" and moment.picture.production else "stands" if category in _STANDS else ""
         return memory if phase == memory.phase else replace(memory, phase=phase, since=now, steps=0)
 
-    def _sample(self, memory: SuspectMemory, reading: Reading | None, now: int) -> tuple[SuspectMemory, bool]:
+    def _parts(self, moment: Moment) -> float:
+        """Return the parts that the counter of ``moving`` tells in this moment: over wraps and resets, and none for what it does not believe."""
+        counts = (event.data for event in moment.events if event.type == "production.count")
+        return float(sum(max(count["delta"], 0) for count in counts if count["counter"] == self._config.moving))
+
+    def _sample(self, memory: SuspectMemory, reading: Reading | None, now: int, parts: float) -> tuple[SuspectMemory, bool]:
         """Take the watched tag in; return whether it moved. A bad sample says nothing, and waiting begins anew behind it."""
         if reading is None:
             return memory, False
@@ -124,7 +129,7 @@ class SuspectRule:
         if reading.value == memory.value:
             return memory, False
         behind = memory.phase == "stands" and now - memory.since > _RUN_OUT
-        return replace(memory, value=reading.value, moved=now, steps=memory.steps + behind), True
+        return replace(memory, value=reading.value, moved=now, steps=memory.steps + (parts if behind else 0)), True
 
     def _judge(
         self, memory: SuspectMemory, moment: Moment, now: int, *, moved: bool

@@ -142,8 +142,40 @@ def test_counters_are_subtracted_inside_one_read_only() -> None:
 def test_counters_of_different_reads_are_refused() -> None:
     """With the remedy."""
     config = unit(counters={"total": TOTAL, "scrap": SCRAP}, derived={"good": {"expr": "total - scrap"}})
-    with pytest.raises(ConfigError, match="are subtracted; add same_read_as: scrap"):
+    with pytest.raises(ConfigError, match="are subtracted or compared; add same_read_as: scrap"):
         rules_of(config, tags={tag.ref: tag for tag in TAGS})
+
+
+APART = [
+    "scrap * (0 - 1) + total",
+    "total + scrap * -1",
+    "-1 * scrap + total",
+    "total + (0 - scrap)",
+    "total + scrap / -1",
+    "max(total, scrap)",
+    "total if scrap else 0",
+    "total > scrap",
+    "total / scrap",
+    "total * scrap",
+    "total + 5 // scrap",
+    "total + scrap % 3",
+    "-(total + scrap)",
+    "total + (not scrap)",
+]
+TOGETHER = ["total + scrap", "2 * total + scrap * 0.5", "(total + scrap) / 2", "+total + (scrap + 1)", "total - total", "total - 5"]
+
+
+@pytest.mark.parametrize(("text", "refused"), [*((text, True) for text in APART), *((text, False) for text in TOGETHER)])
+def test_two_counters_of_different_reads_may_only_be_added_up(text: str, refused: bool) -> None:
+    """However a difference is written: what is no sum with positive factors wants one read of both, and has it with same_read_as."""
+    counters = {"total": TOTAL, "scrap": SCRAP}
+    rules_of(unit(counters=counters, derived={"x": {"expr": text, "same_read_as": "total"}}), tags={tag.ref: tag for tag in TAGS})
+    alone = unit(counters=counters, derived={"x": {"expr": text}})
+    if not refused:
+        assert rules_of(alone, tags={tag.ref: tag for tag in TAGS})
+        return
+    with pytest.raises(ConfigError, match="add same_read_as: scrap"):
+        rules_of(alone, tags={tag.ref: tag for tag in TAGS})
 
 
 @pytest.mark.parametrize(

@@ -8,20 +8,24 @@ import pytest
 from pydantic import ValidationError
 from rulebench import Bench, seconds, tags_of
 
-from edge_agent.events import state, suspect
+from edge_agent.events import counter, state, suspect
+from edge_agent.events.counter import CounterConfig
 from edge_agent.events.state import StateConfig
 from edge_agent.events.suspect import SuspectConfig
 from edge_agent.model.reading import Quality
 
 TAGS = tags_of("plc.state", "plc.count", "plc.beat")
 STATE = StateConfig(tag="plc.state")
+COUNTER = CounterConfig.model_validate({"tag": "plc.count", "role": "total", "wraps": "uint16", "max_rate": "3/s", "back_tol": 5})
 
 
 def line(**config: Any) -> Bench:
     """Return a bench with a PackML state and one rule of plausibility."""
     made = SuspectConfig.model_validate(config)
     rules = suspect.build(made, unit="filler", name="x", tags=TAGS, counters={"total": "plc.count"}, states=("plc.state",))
-    return Bench([*state.build(STATE, unit="filler", tags=TAGS), *rules])
+    return Bench(
+        [*state.build(STATE, unit="filler", tags=TAGS), *counter.build(COUNTER, unit="filler", name="total", tags=TAGS), *rules]
+    )
 
 
 def told(bench: Bench) -> list[tuple[float, str]]:
@@ -79,6 +83,28 @@ def test_a_counter_that_moves_in_a_stop_is_suspect_after_the_run_out() -> None:
     assert told(bench) == [(22.0, "raised")]
     bench.tick(83)
     assert told(bench) == [(22.0, "raised"), (83.0, "cleared")]
+
+
+@pytest.mark.parametrize(
+    ("counts", "raised"),
+    [
+        ((100, 103), True),
+        ((100, 102), False),
+        ((100, 102, 103), True),
+        ((65534, 1), True),
+        ((65534, 65535, 0), False),
+        ((100, 99), False),
+    ],
+)
+@pytest.mark.parametrize("restarts", [False, True])
+def test_parts_are_added_up_whatever_the_steps(counts: tuple[int, ...], raised: bool, restarts: bool) -> None:
+    """Three parts in one look are three parts, over a wrap as well; what is pulled back is none."""
+    bench = line(moving="total", parts=3)
+    bench.restarts = restarts
+    bench.say(0, {"plc.state": 2, "plc.count": counts[0]})
+    for place, count in enumerate(counts[1:]):
+        bench.say(20 + place, {"plc.count": count})
+    assert [action for _, action in told(bench)] == ["raised"] * raised
 
 
 def test_a_machine_that_runs_again_clears_a_moving_counter() -> None:
