@@ -35,7 +35,7 @@ def unit_findings(unit: UnitConfig, tags: Mapping[str, Tag]) -> Iterator[Finding
 
 
 def _pulses(unit: UnitConfig, tags: Mapping[str, Tag]) -> Iterator[Finding]:
-    """A pulse must be seen at least twice, else one of them falls between two looks (events.md 1.5 i, pattern 3)."""
+    """A pulse must be seen at least twice, else one of them falls between two looks."""
     for name, record in unit.records.items():
         trigger = tags.get(record.trigger or "")
         if record.min_pulse is None or trigger is None or trigger.period * 2 <= record.min_pulse:

@@ -1,4 +1,4 @@
-"""Alarms: the difference of two sets, keyed by id and value, never by slot (events.md 1.5 n).
+"""Alarms: the difference of two sets, keyed by id and value, never by slot.
 
 PackML's Alarm[] moves up when one clears, so a slot has no identity. After an absence of the device or the agent the sets are compared
 only when every tag has been read again, and the events carry the interval; what rose and fell in between is covered by the

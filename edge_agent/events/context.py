@@ -86,7 +86,7 @@ class ContextRule:
         return ContextState()
 
     def step(self, state: ContextState, moment: Moment) -> tuple[ContextState, Outcome]:
-        """Take over what changed in this moment, all at once; the first sample of the order is a baseline (events.md G1)."""
+        """Take over what changed in this moment, all at once; the first sample of the order is a baseline."""
         if moment.notices:
             state = self._blinded(state, moment)
         found = {

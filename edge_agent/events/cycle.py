@@ -1,4 +1,4 @@
-"""Machine cycles (``cycle.started``, ``cycle.completed``; 40001-1 OperationCycleCounter; events.md 1.5 p).
+"""Machine cycles (``cycle.started``, ``cycle.completed``; 40001-1 OperationCycleCounter).
 
 Either a cycle counter and the last cycle's time are read in one request (``count``), or bits mark where a cycle begins and ends. A counter
 that moved by more than one tells one event with ``count`` n and no duration: nobody saw how the time was shared. ``parts`` is cycles times

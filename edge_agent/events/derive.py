@@ -15,12 +15,13 @@ import msgspec
 
 from edge_agent.events.clocks import LATENESS, DeviceClock, watermark
 from edge_agent.events.mescontext import DEVICE as OUTSIDE
-from edge_agent.events.moments import Item, Patience, Read, Route, Tick, Window, arrange, together
+from edge_agent.events.moments import arrange, together
 from edge_agent.events.rule import Moment, Picture, Rule
 from edge_agent.events.shift import Calendar
 from edge_agent.events.step import RuleError, Steps, Work
 from edge_agent.events.stored import pack, pack_rule, unpack, unpack_rule, without
 from edge_agent.events.telemetry import Columns, Telemetry, TelemetryConfig, TelemetrySpec
+from edge_agent.events.window import Item, Patience, Read, Route, Tick, Window
 from edge_agent.model.event import Acknowledge, ProductionEvent
 from edge_agent.model.instant import NS
 from edge_agent.model.reading import AgentDown, Batch, Reading, Tag

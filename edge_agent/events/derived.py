@@ -2,7 +2,7 @@
 
 A derived tag belongs to the device of its inputs, and is named like any tag of it: ``device.name``. It has a sample whenever an input has
 one and all the others are known; a bad input gives a bad sample. With ``same_read_as`` its inputs are read in one request whenever that
-one changes, and only such reads give a value: two counters are never subtracted across reads (events.md 1.5 a).
+one changes, and only such reads give a value: two counters are never subtracted across reads.
 """
 
 from __future__ import annotations

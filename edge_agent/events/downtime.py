@@ -1,4 +1,4 @@
-"""Downtimes: contiguous stretches in which a machine in a production mode does not run (events.md 1.5 c).
+"""Downtimes: contiguous stretches in which a machine in a production mode does not run.
 
 A downtime opens when the machine leaves running, and is told at once, so that a crash cannot lose it; what is only learned later (the
 reason that latches after the stop, the flag that comes after the state) goes into ``downtime.reason`` and into ``downtime.ended``,
@@ -14,10 +14,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from edge_agent.events.downtimememory import DowntimeMemory
 from edge_agent.events.reference import check_references
 from edge_agent.events.rule import Moment, Outcome, Phase, Rule
 from edge_agent.events.state import StateConfig, table_of
-from edge_agent.events.stoppage import DowntimeMemory, Stoppage
+from edge_agent.events.stoppage import Stoppage
 from edge_agent.events.tables import StateTable
 from edge_agent.model.reading import Tag
 

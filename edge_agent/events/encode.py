@@ -1,4 +1,4 @@
-"""An event as the buffer keeps it: the JSON object of ``data``, with the members that every type has (events.md 1.2).
+"""An event as the buffer keeps it: the JSON object of ``data``, with the members that every type has.
 
 Epoch and number are not in it: the buffer gives them, the publisher adds them. Numbers survive every reader: an integer beyond 2^53-1 is
 written as text, as OPC UA's JSON does (OPC 10000-6, 5.4.2), and so are NaN and infinities, which make the event uncertain.

@@ -1,4 +1,4 @@
-"""Records that a bit announces (events.md 1.5 i, patterns 3 and 4).
+"""Records that a bit announces.
 
 ``trigger_ack``: the PLC fills the record, puts the trigger on and holds both until the acknowledgement; the agent reads everything in one
 request, believes it while the trigger is on in that very read, acknowledges after the commit, and takes its acknowledgement back when the

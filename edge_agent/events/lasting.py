@@ -1,4 +1,4 @@
-"""How long something lasted, between two samples of one device, whose clock may have been set in between (events.md 1.5 l).
+"""How long something lasted, between two samples of one device, whose clock may have been set in between.
 
 The device's own stamps are the best measure while its clock runs. Where they disagree with the agent's clock by more than a delivery can be late,
 or run backwards, that clock was set, and the agent's tells how long it was.

@@ -1,4 +1,4 @@
-"""The members of ``data`` by type, for the events of production rules: what a schema of each type has to say (events.md 1.4, 13 to 27).
+"""The members of ``data`` by type, for the events of production rules: what a schema of each type has to say.
 
 Members that every type has (``ctx``, ``ts``, ``q``, ...) are not among them, nor ``spans`` and ``candidates``, which any event of parts
 may carry when its context is not sure. Times inside are RFC 3339 texts, quantities are in the ``uom`` beside them (UNECE Rec 20).

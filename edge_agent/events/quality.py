@@ -1,4 +1,4 @@
-"""Records that a machine hands over one by one, by sequence number (events.md 1.5 i, pattern 2), and the door to the other patterns.
+"""Records that a machine hands over one by one, by sequence number, and the door to the other patterns.
 
 ``seq_ack``: the PLC fills the record, sets Seq last, and holds the record until Ack = Seq. The agent reads the whole record in one
 request, accepts it when Seq and SeqEnd agree and the key is new, and acknowledges after the commit; a record that it knows is dropped

@@ -1,4 +1,4 @@
-"""What users write under ``records:``: where a machine's records stand, and how they are handed over (events.md 1.5 i)."""
+"""What users write under ``records:``: where a machine's records stand, and how they are handed over."""
 
 from __future__ import annotations
 

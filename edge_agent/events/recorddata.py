@@ -22,7 +22,7 @@ from edge_agent.model.reading import Quality, Reading, Timestamps
 _UNITS = {"ns": 1, "us": 1000, "ms": 1_000_000, "s": NS}
 _SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0}
 _FUTURE = 5 * NS
-"""A record cannot have been made later than this after it was read (events.md 1.5 l)."""
+"""A record cannot have been made later than this after it was read."""
 
 
 class Key(msgspec.Struct, frozen=True):

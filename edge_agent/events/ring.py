@@ -1,4 +1,4 @@
-"""Records in a ring buffer: the PLC writes record k to slot k mod N and then counts its write index up (events.md 1.5 i, pattern 1).
+"""Records in a ring buffer: the PLC writes record k to slot k mod N and then counts its write index up.
 
 The agent reads on from its own place and writes nothing: no record is lost while it is not more than N behind, and what is overrun is
 declared with its number. Everything is read in one request. The slot that the PLC fills next may be half new: when the ring is full, its

@@ -140,7 +140,7 @@ class Rule(Protocol[S]):
     """A rule of one unit. Stateless itself: everything it remembers is in ``S``, a frozen msgspec Struct with defaults.
 
     The state is stored under ``name`` with ``version`` and ``fingerprint``; a stored state whose fingerprint differs is dropped and the
-    rule starts from `initial` (events.md decisions 7). The fingerprint is a short text of what gives the state its meaning (tag,
+    rule starts from `initial`. The fingerprint is a short text of what gives the state its meaning (tag,
     scale, wraps, role), never of thresholds and labels.
 
     Every rule is stepped on every moment that has notices; on others only when a tag of its own has a reading, when one of its trigger

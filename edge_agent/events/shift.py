@@ -176,7 +176,7 @@ class ShiftRule(msgspec.Struct, frozen=True):
         return ShiftState()
 
     def step(self, state: ShiftState, moment: Moment) -> tuple[ShiftState, Outcome]:
-        """Cross every boundary up to the moment's time; the first sight is a baseline, no event (events.md G1)."""
+        """Cross every boundary up to the moment's time; the first sight is a baseline, no event."""
         if state.known and (state.boundary is None or moment.time < state.boundary):
             return state, NOTHING
         totals = production_totals(moment.picture)

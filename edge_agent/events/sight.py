@@ -1,6 +1,6 @@
 """What a rule remembers of a value that it only watches: what it was, since when, and since when it could have changed unseen.
 
-The first sample is a baseline, never a change (events.md G1). A change that is found behind a loss carries the interval in which it can
+The first sample is a baseline, never a change. A change that is found behind a loss carries the interval in which it can
 have happened; a bad sample says nothing.
 """
 

@@ -1,4 +1,4 @@
-"""States of machines that tell none: from bits by priority, from a count that moves, from a threshold (events.md 1.5 b).
+"""States of machines that tell none: from bits by priority, from a count that moves, from a threshold.
 
 What the signals say becomes a sample of a state tag that does not exist, and the state rule does the rest: baseline, debounce, Unknown behind a lost link,
 one change with its interval behind an absence. So a state from signals is as honest as one that the machine tells itself.

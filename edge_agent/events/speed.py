@@ -23,7 +23,7 @@ from edge_agent.model.reading import Tag
 _PARTS = ("setpoint", "actual", "design")
 
 _RESERVE = 1.5
-"""So much faster than it was built for is still believed of a machine (events.md 4)."""
+"""So much faster than it was built for is still believed of a machine."""
 
 _PER_TIME = re.compile(r"^1?/(s|min|h)$")
 

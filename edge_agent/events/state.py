@@ -1,4 +1,4 @@
-"""The machine's state: normalised by a table, Unknown while nobody knows (events.md 1.5 b, d, e, f).
+"""The machine's state: normalised by a table, Unknown while nobody knows.
 
 What a transition is stands in transition.py, what codes mean in tables.py. The mode, which is part of the same configuration, is in
 mode.py; downtimes are in downtime.py.

@@ -24,7 +24,7 @@ Code = codes.Code
 Category = Literal[
     "running", "starting", "stopping", "idle", "stopped", "starved", "blocked", "suspended", "held", "faulted", "unknown"
 ]  # fmt: skip
-"""What a state is for everybody who does not know the model (events.md 1.5 b)."""
+"""What a state is for everybody who does not know the model."""
 
 Cause = Literal["faulted", "starved", "blocked", "held", "stopped", "flags"]
 """What a downtime through a state is put down to; ``flags`` = starved or blocked by the flags of the machine."""

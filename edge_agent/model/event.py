@@ -13,7 +13,7 @@ Derivation = Literal["observed", "recovered", "substituted", "historical"]
 
 
 class Context(msgspec.Struct, frozen=True):
-    """What was being made, known at the instant of the event; stamped into every event of a unit (events.md G6)."""
+    """What was being made, known at the instant of the event; stamped into every event of a unit."""
 
     order: str | None = None
     product: str | None = None

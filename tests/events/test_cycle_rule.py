@@ -58,7 +58,7 @@ def test_row_15_one_cycle_is_told_with_its_time_and_parts() -> None:
 
 
 def test_row_15_p_a_counter_that_moved_by_more_tells_one_event_without_a_duration() -> None:
-    """events.md 1.5 p: count n, duration null; what belongs to one cycle is told of none."""
+    """Count n, duration null; what belongs to one cycle is told of none."""
     line = press()
     shot(line, 0, 100)
     (event,) = shot(line, 40, 103)

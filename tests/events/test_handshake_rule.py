@@ -1,4 +1,4 @@
-"""Handshake patterns 1, 3 and 4 (events.md 1.5 i) and the events that records can be: rows 15, 16, 17, 20, 22 and 27 of the catalogue."""
+"""Handshake patterns 1, 3 and 4 and the events that records can be: rows 15, 16, 17, 20, 22 and 27 of the catalogue."""
 
 from __future__ import annotations
 
