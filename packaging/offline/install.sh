@@ -40,7 +40,8 @@ sha256sum --check --quiet SHA256SUMS || fail "the archive is damaged; copy it ag
 PLACE=$HOME_-$VERSION
 rm -rf "$PLACE.new"
 "$PYTHON" -m venv --without-pip "$PLACE.new"
-"$PLACE.new/bin/python" wheels/pip-*.whl/pip install --quiet --no-index --find-links wheels --require-hashes -r requirements.lock --disable-pip-version-check --no-warn-script-location
+pip=$(echo wheels/pip-*.whl)
+"$PLACE.new/bin/python" "$pip/pip" install --quiet --no-index --find-links wheels --require-hashes -r requirements.lock --disable-pip-version-check --no-warn-script-location
 # scripts name the folder they were made in
 for script in "$PLACE.new"/bin/*; do
     [ -L "$script" ] || sed -i "1s|$PLACE.new|$PLACE|" "$script"
