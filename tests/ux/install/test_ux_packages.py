@@ -102,7 +102,9 @@ class Gateway:
         return [(event["source"], event["id"]) for event in events]
 
     def depth(self) -> int:
-        """Return how much waits, as `buffer status` tells it."""
+        """Return how much waits, as the running agent tells it; before it listens nobody may open its store in its place."""
+        if not (self.root.path / STORE.lstrip("/") / "gw1.sock").is_socket():
+            return 0
         found = json.loads(self.agent("buffer", "status", "--json").stdout)
         return int(found["waiting_events"] + found["waiting_telemetry"])
 
