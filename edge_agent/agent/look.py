@@ -23,6 +23,7 @@ from edge_agent.config.schema import AgentConfig
 from edge_agent.model.instant import iso, parse
 from edge_agent.ports import ArchiveBuffer, PlantClock
 from edge_agent.status.app import Reload, application, metrics_route
+from edge_agent.status.otelexport import exporting
 from edge_agent.status.place import socket_of
 from edge_agent.status.report import BufferReport, DeliveryReport, DeviceReport, LinkReport, Status
 from edge_agent.status.server import serving
@@ -128,15 +129,19 @@ def local_api(
     app = application(look.status, desk, verbs=True, tail=departures.lines, reload=reload, metrics=figures.families)
     view = None if parts.latest is None else PageView(parts, parts.latest, look.status, departures, clock)
     page = page_served(config.agent.web, view, [metrics_route(figures.families)])
-    return _served(serving(app, socket_of(name, path)), page, departures)
+    export = exporting(config.agent.otel, figures.families, name, __version__)
+    return _served(serving(app, socket_of(name, path)), page, export, departures)
 
 
 @asynccontextmanager
 async def _served(
-    server: AbstractAsyncContextManager[None], page: AbstractAsyncContextManager[None], departures: Departures
+    server: AbstractAsyncContextManager[None],
+    page: AbstractAsyncContextManager[None],
+    export: AbstractAsyncContextManager[None],
+    departures: Departures,
 ) -> AsyncIterator[None]:
-    """Serve; whoever listens is let go first, else the servers would wait for them."""
-    async with server, page:
+    """Serve and export; whoever listens is let go first, else the servers would wait for them."""
+    async with server, page, export:
         try:
             yield
         finally:

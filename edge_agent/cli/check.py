@@ -12,9 +12,10 @@ from edge_agent.config.schema import AgentConfig
 from edge_agent.drivers.catalog import tags_of
 from edge_agent.drivers.modbus.config import ModbusConfig
 from edge_agent.model.condition import CONDITION
-from edge_agent.model.errors import DisconnectedError
+from edge_agent.model.errors import ConfigError, DisconnectedError
 from edge_agent.model.tls import tls_context
 from edge_agent.publish import tls
+from edge_agent.status.otelconfig import read_headers, require_extra
 
 EXIT_CONFIG = 78
 
@@ -29,6 +30,11 @@ def check(directory: Path, *, as_json: bool, connect: bool = False) -> int:
         else:
             print(invalid, file=sys.stderr)
         return EXIT_CONFIG if connect else 1
+    if (missing := _missing(config)) is not None:
+        print(json.dumps({"ok": False, "problems": [{"message": missing}]}, indent=2)) if as_json else print(
+            missing, file=sys.stderr
+        )
+        return EXIT_CONFIG
     warnings = _warnings(config)
     found = inspect(config) if connect else None
     tags = sum(len(tags_of(device)) for device in config.devices)
@@ -75,7 +81,26 @@ def _warnings(config: AgentConfig) -> list[str]:
             tls_context(mqtt.tls)
     except DisconnectedError as error:
         warnings.append(f"mqtt: {error} (as this user on this machine; without it the agent waits, unconnected)")
-    return warnings
+    return warnings + _headers(config)
+
+
+def _missing(config: AgentConfig) -> str | None:
+    """Return which packages the configuration wants and nobody has installed here; None when there are all."""
+    try:
+        if config.agent.otel is not None:
+            require_extra()
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
+def _headers(config: AgentConfig) -> list[str]:
+    """Return what is wrong with the headers for the collector."""
+    try:
+        read_headers(None if config.agent.otel is None else config.agent.otel.headers_file)
+    except ConfigError as error:
+        return [f"otel: {error} (as this user on this machine; without it nothing is exported)"]
+    return []
 
 
 def _printed(config: AgentConfig) -> list[str]:

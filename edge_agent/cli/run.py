@@ -13,6 +13,7 @@ from edge_agent.agent.clock import plant_clock
 from edge_agent.agent.serve import serve
 from edge_agent.buffer import failpoint
 from edge_agent.config.load import load
+from edge_agent.status.otelconfig import require_extra
 
 
 def run(directory: Path, level: str, style: str) -> None:
@@ -20,6 +21,8 @@ def run(directory: Path, level: str, style: str) -> None:
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # whoever wants the files read again gets that: they are read now
     config = load(directory)
+    if config.agent.otel is not None:
+        require_extra()
     logs.configure(level, None if style == "auto" else style)  # type: ignore[arg-type]  # typer checked the word
     failpoint.install()
     for caution in config.cautions:

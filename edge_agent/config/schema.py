@@ -19,6 +19,7 @@ from edge_agent.ports import Identity
 from edge_agent.publish.config import MqttConfig
 from edge_agent.publish.sparkplug.config import SparkplugConfig
 from edge_agent.status.config import WebConfig
+from edge_agent.status.otelconfig import OtelConfig
 
 
 def _zone(name: str) -> str:
@@ -72,6 +73,9 @@ class AgentFile(BaseModel):
         description="folder of the agent's certificate and key, and of the servers it trusts; default: pki beside the buffer's folder",
     )
     web: WebConfig | None = Field(default=None, description="{} for the status page on this machine; without it no port is opened")
+    otel: OtelConfig | None = Field(
+        default=None, description="where the agent's metrics are sent by OpenTelemetry; without it nothing is"
+    )
     events: EventsConfig = EventsConfig()
     shifts: dict[str, ShiftConfig] = Field(default_factory=dict)
     devices: list[DeviceConfig] = Field(default_factory=list, description="devices, when they have no files of their own")
@@ -111,8 +115,8 @@ class AgentConfig(BaseModel):
     @property
     def cautions(self) -> tuple[str, ...]:
         """What is allowed and risky, one sentence each: told at the start, by ``check`` and in the status."""
-        page = None if self.agent.web is None else self.agent.web.caution
-        return (*(each for device in self.devices for each in cautions(device)), *([] if page is None else [page]))
+        ways = [way.caution for way in (self.agent.web, self.agent.otel) if way is not None]
+        return (*(each for device in self.devices for each in cautions(device)), *(each for each in ways if each is not None))
 
     @cached_property
     def fingerprint(self) -> str:
