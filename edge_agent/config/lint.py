@@ -1,6 +1,6 @@
 """What can be read and would still count wrong, refused before the first part is lost by it.
 
-Pulses shorter than the polls, reads that are not one read, a tag that may be written and need not be, an hour that comes twice. Counters without role, wraps or max_rate and those in a float32 are refused by the rules themselves.
+Pulses shorter than the polls, reads that are not one read, a tag that may be written and need not be, an hour that comes twice, a bit that a word does not have. Counters without role, wraps or max_rate and those in a float32 are refused by the rules themselves.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from edge_agent.config.bits import bit_findings
 from edge_agent.config.source import Path_
 from edge_agent.config.words import did_you_mean
 from edge_agent.events.catalog import UnitConfig, wiring_of
@@ -29,6 +30,7 @@ _WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 def unit_findings(unit: UnitConfig, tags: Mapping[str, Tag]) -> Iterator[Finding]:
     """Yield what is wrong in a valid unit; ``tags`` are all tags by ``device.tag``."""
     yield from _pulses(unit, tags)
+    yield from bit_findings(unit, tags)
     for name, counter in unit.counters.items():
         if counter.same_read_as is not None:
             yield from _same_read(unit, tags, name, counter.same_read_as)

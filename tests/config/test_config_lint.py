@@ -83,3 +83,34 @@ def test_the_rule_decides_which_of_two_hours_is_meant(dst: str | None, instant: 
     assert calendar.next_boundary(parse("2026-10-24T23:00:00Z")) == parse(instant)
     spring = calendar.next_boundary(parse("2026-03-29T00:30:00Z"))
     assert spring == parse("2026-03-29T01:00:00Z"), "02:30 does not exist: the first instant after the hole"
+
+
+@pytest.mark.parametrize(
+    ("kind", "bit", "fine"),
+    [
+        ("uint16", 15, True), ("uint16", 16, False), ("int16", 15, True), ("int16", 16, False), ("uint8", 8, False), ("int8", 7, True),
+        ("uint32", 31, True), ("int32", 32, False), ("uint64", 63, True), ("int64", 63, True), ("bool", 0, False), ("float32", 0, False),
+        ("float64", 63, False), ("bcd16", 40, True), (None, 63, True), ("string", 1, True),
+    ],
+)  # fmt: skip
+def test_a_bit_has_to_be_one_of_its_word(kind: str | None, bit: int, fine: bool) -> None:
+    """In every condition, derived ones too; a type that says nothing of bits, and a tag that nobody knows, are left alone."""
+    tags = {"plc.w": Tag("plc", "w", kind)}
+    when = {"tag": "plc.w", "bit": bit}
+    for state, path in (
+        ({"bits": [{"when": when, "is": "running"}], "else": "stopped"}, ("bits", 0)),
+        ({"derive": {"when": when}}, ("derive",)),
+    ):
+        found = [path for path, _, _ in unit_findings(unit(state=state), tags)]
+        assert found == ([] if fine else [("state", *path, "when", "bit")])
+        assert not list(unit_findings(unit(state=state), {}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "width", "fine"),
+    [("uint16", 16, True), ("uint16", 32, False), ("uint8", 16, False), ("uint64", 64, True), ("bool", 8, False)],
+)
+def test_words_of_alarms_are_as_wide_as_their_tags(kind: str, width: int, fine: bool) -> None:
+    """Else bits of the later words have other numbers than the table's."""
+    found = list(unit_findings(unit(alarms={"a": {"words": ["plc.w"], "width": width}}), {"plc.w": Tag("plc", "w", kind)}))
+    assert [path for path, _, _ in found] == ([] if fine else [("alarms", "a", "words", 0)])
