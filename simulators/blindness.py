@@ -154,7 +154,9 @@ class Blindness:
 
     def _has_cause(self, gap: Declared) -> bool:
         if gap.end <= INSTANT:
-            return True  # the plant has not begun, nothing was made that could be missing: a busy machine may lose a first connection
+            return (
+                True  # the plant has not begun, nothing was made that could be missing: a busy machine may lose a first connection
+            )
         causes = [f for f in self.true() if f.reason == gap.reason and gap.begin <= f.back + 2 * POLL and gap.end >= f.begin]
         late = FIRST_READ * self.speed if gap.reason == "agent_down" else 0.0
         place = next((w for w in self.windows(bad=gap.reason == "bad_quality") if w[0] <= gap.end <= w[1] + late), None)
