@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from edge_agent.cli.demo import demo
 from edge_agent.cli.demo.cast import configured
 from edge_agent.cli.demo.fitting import fitted, wraps
 from edge_agent.cli.demo.verdict import too_fast
+from edge_agent.cli.demo.view import COMMAND_BEGAN, first_event
 from edge_agent.config.load import load
 from edge_agent.model.errors import ConfigError
 
@@ -92,7 +96,47 @@ def test_a_run_that_differs_because_it_was_too_fast_says_so():
     assert "--speed" in hint
 
 
+def test_a_run_that_differs_because_the_machine_was_busy_says_so():
+    """Polls that come too late at a high speed are the machine's, and no loss: the verdict says so, and the remedy."""
+    late = {"what": "polls too late for the machine (s)", "truth": "<= 56", "received": "70.6 in 16", "ok": False}
+    hint = too_fast({**report(ok=False, seconds=12), "rows": [late]})
+    assert hint is not None
+    assert "too busy for speed 10" in hint
+    assert "--speed" in hint
+
+
 @pytest.mark.parametrize(("ok", "seconds"), [(True, 42), (False, 12)])
 def test_nothing_is_said_where_speed_is_not_the_cause(ok, seconds):
     """No hint for a run that is right, and none where the agent was back soon."""
     assert too_fast(report(ok=ok, seconds=seconds)) is None
+
+
+@pytest.mark.parametrize(
+    ("handed", "told"),
+    [
+        ("76.0", "first event after 7.4 s (31.4 s with the set-up)"),
+        (None, "first event after 7.4 s"),
+        ("", "first event after 7.4 s"),
+        ("soon", "first event after 7.4 s"),
+        ("200.0", "first event after 7.4 s"),
+    ],
+)
+def test_the_first_event_is_timed_from_the_command_on(handed, told):
+    """The set-up counts where dev.py hands its instant over; nonsense, or an instant behind the demo's own, is not believed."""
+    assert first_event(107.4, 100.0, handed) == told
+
+
+def test_dev_py_hands_over_when_it_was_called(monkeypatch):
+    """The instant is taken before the set-up, on the clock that the demo reads."""
+    specification = importlib.util.spec_from_file_location("dev", ROOT / "dev.py")
+    dev = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(dev)
+    monkeypatch.setenv(COMMAND_BEGAN, "")
+    seen = []
+    monkeypatch.setattr(dev, "setup", lambda which: seen.append((which, time.monotonic())))
+    monkeypatch.setattr(dev, "run", lambda *arguments: seen.append((arguments, float(os.environ[COMMAND_BEGAN]))) or 0)
+    before = time.monotonic()
+    assert dev.main(["demo", "--once"]) == 0
+    (_, set_up), (arguments, began) = seen
+    assert arguments == ("-m", "edge_agent", "demo", "--once")
+    assert before <= began <= set_up
