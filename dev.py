@@ -6,10 +6,16 @@
     python3 dev.py faults [ARGS]   the fault bench, minutes of it; --long: an hour (docs/how-to/faults.md)
     python3 dev.py opcua-faults [ARGS]   OPC UA servers that misbehave, four minutes of it
     python3 dev.py modbus-faults [ARGS]   Modbus devices that misbehave, four minutes of it
-    python3 dev.py interop [ARGS]  against stacks of another make: node-opcua (needs npm), libmodbus (needs a C compiler)
+    python3 dev.py interop [ARGS]  against other makes: node-opcua and Eclipse Tahu (need npm), libmodbus (needs a C compiler), pysparkplug
     python3 dev.py bench [ARGS]    what a sample costs; --quick: less than a minute (benchmarks/README.md)
     python3 dev.py bench-peers [ARGS]   the same through other programs, side by side, half an hour of it (benchmarks/peers/README.md)
-    python3 dev.py check           format, lint, types, import floors, no call that could write to a PLC
+    python3 dev.py ux [ARGS]       what needs tools of the system: the status page in a browser, promtool, units, packages in a clean root
+    python3 dev.py packages [ARGS] .deb and offline archives for amd64 and arm64, into dist/
+    python3 dev.py events          what proves the catalogue: one line per event type, edge case and mistake
+    python3 dev.py golden [ARGS]   the golden traces written anew from their stories, with a diff to review; --check
+    python3 dev.py check           format, lint, types, import floors, generated files, no call that could write to a PLC
+    python3 dev.py docs            the handbook as pages with a search, for reading offline
+    python3 dev.py audit           known vulnerabilities of the dependencies, and the bill of materials (SBOM)
     python3 dev.py setup           only the set-up
     python3 dev.py lock            resolve the lock files anew from pyproject.toml
 
@@ -25,6 +31,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -42,6 +49,12 @@ def main(argv: list[str]) -> int:
         "opcua-faults": opcua_faults,
         "modbus-faults": modbus_faults,
         "interop": interop,
+        "golden": golden,
+        "ux": ux,
+        "packages": packages,
+        "docs": docs,
+        "audit": audit,
+        "events": events,
         "bench": bench,
         "bench-peers": bench_peers,
         "check": check,
@@ -58,7 +71,8 @@ def main(argv: list[str]) -> int:
 
 
 def demo(args: list[str]) -> int:
-    """Play the demo line."""
+    """Play the demo line; it says how long the first event took, the set-up included."""
+    os.environ["EDGE_AGENT_DEMO_BEGAN"] = str(time.monotonic())
     setup("run")
     return run("-m", "edge_agent", "demo", *args)
 
@@ -151,40 +165,122 @@ def bench_peers(args: list[str]) -> int:
 
 NOT_RUN = 77
 """Exit code of what could not be tried, as automake has it: no failure, and no success."""
+PYSPARKPLUG = "pysparkplug==0.6.1"
 
 
 def interop(args: list[str]) -> int:
-    """Run the drivers against stacks of other makes: node-opcua's server, which npm installs beside the tests, and a device built on libmodbus.
+    """Run the drivers and Sparkplug against other makes: node-opcua's server and Eclipse Tahu's decoder, a device built on libmodbus, and pysparkplug.
 
-    What cannot be had is said; 77 when something that there are means for could not be installed, and all else went well.
+    What cannot be had is said; 77 without npm, or when something that there are means for could not be installed, and all else went well.
     """
     setup("dev")
-    missing = {"node-opcua": node_opcua(), "libmodbus": libmodbus()}
+    missing = {"node-opcua and Eclipse Tahu": by_npm(), "libmodbus": libmodbus(), "pysparkplug": pysparkplug()}
     for name, code in missing.items():
         if code is not None:
             print(f"interop: {name} NOT RUN (see above)", flush=True)
-    tests = ["tests/interop"] if missing["node-opcua"] is None else ["tests/interop/test_libmodbus.py"]
+    alone = {"libmodbus": "tests/interop/test_libmodbus.py", "pysparkplug": "tests/interop/test_interop_sparkplug.py"}
+    without = [test for name, test in alone.items() if missing[name] is None]
+    tests = ["tests/interop"] if missing["node-opcua and Eclipse Tahu"] is None else without
     if all(code is not None for code in missing.values()):
         return max(code or 0 for code in missing.values())
     code = run("-m", "pytest", *tests, "-m", "interop", "-p", "no:cacheprovider", *args)
     return code or max(each or 0 for each in missing.values())
 
 
-def node_opcua() -> int | None:
-    """Install node-opcua's server beside the tests; returns None when it is there, else the exit code of not having it."""
+def ux(args: list[str]) -> int:
+    """Try what needs tools of the system, each part where its tools are there; 77 when one could not be had, and all else went well."""
+    setup("dev")
+    missing = {folder: tools() for folder, tools in UX.items()}
+    for folder, code in missing.items():
+        if code is not None:
+            print(f"ux: {folder} NOT RUN (see above)", flush=True)
+    folders = [folder for folder, code in missing.items() if code is None]
+    code = run("-m", "pytest", *folders, "-m", "ux", "-p", "no:cacheprovider", *args) if folders else 0
+    return code or max(each or 0 for each in missing.values())
+
+
+def browser() -> int | None:
+    """See that there is Chromium and what drives it; installs both when it may. Returns None, or the exit code of not having them."""
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        print("npm and node are not installed (sudo apt-get install npm)", flush=True)
+        return NOT_RUN
+    if not shutil.which("chromium") and (not may_install() or not apt_install("chromium") or not shutil.which("chromium")):
+        print("Chromium is not installed (sudo apt-get install chromium)", flush=True)
+        return NOT_RUN
+    return npm_installed(ROOT / "tests" / "ux" / "page", "what drives Chromium")
+
+
+TOOLS = VENV / "tools"
+"""Programs of packages that are unpacked for the tests, and not installed: no service of theirs is ever started."""
+
+
+def promtool() -> int | None:
+    """See that Prometheus' tool, mosquitto's clients and jq are there. Returns None, or the exit code of not having them."""
+    os.environ["PATH"] = f"{TOOLS}{os.pathsep}{os.environ['PATH']}"
+    if shutil.which("promtool") is None and shutil.which("apt-get") and shutil.which("dpkg-deb"):
+        with tempfile.TemporaryDirectory() as place:
+            print("fetching promtool (Debian's package prometheus, unpacked only) ...", flush=True)
+            fetched = subprocess.run(["apt-get", "download", "-q", "prometheus"], cwd=place, check=False, capture_output=True)
+            for package in Path(place).glob("prometheus_*.deb") if fetched.returncode == 0 else ():
+                subprocess.run(["dpkg-deb", "-x", str(package), place], check=True)
+                TOOLS.mkdir(exist_ok=True)
+                shutil.copy2(Path(place) / "usr" / "bin" / "promtool", TOOLS / "promtool")
+    for tool, package in (("promtool", "prometheus"), ("mosquitto_pub", "mosquitto-clients"), ("jq", "jq")):
+        install = tool != "promtool" and shutil.which(tool) is None and may_install()
+        if shutil.which(tool) is None and not (install and apt_install("--no-install-recommends", package)):
+            print(f"{tool} is not installed (Debian's package {package})", flush=True)
+            return NOT_RUN
+    return None
+
+
+def clean_root() -> int | None:
+    """Have what makes a clean root and a broker, where we may; each test says what it cannot do without."""
+    need_mosquitto()
+    if not shutil.which("debootstrap", path=os.environ.get("PATH", "") + ":/usr/sbin") and may_install():
+        print("installing debootstrap for the tests ...", flush=True)
+        apt_install("debootstrap")
+    return None
+
+
+UX = {"tests/ux/page": browser, "tests/ux/monitoring": promtool, "tests/ux/install": clean_root}
+"""What `ux` tries: the folder of its tests, and what sees to its tools."""
+
+
+def npm_installed(folder: Path, what: str) -> int | None:
+    """Install what a package.json asks for beside it; returns None when it is there, else the exit code of not having it."""
+    wanted_, note = (folder / "package.json").read_text(), folder / "node_modules" / ".installed"
+    if not note.exists() or note.read_text() != wanted_:
+        print(f"installing {what} for the tests ...", flush=True)
+        command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--omit=dev", "--loglevel=error"]
+        if subprocess.run(command, cwd=folder, check=False).returncode != 0:
+            print(f"npm could not install {what}", file=sys.stderr)
+            return NOT_RUN
+        note.write_text(wanted_)
+    return None
+
+
+def by_npm() -> int | None:
+    """Install what npm has beside the tests; returns None when it is there, else the exit code of not having it."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         print("npm and node are not installed (sudo apt-get install npm)", flush=True)
-        return 0
+        return NOT_RUN
     folder = ROOT / "tests" / "interop"
-    wanted_, note = (folder / "package.json").read_text(), folder / "node_modules" / ".installed"
-    if not note.exists() or note.read_text() != wanted_:
-        print("installing node-opcua's server for the tests (72 MB, half a minute) ...", flush=True)
-        command = [npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--omit=dev", "--loglevel=error"]
-        if subprocess.run(command, cwd=folder, check=False).returncode != 0:
-            print("npm could not install node-opcua's server", file=sys.stderr)
-            return NOT_RUN
-        note.write_text(wanted_)
+    return npm_installed(folder, "node-opcua's server and Eclipse Tahu's decoder (72 MB, half a minute)")
+
+
+def pysparkplug() -> int | None:
+    """Give the other make's Sparkplug decoder a Python of its own: it wants an MQTT library older than ours. Returns as `by_npm` does."""
+    place = ROOT / "tests" / "interop" / "node_modules" / ".pysparkplug"
+    python, note = place / "bin" / "python", place / ".installed"
+    if note.exists() and note.read_text() == PYSPARKPLUG:
+        return None
+    print("installing pysparkplug for the tests ...", flush=True)
+    made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=False).returncode == 0
+    if not made or subprocess.run([str(python), "-m", "pip", "install", "-q", PYSPARKPLUG], check=False).returncode != 0:
+        print("pysparkplug could not be installed", file=sys.stderr)
+        return NOT_RUN
+    note.write_text(PYSPARKPLUG)
     return None
 
 
@@ -208,10 +304,29 @@ def libmodbus() -> int | None:
     return None
 
 
+def packages(args: list[str]) -> int:
+    """Build what is installed on gateways; the handbook is in it when `dev.py docs` has made it."""
+    setup("dev")
+    return run("packaging/build.py", *args)
+
+
+def events(_: list[str]) -> int:
+    """Run what proves the catalogue of events and print its verdicts."""
+    setup("dev")
+    need_mosquitto()
+    return run("tests/events/prove.py")
+
+
+def golden(args: list[str]) -> int:
+    """Write the golden traces anew and show what changed."""
+    setup("dev")
+    return run("tests/golden/regenerate.py", *args)
+
+
 def check(_: list[str]) -> int:
     """Run every check that needs no running program; all of them, then fail if one did."""
     setup("dev")
-    sources = ["edge_agent", "simulators", "tests", "benchmarks", "dev.py"]
+    sources = ["edge_agent", "simulators", "tests", "docs", "packaging", "benchmarks", "dev.py"]
     steps = [
         ["-m", "ruff", "format", "--check", *sources],
         ["-m", "ruff", "check", *sources],
@@ -225,6 +340,63 @@ def check(_: list[str]) -> int:
     if not failed:
         print("check: format, lint, types, import floors and the look for writing calls are clean")
     return 1 if failed else 0
+
+
+def docs(args: list[str]) -> int:
+    """Build the handbook: pages with a search, for reading without a network. Warnings are errors.
+
+    It lands in the package (edge_agent/handbook/), so that a wheel that is built afterwards has it, and ``edge-agent docs`` finds it.
+    """
+    setup("dev")
+    venv, lock_file, out = ROOT / ".venv-docs", ROOT / "requirements-docs.lock", ROOT / "edge_agent" / "handbook"
+    python = beside(venv, lock_file)
+    if run("docs/reference/generate.py") != 0:
+        return 1
+    shutil.rmtree(out, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as trees:
+        command = [
+            str(python),
+            "-m",
+            "sphinx",
+            "-q",
+            "-W",
+            "--keep-going",
+            "-b",
+            "html",
+            "-d",
+            trees,
+            "-c",
+            "docs",
+            ".",
+            str(out),
+            *args,
+        ]
+        code = subprocess.run(command, cwd=ROOT, check=False).returncode
+    if code == 0:
+        shutil.rmtree(out / "_sources", ignore_errors=True)
+        pages = sum(1 for _ in out.rglob("*.html"))
+        print(f"docs: {pages} pages; edge-agent docs says where, edge_agent/handbook/docs/index.html is the first")
+    return code
+
+
+def audit(_: list[str]) -> int:
+    """Look for known vulnerabilities of what the run lock names, and write the bill of materials; 77 when the advisories cannot be reached."""
+    setup("dev")
+    tools = beside(ROOT / ".venv-audit", ROOT / "requirements-audit.lock").parent.parent
+    product = beside(ROOT / ".venv-product", LOCKS["run"]).parent.parent
+    return run("packaging/audit.py", str(tools), str(product))
+
+
+def beside(venv: Path, lock_file: Path) -> Path:
+    """Make an environment of its own for what does not belong into .venv; return its Python. A second time this is one comparison."""
+    python, note = venv / "bin" / "python", venv / ".lock"
+    if not note.exists() or note.read_text() != lock_file.read_text():
+        print(f"setting up {venv.name} from {lock_file.name} ...", flush=True)
+        subprocess.run([str(PYTHON), "-m", "venv", "--clear", str(venv)], check=True)
+        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
+        subprocess.run([*install, "-r", str(lock_file)], check=True)
+        note.write_text(lock_file.read_text())
+    return python
 
 
 def setup_all(_: list[str]) -> int:
@@ -248,7 +420,7 @@ def lock(_: list[str]) -> int:
         "--no-header",
     ]
     common += ["--strip-extras", "--no-annotate", "--upgrade", "--allow-unsafe"]
-    code = run(*common, "--extra", "demo", "--output-file", str(LOCKS["run"]), "pyproject.toml")
+    code = run(*common, "--extra", "demo", "--extra", "consumer", "--output-file", str(LOCKS["run"]), "pyproject.toml")
     return code or run(*common, "--extra", "demo", "--extra", "dev", "--output-file", str(LOCKS["dev"]), "pyproject.toml")
 
 

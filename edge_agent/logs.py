@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import structlog
+
+from edge_agent.journal import Journal
 
 Format = Literal["text", "json", "journald"]
 
@@ -30,10 +33,19 @@ def current() -> tuple[str, str]:
     return level, style
 
 
-def _priority(_: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Put the syslog priority before the line, as journald reads it from stderr (sd-daemon(3))."""
-    event["event"] = f"<{_JOURNAL.get(method, 6)}>{event['event']}"
-    return event
+_IN_WORDS = structlog.processors.LogfmtRenderer(key_order=["event"])
+
+
+def _fields(logger: object, method: str, event: structlog.typing.EventDict) -> tuple[tuple[str], dict[str, Any]]:
+    """Return what the journal is given: the line in words, its syslog priority, its name and values as fields."""
+    values = {key: value for key, value in event.items() if key not in {"event", "level"}}
+    message = str(_IN_WORDS(logger, method, {"event": event["event"], **values}))
+    return (message,), {"priority": _JOURNAL.get(method, 6), "name": str(event["event"]), "values": values}
+
+
+def _to_journald(journal: Journal) -> Callable[..., Journal]:
+    """Return what gives every logger the one way to journald."""
+    return lambda *_: journal
 
 
 def configure(level: str = "info", style: Format | None = None) -> None:
@@ -50,13 +62,13 @@ def configure(level: str = "info", style: Format | None = None) -> None:
     if style == "json":
         finish: list[structlog.typing.Processor] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     elif style == "journald":
-        finish = [_priority, structlog.processors.format_exc_info, structlog.processors.LogfmtRenderer(key_order=["event"])]
+        finish = [structlog.processors.format_exc_info, _fields]
     else:
         finish = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     structlog.configure(
         processors=[*shared, *finish],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=_to_journald(Journal()) if style == "journald" else structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, handlers=[_Forward()], force=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
+from edge_agent.model.histogram import Histogram
 from edge_agent.model.reading import Batch, Mark, Tag, Value
 from edge_agent.model.stream import Checkpoint, Custody, Entry, Kind, Record, RecordKey
 
@@ -50,6 +51,8 @@ class DeviceWiring(msgspec.Struct, frozen=True):
     ``marks`` say how far each reader has the device's data, as its last commit left it; empty where one of them does not know.
     ``returns``: the readers remember marks, so what the device keeps for them is worth keeping over a short absence. ``stored`` says which
     marks are on disk by now (empty where one of the readers has none): what is behind them may be asked for again after a kill.
+    ``boundary`` are the tags that name what is being made, ``counted`` those that count: a driver that polls reads and reports all of ``counted`` with a
+    change of one of ``boundary``, as of one instant, so that what was made so far is told with what it was made for.
     """
 
     triggers: tuple[Trigger, ...] = ()
@@ -57,6 +60,18 @@ class DeviceWiring(msgspec.Struct, frozen=True):
     marks: tuple[Mark, ...] = ()
     returns: bool = False
     stored: Callable[[], tuple[Mark, ...]] = tuple
+    boundary: frozenset[str] = frozenset()
+    counted: frozenset[str] = frozenset()
+
+    def also(self, other: DeviceWiring) -> DeviceWiring:
+        """Return what this and an ``other`` unit ask of the device."""
+        return msgspec.structs.replace(
+            self,
+            triggers=self.triggers + other.triggers,
+            acknowledge=self.acknowledge | other.acknowledge,
+            boundary=self.boundary | other.boundary,
+            counted=self.counted | other.counted,
+        )
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -97,10 +112,37 @@ class Driver(Protocol):
         ...
 
 
+class PollCounts(msgspec.Struct):
+    """Figures of one device since the connect: polls answered, begun late, left out, discarded; ``lateness`` is the sum of all delays in ns (plant time)."""
+
+    polls: int = 0
+    late: int = 0
+    missed: int = 0
+    discarded: int = 0
+    lateness: int = 0
+
+    def plus(self, other: PollCounts) -> PollCounts:
+        """Return both together."""
+        return PollCounts(
+            *(mine + theirs for mine, theirs in zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True))
+        )
+
+
+@runtime_checkable
+class Polling(Protocol):
+    """A driver that polls on a grid, and counts how it keeps it."""
+
+    @property
+    def counts(self) -> Mapping[str, PollCounts]:
+        """Figures of each device since the connect, counted on in place."""
+        ...
+
+
 class BufferStats(msgspec.Struct, frozen=True):
     """Figures of the buffer: records not yet delivered (by kind), the time of the oldest of them, bytes on disk, its health.
 
-    ``dropped`` = undelivered records that went for want of room since the start; ``full``: one did in the last minute.
+    ``dropped`` = undelivered records that went for want of room since the start; ``full``: one did in the last minute. ``syncs``: how long commits
+    took to reach the disk.
     """
 
     waiting_events: int
@@ -112,6 +154,7 @@ class BufferStats(msgspec.Struct, frozen=True):
     detail: str = ""
     dropped: int = 0
     full: bool = False
+    syncs: Histogram | None = None
 
 
 class Buffer(Protocol):
@@ -268,7 +311,8 @@ class ArchiveBuffer(Buffer, Archive, Protocol):
 class Document(msgspec.Struct, frozen=True):
     """A retained or unnumbered message: status, ``_state``, ``_meta``, checkpoint. ``expiry`` in machine seconds, None = for ever.
 
-    ``correlation`` is MQTT 5's correlation data, for the answer to a request.
+    ``correlation`` is MQTT 5's correlation data, for the answer to a request. Without ``lasting`` a receiver that knows no expiry must not
+    keep it.
     """
 
     topic: str
@@ -277,6 +321,7 @@ class Document(msgspec.Struct, frozen=True):
     expiry: int | None = None
     content_type: str = "application/json"
     correlation: bytes | None = None
+    lasting: bool = True
 
 
 class Request(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulators.books import Books
-from simulators.schema import Scenario
+from simulators.timed import Faulted
 from simulators.vocabulary import SECOND
 
 SAMPLING = 0.1
@@ -37,8 +37,14 @@ ticks each second, so that its last sign of life may be so old in plant time.
 MACHINE = 0.05
 """Machine seconds that a polled value may be under way on a busy machine; times the demo's speed."""
 
-RETURN = 10.0
-"""Machine seconds in which an agent has to be back after a fault; times the speed: its start, a refused connection, the back-off after it."""
+RETURN = 30.0
+"""Machine seconds in which an agent has to be back after a fault; times the speed: its start, a refused connection, the back-off after it.
+
+The start of a program alone takes a dozen of them on a machine that has much else to do.
+"""
+
+FIRST_READ = 1.0
+"""Machine seconds in which an agent that was started again has read from a connection what a server kept for it; times the speed."""
 
 STATE_DEVICE = "plc1"
 """The device whose loss makes the machine's state unknown."""
@@ -74,7 +80,7 @@ class Fault:
 class Blindness:
     """Declared gaps and true faults of one run."""
 
-    def __init__(self, scenario: Scenario, books: Books, *, faults: bool, speed: float) -> None:
+    def __init__(self, scenario: Faulted, books: Books, *, faults: bool, speed: float) -> None:
         """``faults`` tells whether the scenario's faults were injected; power-offs are the line's own and always there."""
         self.scenario, self.books, self.faults, self.speed = scenario, books, faults, speed
 
@@ -147,8 +153,13 @@ class Blindness:
         return [gap for gap in self.gaps() if not self._has_cause(gap)]
 
     def _has_cause(self, gap: Declared) -> bool:
+        if gap.end <= INSTANT:
+            return (
+                True  # the plant has not begun, nothing was made that could be missing: a busy machine may lose a first connection
+            )
         causes = [f for f in self.true() if f.reason == gap.reason and gap.begin <= f.back + 2 * POLL and gap.end >= f.begin]
-        place = next((w for w in self.windows(bad=gap.reason == "bad_quality") if w[0] <= gap.end <= w[1]), None)
+        late = FIRST_READ * self.speed if gap.reason == "agent_down" else 0.0
+        place = next((w for w in self.windows(bad=gap.reason == "bad_quality") if w[0] <= gap.end <= w[1] + late), None)
         if not causes or place is None:
             return False
         if gap.reason == "bad_quality":

@@ -13,7 +13,7 @@ import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from simulators.schema import Scenario
+from simulators.timed import Timed
 from simulators.vocabulary import SECOND
 
 _POLL_START = 0.02
@@ -71,12 +71,12 @@ class Clock:
             await asyncio.sleep(left / self.speed / SECOND)
 
 
-def start_clock(scenario: Scenario, speed: float) -> Clock:
+def start_clock(scenario: Timed, speed: float) -> Clock:
     """Make a clock that starts now."""
     return Clock(scenario.epoch, speed, time.monotonic_ns(), scenario.length)
 
 
-def read_clock(path: Path, scenario: Scenario | None = None) -> Clock:
+def read_clock(path: Path, scenario: Timed | None = None) -> Clock:
     """Make the clock that a file describes; `ClockError` when it is unreadable or not the scenario's."""
     epoch, speed, started = _read(path)
     if scenario is None:
@@ -86,7 +86,7 @@ def read_clock(path: Path, scenario: Scenario | None = None) -> Clock:
     return Clock(epoch, speed, started, scenario.length, path)
 
 
-def write_clock(path: Path, scenario: Scenario, speed: float, started: int | None = None) -> None:
+def write_clock(path: Path, scenario: Timed, speed: float, started: int | None = None) -> None:
     """Put a clock file in place atomically; ``started`` is a CLOCK_MONOTONIC time in ns."""
     content = {"epoch": scenario.epoch.isoformat().replace("+00:00", "Z"), "speed": speed, "started": started}
     beside = path.with_suffix(".new")

@@ -1,8 +1,9 @@
 """The consumer's side of the delivery contract, and nothing else: each event of a stream once, in the order of its numbers.
 
 Per stream it keeps ``(epoch, last)``. A number at or below ``last`` is a duplicate; the next one is applied; one further on is parked until the hole is
-filled, asked for again, or covered by a ``collection.gap`` that names its numbers. This is written from the published
-contract alone and shares no code with the agent.
+filled, asked for again, or covered by a ``collection.gap`` that names its numbers. What a checkpoint says was sent, and is not here, is a
+hole, too: behind the last event before a broker died nothing may come for long. This is written from the published contract alone and
+shares no code with the agent.
 """
 
 from __future__ import annotations
@@ -26,6 +27,13 @@ class Stream:
     epochs: list[str] = field(default_factory=list)
     hole_since: float | None = None
     asked: float = float("-inf")
+    published: int = 0
+
+    @property
+    def hole(self) -> tuple[int, int] | None:
+        """The first and last of the next numbers that exist and are not here; None when nothing is missing."""
+        end = min(self.parked) - 1 if self.parked else self.published
+        return (self.last + 1, end) if end > self.last else None
 
 
 @dataclass
@@ -60,7 +68,7 @@ class Inbox:
                 self.tally.conflicts.append(f"{event['id']}: an epoch that had ended")
                 return
             stream.epochs.append(epoch)
-            stream.epoch, stream.last, stream.parked = epoch, 0, {}
+            stream.epoch, stream.last, stream.parked, stream.published = epoch, 0, {}, 0
         if not self._is_consistent(event, seq):
             return
         if seq <= stream.last or seq in stream.parked:
@@ -73,7 +81,17 @@ class Inbox:
         if seq != stream.last + 1:
             self.tally.parked += 1
         yield from self._advance(stream)
-        stream.hole_since = (stream.hole_since if stream.hole_since is not None else now) if stream.parked else None
+        self._look(stream, now)
+
+    def published(self, stream: Stream, epoch: str, seq: int, now: float) -> None:
+        """Take from a checkpoint that everything up to ``seq`` was sent; one of another epoch says nothing of this one."""
+        if epoch == stream.epoch:
+            stream.published = max(stream.published, seq)
+            self._look(stream, now)
+
+    @staticmethod
+    def _look(stream: Stream, now: float) -> None:
+        stream.hole_since = None if stream.hole is None else now if stream.hole_since is None else stream.hole_since
 
     def _is_consistent(self, event: Event, seq: int) -> bool:
         if int(event["sequence"]) != seq or len(event["sequence"]) != 20:
@@ -126,21 +144,17 @@ class Inbox:
         """Yield (source, epoch, first, last missing) of every hole worth asking for now."""
         for source, stream in self.streams.items():
             if (
-                stream.parked
+                (hole := stream.hole) is not None
                 and stream.hole_since is not None
                 and now - stream.hole_since >= patience
                 and now - stream.asked >= again
             ):
                 stream.asked = now
-                yield source, stream.epoch, stream.last + 1, min(stream.parked) - 1
+                yield source, stream.epoch, *hole
 
     def missing(self) -> int:
         """Return how many numbers are known to exist and were neither delivered nor declared lost."""
-        return sum(
-            min(s.parked) - s.last - 1 + (max(s.parked) - min(s.parked) + 1 - len(s.parked))
-            for s in self.streams.values()
-            if s.parked
-        )
+        return sum(max(0, max([s.published, *s.parked]) - s.last - len(s.parked)) for s in self.streams.values())
 
 
 def _covers(event: Event, seq: int) -> bool:

@@ -29,8 +29,11 @@ from simulators.books import PREFIX, Books
 from simulators.clock import Clock, read_clock, start_clock
 from simulators.command import address, refusals, speed
 from simulators.inbox import Event, Inbox
+from simulators.plant.books import PlantBooks
+from simulators.plant.check import PlantCheck
+from simulators.plant.schema import PlantScenario
 from simulators.reconcile import Reconciliation
-from simulators.scenario import load_scenario
+from simulators.scenario import load_any
 from simulators.truth import truth
 from simulators.vocabulary import SECOND
 
@@ -45,12 +48,13 @@ class Mom:
     def __init__(self, options: argparse.Namespace) -> None:
         """Prepare; raises ScenarioError or ClockError for files that cannot be used."""
         self.options = options
-        self.scenario = load_scenario(options.scenario)
+        self.scenario = load_any(options.scenario)
         self.clock: Clock = (
             start_clock(self.scenario, options.speed) if options.clock is None else read_clock(options.clock, self.scenario)
         )
         self.inbox = Inbox()
-        self.books = Books(self.scenario.epoch)
+        plant = isinstance(self.scenario, PlantScenario)
+        self.books = PlantBooks(self.scenario.epoch) if plant else Books(self.scenario.epoch)
         self.messages: queue.SimpleQueue[mqtt.MQTTMessage | None] = queue.SimpleQueue()
         self.status: dict[str, Any] = {}
         self.state: dict[str, Any] = {}
@@ -134,6 +138,13 @@ class Mom:
             self._command = f"{message.topic.removesuffix('status')}cmd/resend"
         elif "/checkpoint/" in message.topic:
             self.checkpoints[kind] = content
+            self._sent(unquote(kind), content)
+
+    def _sent(self, name: str, checkpoint: dict[str, Any]) -> None:
+        """Take from the checkpoint of the stream ``name`` what has to be here."""
+        for source, stream in self.inbox.streams.items():
+            if unquote(source.split("/", 4)[4]) == name:
+                self.inbox.published(stream, checkpoint["epoch"], int(checkpoint["published_seq"]), time.monotonic())
 
     def _event(self, event: Event) -> None:
         for each in self.inbox.receive(event, time.monotonic()):
@@ -206,21 +217,20 @@ class Mom:
 
     def _report(self) -> int:
         """Write the comparison; return 0 when everything agrees."""
-        check = Reconciliation(
-            self.scenario,
-            truth(self.scenario),
-            self.books,
-            self.inbox,
-            faults=self.options.faults,
-            speed=self.clock.speed,
-            ledgers=self.options.ledger,
-        )
-        report = check.report() | {"resends": self.resends, "garbled": self.garbled}
+        report = self._check().report() | {"resends": self.resends, "garbled": self.garbled}
         if self.options.report is not None:
             self.options.report.write_text(json.dumps(report, indent=1), encoding="utf-8")
         else:
             print(json.dumps(report, indent=1))
         return 0 if report["ok"] else 1
+
+    def _check(self) -> Reconciliation | PlantCheck:
+        scenario, books = self.scenario, self.books
+        given: dict[str, Any] = {"faults": self.options.faults, "speed": self.clock.speed, "ledgers": self.options.ledger}
+        if isinstance(scenario, PlantScenario):
+            assert isinstance(books, PlantBooks)  # noqa: S101 - made together with the scenario
+            return PlantCheck(scenario, books, self.inbox, **given)
+        return Reconciliation(scenario, truth(scenario), books, self.inbox, **given)
 
 
 def _gist(name: str, data: dict[str, Any]) -> str:

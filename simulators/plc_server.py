@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from asyncua import Server, ua
@@ -22,7 +22,7 @@ from simulators.clock import Clock
 from simulators.ledger import Ledger
 from simulators.line import Change
 from simulators.plc_queue import PlcSubscriptions
-from simulators.tags import NAMESPACE, NODES, OTHER_NAMESPACES
+from simulators.tags import NAMESPACE, NODES, OTHER_NAMESPACES, Node
 
 _TURNS = 5
 """Turns of the loop in which a connection that was accepted before the port closed becomes a transport."""
@@ -112,9 +112,18 @@ class PlcInternals(InternalServer):
 
 
 class PlcServer:
-    """The address space of `simulators.tags` behind one TCP port."""
+    """An address space behind one TCP port: that of `simulators.tags`, or another by tag name."""
 
-    def __init__(self, host: str, port: int, clock: Clock, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        clock: Clock,
+        ledger: Ledger,
+        nodes: Mapping[str, Node] = NODES,
+        namespace: str = NAMESPACE,
+    ) -> None:
+        self._tags, self._namespace = nodes, namespace
         self._host, self._port = host, port
         self._clock = clock
         self._core = PlcInternals(clock, ledger)
@@ -127,7 +136,7 @@ class PlcServer:
         """The endpoint with its real port."""
         return f"opc.tcp://{self._host}:{self._port}"
 
-    async def build(self, on_acknowledge: OnAcknowledge) -> None:
+    async def build(self, on_acknowledge: OnAcknowledge | None = None) -> None:
         """Make the address space; nothing listens yet."""
         for name in ("asyncua", "asyncio"):  # a client that went away is no news in a fault test
             logging.getLogger(name).setLevel(logging.ERROR)
@@ -137,9 +146,9 @@ class PlcServer:
         self._server._permission_ruleset = None  # requests reach PlcSession, which refuses and records them
         for uri in OTHER_NAMESPACES:
             await self._server.register_namespace(uri)
-        index = await self._server.register_namespace(NAMESPACE)
+        index = await self._server.register_namespace(self._namespace)
         folders: dict[str, Any] = {}
-        for tag, node in NODES.items():
+        for tag, node in self._tags.items():
             parent = await self._folder(folders, node.identifier.rpartition(".")[0], index)
             name = ua.QualifiedName(node.identifier.rpartition(".")[2], index)
             kind = ua.VariantType[node.type]
@@ -147,7 +156,7 @@ class PlcServer:
             self._nodes[tag] = variable.nodeid
             if tag == "rec_ack":
                 await variable.set_writable()
-        self._core.ack_node = self._nodes["rec_ack"]
+        self._core.ack_node = self._nodes.get("rec_ack")
         self._core.on_acknowledge = on_acknowledge
         await self._server._setup_server_nodes()
         await self._core.start()
@@ -190,7 +199,7 @@ class PlcServer:
     async def write(self, changes: Iterable[Change]) -> None:
         """Put values into the address space, in order, with their own source timestamps."""
         for change in changes:
-            variant = ua.Variant(change.value, ua.VariantType[NODES[change.tag].type])
+            variant = ua.Variant(change.value, ua.VariantType[self._tags[change.tag].type])
             await self._put(self._nodes[change.tag], variant, ua.StatusCodes.Good, change.t)
 
     async def write_bad(self, tag: str, status: str, t: int) -> None:

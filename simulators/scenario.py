@@ -19,10 +19,12 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from simulators.coherence import incoherences
+from simulators.plant.coherence import oddities
+from simulators.plant.schema import PlantScenario
 from simulators.schema import Scenario
 from simulators.vocabulary import MODES, SECOND, STATES
 
-__all__ = ["MODES", "SECOND", "STATES", "Scenario", "ScenarioError", "load_scenario", "parse_scenario"]
+__all__ = ["MODES", "SECOND", "STATES", "Scenario", "ScenarioError", "load_any", "load_scenario", "parse_scenario"]
 
 
 class ScenarioError(ValueError):
@@ -31,15 +33,26 @@ class ScenarioError(ValueError):
 
 def load_scenario(path: Path) -> Scenario:
     """Read and check a scenario file; `ScenarioError` lists all problems at once."""
+    scenario = load_any(path)
+    if isinstance(scenario, PlantScenario):
+        raise ScenarioError(f"{path}:1: version: a scenario of the demo line (version 1) is needed here")
+    return scenario
+
+
+def load_any(path: Path) -> Scenario | PlantScenario:
+    """Read and check a scenario of either version; `ScenarioError` lists all problems at once."""
     return _load(path)[0]
 
 
 def parse_scenario(raw: Any, name: str) -> Scenario:
     """Check a scenario that is in memory already; ``name`` stands before each problem."""
-    return _checked(raw, lambda _: name)
+    scenario = _checked(raw, lambda _: name)
+    if isinstance(scenario, PlantScenario):
+        raise ScenarioError(f"{name}: version: a scenario of the demo line (version 1) is needed here")
+    return scenario
 
 
-def _load(path: Path) -> tuple[Scenario, Any]:
+def _load(path: Path) -> tuple[Scenario | PlantScenario, Any]:
     """Return the scenario, and the file's data."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -55,13 +68,14 @@ def _load(path: Path) -> tuple[Scenario, Any]:
     return _checked(raw, lambda place: f"{path}:{_line(text, place)}"), raw
 
 
-def _checked(raw: Any, where: Callable[[str], str]) -> Scenario:
+def _checked(raw: Any, where: Callable[[str], str]) -> Scenario | PlantScenario:
+    plant = isinstance(raw, dict) and raw.get("version") == 2
     try:
-        scenario = Scenario.model_validate(raw)
+        scenario = (PlantScenario if plant else Scenario).model_validate(raw)
     except ValidationError as error:
         found = [f"{_place(one['loc'])}: {one['msg'].removeprefix('Value error, ')}" for one in error.errors()]
     else:
-        found = list(incoherences(scenario))
+        found = list(oddities(scenario) if isinstance(scenario, PlantScenario) else incoherences(scenario))
         if not found:
             return scenario
     raise ScenarioError("\n".join(f"{where(problem.partition(': ')[0])}: {problem}" for problem in found))

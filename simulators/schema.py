@@ -18,10 +18,11 @@ class _Part(BaseModel):
 
 
 class Shift(_Part):
-    """A shift in local time; an end before its start is the next day's."""
+    """A shift in local time; an end before its start is the next day's. ``dst``: which is meant where a boundary comes twice."""
 
     start: ClockTime
     end: ClockTime
+    dst: Literal["first", "second"] = "first"
 
 
 class Reboot(_Part):

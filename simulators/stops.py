@@ -1,6 +1,7 @@
 """Downtimes of a scenario: opened on leaving Execute in a production mode, closed on the next Execute or on leaving the mode.
 
-Completing and Complete open none. Without power the state is unknown: that opens nothing and closes nothing. The category is
+Completing and Complete open none. One that leaving the mode closed goes on as a new one where the mode comes back before Execute; and so is down
+who is seen to come into a production mode faulted, held, stopped or suspended, or on the way there. Without power the state is unknown: that opens nothing and closes nothing. The category is
 the first that says something (first out): faulted, held, stopped, or starved or blocked where a flag stands while suspended; else stopped.
 """
 
@@ -19,6 +20,7 @@ _HELD = {STATES["Holding"], STATES["Held"]}
 _SUSPENDED = {STATES["Suspending"], STATES["Suspended"]}
 _COMPLETE = {STATES["Completing"], STATES["Complete"]}
 _STOPPED = {STATES["Stopping"], STATES["Stopped"]}
+_STANDING = _FAULTED | _HELD | _SUSPENDED | _STOPPED
 
 
 @dataclass(frozen=True)
@@ -37,15 +39,20 @@ class Downtime:
 def downtimes(line: Line) -> Iterator[Downtime]:
     """Give the downtimes in order."""
     running, begin, categories = False, -1, list[str | None]()
+    entered, was_producing, split = False, True, False
     for t in _edges(line):
         if not line.is_on(t):
+            was_producing = True  # who is switched on in production was not seen to come into it
             continue
         producing = line.modes.at(t) in line.scenario.machine.production_modes
         state = int(line.states.at(t))
         if begin >= 0 and (not producing or state == EXECUTE):
             yield _downtime(line, begin, t, categories)
-            begin = -1
-        if producing and running and state != EXECUTE and state not in _COMPLETE:
+            begin, split = -1, not producing
+        entered, was_producing = producing and not was_producing, producing
+        leaves = running or split or (entered and state in _STANDING)
+        split = split and not producing
+        if producing and begin < 0 and leaves and state != EXECUTE and state not in _COMPLETE:
             begin, categories = t, []
         if begin >= 0:
             categories.append(_category(line, t, state))

@@ -14,11 +14,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import msgspec
 import structlog
 
-from edge_agent import __version__
 from edge_agent.agent.base import Bases
 from edge_agent.agent.collect import Collector
 from edge_agent.agent.envelope import agent_stream
 from edge_agent.agent.origin import Resume
+from edge_agent.agent.presence import Presence
 from edge_agent.agent.unit import Unit
 from edge_agent.events import snapshot
 from edge_agent.model.equipment import EquipmentPath
@@ -26,6 +26,7 @@ from edge_agent.model.errors import RejectedError, StorageError
 from edge_agent.model.instant import iso
 from edge_agent.ports import Buffer, Document, PlantClock, Sink
 from edge_agent.publish.topics import Topics
+from edge_agent.status.presence import AgentStatus, Word, lasting, packed
 
 _REFRESH = 10.0
 """Machine seconds between refreshes of ``_state`` and checkpoints when nothing changes."""
@@ -55,14 +56,22 @@ class Announcer:
         self._topics = topics
         self._units = units
         self._collectors = collectors
-        self._session = session
+        self.presence = Presence(topics.agent, session, buffer, clock, units.values())
         self._log = structlog.get_logger()
-        self._store = ""
         self.meta: Callable[[Unit], bytes] = lambda _: b"{}"
         self._runs: Callable[[], Awaitable[tuple[str, ...]]] = _no_runs
         self._bases = Bases(clock)
         self._rebasing = asyncio.Lock()
         self._began = time.monotonic()
+        self._gone: list[EquipmentPath] = []
+        self._anew = False
+
+    def renew(self, units: Mapping[EquipmentPath, Unit], collectors: Sequence[Collector], meta: Callable[[Unit], bytes]) -> None:
+        """Describe others from now on; of places where no unit is any more what the broker keeps is taken away."""
+        self._gone = [*(path for path in (*self._gone, *self._units) if path not in units)]
+        self._bases.forget({unit.name for unit in self._units.values()} - {unit.name for unit in units.values()})
+        self._units, self._collectors, self.meta, self._anew = units, collectors, meta, True
+        self.presence.units = tuple(units.values())
 
     def go_on(self, runs: Callable[[], Awaitable[tuple[str, ...]]], resumes: Mapping[str, Resume]) -> None:
         """From now on checkpoints name what ``runs`` returns; ``resumes`` are what units stood on in the last ones, until there is newer.
@@ -72,42 +81,17 @@ class Announcer:
         self._runs = runs
         self._bases.go_on(resumes)
 
-    def status(self, word: str) -> Document:
-        """Return the agent's status (``online`` or ``offline``): devices, readiness, buffer. The will is the same document, written at connect."""
-        devices = {name: state for collector in self._collectors for name, state in collector.devices.items()}
-        content = {
-            "status": word,
-            "agent": self._topics.agent,
-            "version": __version__,
-            "session": self._session,
-            "time": iso(self._clock.now()),
-            "epoch": self._buffer.epoch or None,
-            "health": "critical" if self._store else "ok",
-            "store": self._store or "ok",
-            "ready": bool(devices) and all(state.ready for state in devices.values()),
-            "devices": {
-                name: {
-                    "up": bool(state.up),
-                    "ready": state.ready,
-                    "error": state.error or None,
-                    "fault": state.fault or None,
-                    "last_good": state.last_good and iso(state.last_good),
-                }
-                for name, state in devices.items()
-            },
-            "units": {unit.name: "quarantined" if unit.quarantined else "ok" for unit in self._units.values()},
-        }
-        return Document(self._topics.status, msgspec.json.encode(content))
+    def status(self, word: Word) -> AgentStatus:
+        """Return what the agent says of itself (``online`` or ``offline``)."""
+        return self.presence.status(word, {name: state for each in self._collectors for name, state in each.devices.items()})
+
+    async def tell(self, sink: Sink, status: AgentStatus) -> None:
+        """Send a status. The will is a document of its own, written at connect."""
+        await self.send(sink, Document(self._topics.status, packed(status)))
 
     def will(self) -> Document:
-        """Return what the broker says when this session dies: no time, for it is written now and sent later."""
-        content = {
-            "status": "offline",
-            "agent": self._topics.agent,
-            "session": self._session,
-            "connected_at": iso(self._clock.now()),
-        }
-        return Document(self._topics.status, msgspec.json.encode(content))
+        """Return what the broker says when this session dies."""
+        return Document(self._topics.status, msgspec.json.encode(self.presence.will()))
 
     async def send(self, sink: Sink, document: Document) -> None:
         """Send one document; one that the broker will never take is told to the log, and everything else goes on."""
@@ -116,34 +100,38 @@ class Announcer:
         except RejectedError as error:
             self._log.error("announce.rejected", topic=document.topic, reason=str(error))
 
-    async def _look_at_store(self) -> None:
-        """Remember in words what is wrong with the store, without the figures that change each second."""
-        stats = await self._buffer.stats()
-        self._store = "" if stats.healthy else stats.detail.partition("; ")[0]
-
     async def out_of_order(self, sink: Sink, opened: Callable[[], Awaitable[None]]) -> None:
         """Say nothing but the status until the store can be opened: that the agent lives, and that it keeps everything in memory."""
         while True:
-            await self._look_at_store()
-            await self.send(sink, self.status("online"))
+            await self.presence.look()
+            await self.tell(sink, self.status("online"))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(opened(), _REFRESH)
+                async with asyncio.timeout(_REFRESH):
+                    await opened()
                 return
 
     async def birth(self, sink: Sink) -> None:
         """Announce everything once, in the order a subscriber needs it: status, meta, state."""
-        await self._look_at_store()
-        await self.send(sink, self.status("online"))
-        for path, unit in self._units.items():
-            await self.send(sink, Document(self._topics.meta(path), self.meta(unit)))
+        await self.presence.look()
+        await self.tell(sink, self.status("online"))
+        await self._descriptions(sink)
         await self._states(sink)
         await self.checkpoints(sink)
+
+    async def _descriptions(self, sink: Sink) -> None:
+        self._anew = False
+        for path in self._gone:
+            for topic in (self._topics.state(path), self._topics.meta(path)):
+                await self.send(sink, Document(topic, b""))  # an empty message ends what is retained (MQTT 5.0, 3.3.1.3)
+        self._gone = []
+        for path, unit in self._units.items():
+            await self.send(sink, Document(self._topics.meta(path), self.meta(unit)))
 
     async def farewell(self, sink: Sink) -> None:
         """Say goodbye: last states and checkpoints, then status offline, so that nobody waits for the will."""
         await self._states(sink)
         await self.checkpoints(sink)
-        await self.send(sink, self.status("offline"))
+        await self.tell(sink, self.status("offline"))
 
     async def run(self, sink: Sink) -> None:
         """Keep the documents current until cancelled."""
@@ -154,16 +142,18 @@ class Announcer:
             await self._rebase()
             if self._bases.news():
                 await self.checkpoints(sink)
+            if self._anew:
+                await self._descriptions(sink)
             if any(unit.changed.is_set() for unit in self._units.values()):
                 await self._states(sink, changed_only=True)
-            await self._look_at_store()
+            await self.presence.look()
             current = self.status("online")
-            if _without_time(current) != _without_time(status):
+            if lasting(current) != lasting(status):
                 status = current
-                await self.send(sink, current)
+                await self.tell(sink, current)
             if time.monotonic() - refreshed > _REFRESH:
                 refreshed = time.monotonic()
-                await self.send(sink, self.status("online"))
+                await self.tell(sink, self.status("online"))
                 await self._states(sink)
                 await self.checkpoints(sink)
 
@@ -241,11 +231,3 @@ class Announcer:
 
 async def _no_runs() -> tuple[str, ...]:
     return ()
-
-
-def _without_time(document: Document) -> bytes:
-    content = msgspec.json.decode(document.payload)
-    content.pop("time", None)
-    for device in content.get("devices", {}).values():
-        device.pop("last_good", None)
-    return msgspec.json.encode(content)

@@ -5,7 +5,7 @@ The newest state would not do: what it has counted may still wait in this gatewa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 
 import structlog
 
@@ -41,6 +41,12 @@ class Bases:
         """Take over what the last checkpoints carried, where nothing newer is known."""
         self._resumes = {**resumes, **self._resumes}
 
+    def forget(self, units: Iterable[str]) -> None:
+        """Drop what is known of units that are gone."""
+        for unit in units:
+            for known in (self._candidates, self._bases, self._resumes, self._abouts):
+                known.pop(unit, None)
+
     def propose(self, unit: str, states: States, about: Hashable) -> None:
         """Take the present state as the next base, unless one waits already. Asked before the stream's head is read.
 
@@ -51,7 +57,8 @@ class Bases:
 
     def delivered(self, unit: str, epoch: str, last: int, published: int) -> None:
         """Note the head of the unit's stream in ``epoch`` and up to where it is delivered without a hole."""
-        candidate = self._candidates[unit]
+        if (candidate := self._candidates.get(unit)) is None:
+            return  # forgotten while the head was asked for
         if candidate.last is None or candidate.epoch != epoch:
             candidate.epoch, candidate.last = epoch, last
         if published >= candidate.last:

@@ -7,10 +7,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
+from edge_agent.agent.image import Image
+from edge_agent.agent.tally import DeviceTally, newest
 from edge_agent.model.errors import DisconnectedError
 from edge_agent.model.event import Acknowledge
-from edge_agent.model.reading import Batch, DeviceDown, DeviceFault, DeviceUp, Quality
-from edge_agent.ports import Driver, PlantClock
+from edge_agent.model.reading import Batch, DeviceDown, DeviceFault, DeviceUp
+from edge_agent.ports import Driver, PlantClock, Polling
 
 Deliver = Callable[[Batch], Awaitable[None]]
 """Hands one batch to a unit or to the agent's stream; returns when it is committed (or held in RAM while the disk is out of order)."""
@@ -25,20 +27,27 @@ _UNDER_WAY = 0.2
 """Machine seconds at shutdown for what a subscription has under way; nothing can be asked of it."""
 
 
+_LOOK = 0.01
+"""Machine seconds between two looks whether a reading has come."""
+
+
 class DeviceState:
     """What is known of one device, for status and for the notices about its loss.
 
     ``fault`` names what it stands still for until a person comes; ``faults`` are those that it works with, by code.
     """
 
-    def __init__(self) -> None:
-        """Start as never seen."""
+    def __init__(self, speed: float = 1.0) -> None:
+        """Start as never seen; ``speed`` is the plant clock's."""
+        self.tally = DeviceTally(speed)
         self.up: bool | None = None
         self.last_good: int | None = None
+        self.received = 0
         self.error = ""
         self.ready = False
         self.fault = ""
         self.faults: dict[str, str] = {}
+        self.image = Image()
 
     def seen(self, batch: Batch) -> None:
         """Remember the best time of the newest good sample, and whether the device answers."""
@@ -51,11 +60,12 @@ class DeviceState:
                 self.faults.pop(notice.code, None)
                 if not notice.ok:
                     self.faults[notice.code] = f"{notice.text}; {notice.remedy}" if notice.remedy else notice.text
-        newest = _newest_good(batch)
-        if newest is None and not len(batch) and not batch.before and not batch.after:
-            newest = batch.received  # the device answered, and nothing had changed
-        if newest is not None:
-            self.last_good = max(newest, self.last_good or 0)
+        self.tally.seen(batch)
+        best = newest(batch)
+        if best is None and not len(batch) and not batch.before and not batch.after:
+            best = batch.received  # the device answered, and nothing had changed
+        if best is not None:
+            self.last_good = max(best, self.last_good or 0)
 
 
 class Collector:
@@ -63,17 +73,21 @@ class Collector:
 
     def __init__(self, devices: Sequence[str], readers: Mapping[str, Sequence[Deliver]], clock: PlantClock) -> None:
         """Serve ``devices``; ``readers`` names for each device everybody who must commit before a batch is accepted."""
-        self.devices = {name: DeviceState() for name in devices}
+        self.devices = {name: DeviceState(clock.speed) for name in devices}
         self._readers = readers
         self._clock = clock
         self._driver: Driver | None = None
         self._poll_at = 0
         self._stopping = asyncio.Event()
+        self.threshold: Callable[[Sequence[Batch]], Awaitable[None]] | None = None
         self._log = structlog.get_logger().bind(devices=list(devices))
 
     async def run(self, driver: Driver) -> None:
         """Read and deliver until the endpoint is lost (DisconnectedError) or `stop` was called."""
         self._driver = driver
+        counts = driver.counts if isinstance(driver, Polling) else {}
+        for name, device in self.devices.items():
+            device.tally.connected(counts.get(name))
         if self._poll_at > self._clock.now():
             driver.poll_at(self._poll_at)
         stopping = asyncio.create_task(self._stopping.wait())
@@ -108,15 +122,19 @@ class Collector:
             self._log.debug("collect.last_poll", unanswered=sorted(late))
 
     async def _deliver(self, batches: Sequence[Batch]) -> None:
+        if self.threshold is not None:
+            await self.threshold(batches)
         for batch in batches:
             device = self.devices[batch.device]
             if device.fault and any(isinstance(notice, DeviceUp) for notice in batch.before):
                 batch.after += (DeviceFault(batch.device, batch.received, device.fault, True),)
                 device.fault = ""
             device.seen(batch)
+            device.image.take(batch)
         # One unit takes them in this order: each delivery joins its inbox before the first await.
         await asyncio.gather(*(deliver(batch) for batch in batches for deliver in self._readers[batch.device]))
         for batch in batches:
+            self.devices[batch.device].received = batch.received
             if len(batch):
                 self.devices[batch.device].ready = True
 
@@ -133,6 +151,25 @@ class Collector:
                 batches.append(Batch(name, now, before=down, after=after))
         await asyncio.gather(*(deliver(batch) for batch in batches for deliver in self._readers[batch.device]))
 
+    def rewire(self, readers: Mapping[str, Sequence[Deliver]]) -> None:
+        """From the next delivery on let others read; nothing that is delivered already goes to them. The connection stays."""
+        self._readers = readers
+
+    def present(self, name: str, now: int) -> Batch | None:
+        """Return what a device has shown in all deliveries so far, as at ``now``, for whoever reads it from the next one on.
+
+        A device that is away has shown that it is; of one that was never tried there is nothing to tell.
+        """
+        device = self.devices[name]
+        if device.up:
+            return device.image.shown(name, now)
+        return None if device.up is None else Batch(name, now, before=(DeviceDown(name, now, device.last_good, device.error),))
+
+    def succeed(self, before: DeviceState, name: str) -> None:
+        """Go on with device ``name`` where a collector of before has left it: away, and that has been told."""
+        device = self.devices[name]
+        device.up, device.last_good, device.error = False, before.last_good, before.error
+
     @property
     def connected(self) -> bool:
         """Whether a driver is open now."""
@@ -143,6 +180,18 @@ class Collector:
         self._poll_at = time
         if self._driver is not None:
             self._driver.poll_at(time)
+
+    async def read_now(self, within: float) -> None:
+        """Read the polled tags and return when everybody has them, at the latest after ``within`` machine seconds; nothing where none are polled."""
+        now = self._clock.now()
+        if self._driver is None or not self._driver.poll_at(now):
+            return
+        try:
+            async with asyncio.timeout(within):
+                while any(device.up and device.received < now for device in self.devices.values()):  # noqa: ASYNC110 - a device rings no bell
+                    await asyncio.sleep(_LOOK)
+        except TimeoutError:
+            self._log.debug("collect.read_now", unanswered=[name for name, device in self.devices.items() if device.received < now])
 
     async def acknowledge(self, effect: Acknowledge) -> None:
         """Write one handshake acknowledgement. When the device is away nothing is written: the PLC raises the record again."""
@@ -159,17 +208,6 @@ class Collector:
     def stop(self) -> None:
         """Ask `run` to take a last poll and return."""
         self._stopping.set()
-
-
-def _newest_good(batch: Batch) -> int | None:
-    """Return the best time of the newest row that is not bad; by column where all rows are good and have the same sort of time."""
-    if batch.tags and not any(batch.quality):
-        if all(batch.source):
-            return max(batch.source)
-        if not any(batch.source) and not any(batch.server):
-            return batch.received
-    columns = zip(batch.source, batch.server, batch.quality, strict=True)
-    return max((source or server or batch.received for source, server, quality in columns if quality != Quality.BAD), default=None)
 
 
 def _stands_still(name: str, now: int, device: DeviceState, error: DisconnectedError) -> tuple[DeviceFault, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from edge_agent.config.schema import AgentConfig
+from edge_agent.events.schemas import versions
 from edge_agent.model.equipment import EquipmentPath
 from edge_agent.model.errors import ConfigError
 from edge_agent.model.stream import Checkpoint
@@ -29,6 +30,8 @@ class Settings(msgspec.Struct, frozen=True):
     prefix: str
     schema: str
     per_type: bool
+    flat: bool = False
+    event: str = "_event"
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -40,7 +43,15 @@ class Envelope(msgspec.Struct, frozen=True):
     def encoder(self) -> Encoder:
         """Return what turns records into the messages that the agent would send."""
         settings = self.settings
-        return Encoder(self.streams, prefix=settings.prefix, schema=settings.schema, per_type=settings.per_type)
+        return Encoder(
+            self.streams,
+            prefix=settings.prefix,
+            schema=settings.schema,
+            per_type=settings.per_type,
+            flat=settings.flat,
+            event=settings.event,
+            versions=versions(),
+        )
 
 
 def topics_of(config: AgentConfig) -> Topics:
@@ -73,7 +84,14 @@ def configured(config: AgentConfig) -> Envelope:
     """Return the envelope of a configuration."""
     agent, mqtt = config.agent, config.agent.mqtt
     settings = Settings(
-        agent.agent, mqtt.root, tuple(agent.site), agent.events.type_prefix, mqtt.dataschema, mqtt.topics == "per_type"
+        agent.agent,
+        mqtt.root,
+        tuple(agent.site),
+        agent.events.type_prefix,
+        mqtt.dataschema,
+        mqtt.topics == "per_type",
+        mqtt.format == "flat",
+        mqtt.event_level,
     )
     return Envelope(settings, streams_of(config))
 

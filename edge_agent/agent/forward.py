@@ -10,12 +10,14 @@ import asyncio
 import contextlib
 import time
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 
 import structlog
 
 from edge_agent.agent.lanes import Lanes
 from edge_agent.model.errors import DisconnectedError, RejectedError, StorageError
+from edge_agent.model.histogram import Histogram
 from edge_agent.model.stream import Record, RecordKey
 from edge_agent.ports import Buffer, Sink
 
@@ -35,12 +37,17 @@ class Delivered:
         self.rejected = 0
         self.last_acknowledged: float | None = None
         self.waits: deque[float] = deque(maxlen=512)
+        self.acknowledgements = Histogram()
+        self.listeners: list[Callable[[Record, float], None]] = []
 
-    def acknowledged(self, seconds: float) -> None:
-        """Count one record that was confirmed ``seconds`` after it was handed over."""
+    def acknowledged(self, record: Record, seconds: float) -> None:
+        """Count one record that was confirmed ``seconds`` after it was handed over, and tell whoever listens."""
         self.sent += 1
         self.last_acknowledged = time.monotonic()
         self.waits.append(seconds)
+        self.acknowledgements.observe(seconds)
+        for listener in self.listeners:
+            listener(record, seconds)
 
 
 class Forwarder:
@@ -54,7 +61,7 @@ class Forwarder:
         self._buffer = buffer
         self._output = output
         self._delivered = delivered
-        self._drain_rate = drain_rate
+        self.drain_rate = drain_rate
         self._log = structlog.get_logger().bind(output=output)
         self._again = False
 
@@ -86,10 +93,10 @@ class Forwarder:
 
     async def _lanes(self) -> Lanes:
         heads: dict[str, int] = {}
-        if self._drain_rate is not None:
+        if self.drain_rate is not None:
             with contextlib.suppress(StorageError):  # no pace then; the buffer has told the log that it is in trouble
                 heads = {stream: last for stream, (_, last, _) in (await self._buffer.heads()).items()}
-        return Lanes(partial(self._buffer.peek, self._output), self._drain_rate, self._buffer.epoch, heads)
+        return Lanes(partial(self._buffer.peek, self._output), self.drain_rate, self._buffer.epoch, heads)
 
     async def _fill_if_readable(self, flight: _Flight, window: int) -> bool:
         try:
@@ -198,7 +205,7 @@ class _Flight:
                 continue
             error = task.exception()
             if error is None:
-                delivered.acknowledged(now - since)
+                delivered.acknowledged(record, now - since)
                 self.done.append(record.key)
             elif isinstance(error, RejectedError):
                 self.rejected.append((record.key, str(error)))

@@ -12,6 +12,7 @@ import msgspec
 from edge_agent.agent.envelope import Envelope, agent_stream
 from edge_agent.agent.journal import unknown_loss
 from edge_agent.events.encode import encode
+from edge_agent.events.schemas import versions
 from edge_agent.model.errors import RejectedError
 from edge_agent.model.stream import Record, RecordKey, record_id
 from edge_agent.ports import Buffer, Document, Sink
@@ -69,11 +70,12 @@ def broker_of(config: MqttConfig, envelope: Envelope) -> AbstractAsyncContextMan
     settings = envelope.settings
     topics = Topics(settings.root, settings.site, settings.agent)
     per_type = "per_type" if settings.per_type else "per_stream"
+    form = {"format": "flat" if settings.flat else "cloudevents", "profile": "cloudevents" if settings.event == "_event" else "umh"}
     own = config.model_copy(
-        update={"commands": (), "client_id": f"{settings.agent}-export", "dataschema": settings.schema, "topics": per_type}
+        update={"commands": (), "client_id": f"{settings.agent}-export", "dataschema": settings.schema, "topics": per_type, **form}
     )
     will = Document(f"{topics.base}/export", b'{"status":"ended"}', retain=False)
-    return mqtt.connect(own, topics=topics, streams=envelope.streams, will=will, type_prefix=settings.prefix)
+    return mqtt.connect(own, topics=topics, streams=envelope.streams, will=will, type_prefix=settings.prefix, versions=versions())
 
 
 async def declare_unknown(buffer: Buffer, envelope: Envelope) -> None:

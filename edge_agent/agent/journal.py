@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import structlog
 
 from edge_agent import __version__
+from edge_agent.agent.discipline import DeviceClocks, Discipline
 from edge_agent.agent.faults import DeviceFaults, TagFaults
 from edge_agent.buffer.identity import Damage
-from edge_agent.events.encode import encode
+from edge_agent.events.encode import ClockState, encode
 from edge_agent.model.errors import StorageError
 from edge_agent.model.event import ProductionEvent
 from edge_agent.model.instant import iso
@@ -34,6 +36,9 @@ from edge_agent.model.reading import (
 from edge_agent.model.stream import Checkpoint, Custody, Entry
 from edge_agent.ports import Buffer, PlantClock
 
+_CFG = "cfg"
+"""The stored state that says with which configuration the agent wrote last."""
+
 Declare = Callable[[Sequence[Entry], Checkpoint, Damage], Awaitable[Custody]]
 """Appends the events that declare a damage, so that it is told once."""
 
@@ -42,6 +47,11 @@ def unknown_loss(now: int) -> ProductionEvent:
     """Return the gap that says at plant time ``now`` that nobody knows what a damaged store held besides."""
     gap = {"reason": "corruption", "interval": [None, iso(now)], "tags": ["*"], "lost": "unknown", "recovered": {}}
     return ProductionEvent(type="collection.gap", time=now, data=gap | {"seq_from": None, "seq_to": None})
+
+
+def config_changed(time: int, old: str, new: str, summary: str) -> ProductionEvent:
+    """Return what says at plant time ``time`` that another configuration holds: fingerprints of before and now, and what is different in words."""
+    return ProductionEvent(type="config.changed", time=time, data={"cfg_old": old, "cfg_new": new, "summary": summary})
 
 
 class Journal:
@@ -57,11 +67,16 @@ class Journal:
         self._prefix = prefix
         self._cfg = cfg
         self.devices = devices
+        self.trust: Discipline | None = None
+        self._clocks = DeviceClocks()
+        self.made: Counter[str] = Counter()
         self._down_since: dict[str, int] = {}
         self._faults = DeviceFaults()
         self._tags = TagFaults()
         self._meant: dict[str, tuple[int, tuple[str, ...]]] = {}
         self._polls: dict[str, tuple[int, tuple[str, ...]]] = {}
+        self.leaving: frozenset[str] = frozenset()
+        """Devices whose connection ends because the configuration changed."""
         self._log = structlog.get_logger().bind(stream=stream)
 
     async def started(self, since: int, *, anew: bool = False) -> None:
@@ -80,9 +95,39 @@ class Journal:
                     "resumed": not self._buffer.fresh,
                     "reason": "boot" if last_seen is None else "restart" if clean else "crash",
                     "last_seen_at": None if last_seen is None else iso(last_seen),
+                    "clock": self._clock_words(),
                 },
             )
         )
+
+        before = states.get(_CFG, b"").decode("ascii", "replace")
+        if before and before != self._cfg:
+            await self.write(
+                config_changed(since, before, self._cfg, "devices or units are configured otherwise than before this start")
+            )
+
+    async def forget(self, devices: Collection[str], *, gone: Collection[str]) -> None:
+        """End the faults of ``devices``, which are connected to anew or, those in ``gone``, not at all: what is still so is complained of again."""
+        now = self._clock.now()
+        over = self._faults.forget(devices, now)
+        for device in gone:
+            self._down_since.pop(device, None)
+            self._meant.pop(device, None)
+            self._polls.pop(device, None)
+            over += self._tags.forget(device, now)
+        for event in over:
+            await self.write(event)
+
+    def renew(self, cfg: str, devices: Mapping[str, tuple[str, str]]) -> None:
+        """Write under configuration ``cfg`` from now on, about ``devices``."""
+        self._cfg, self.devices = cfg, devices
+
+    def _clock_words(self) -> dict[str, Any]:
+        """Return whether the clock can be believed; a clock that is no wall clock (the demo's) can."""
+        if self.trust is None:
+            return {"synced": True, "offset_ms": None}
+        found = self.trust.found
+        return {"synced": found.synced, "offset_ms": found.offset_ms, "uncertainty_ms": found.error_ms}
 
     async def store_damaged(self, damage: Damage, declare: Declare) -> None:
         """Say that the store of before could not be used, and those before it of which nobody has said so; in one append."""
@@ -136,6 +181,9 @@ class Journal:
             event = self._event(notice, offset, boot)
             if event is not None:
                 await self.write(event)
+        for step in self._clocks.seen(batch):
+            self._log.warning("clock.stepped", device=step.device, step_ms=(step.after - step.before) / 1e6)
+            await self.clock_stepped(step.before, step.after, device=step.device)
 
     def _event(self, notice: Notice, offset: int | None, boot: Boot | None) -> ProductionEvent | None:
         match notice:
@@ -146,6 +194,7 @@ class Journal:
                 self._down_since[notice.device] = notice.time
                 last_good = None if notice.last_good is None else iso(notice.last_good)
                 data = self._device(notice.device) | {"last_good_at": last_good, "error": notice.error}
+                data |= {"reason": "config"} if notice.device in self.leaving else {}
                 return ProductionEvent(type="device.disconnected", time=notice.time, data=data)
             case TagStatus():
                 return self._tags.event(notice)
@@ -208,14 +257,25 @@ class Journal:
         driver, endpoint = self.devices[name]
         return {"device": name, "driver": driver, "endpoint": endpoint}
 
-    async def clock_stepped(self, before: int, after: int) -> None:
-        """Say that the wall clock of the gateway jumped: offsets against the monotonic clock in ns."""
+    def raised(self) -> list[tuple[str, str, str]]:
+        """Return the faults of tags that are raised now: code, of what, text."""
+        said = (("tags_undeclared", self._meant), ("tags_polled", self._polls))
+        return self._tags.raised() + [
+            (code, f"device {device}", f"{count} tags, the first of them {', '.join(names[:3])}")
+            for code, told in said
+            for device, (count, names) in told.items()
+            if count
+        ]
+
+    async def clock_stepped(self, before: int, after: int, *, cause: str = "unknown", device: str | None = None) -> None:
+        """Say that a clock jumped; offsets in ns: the gateway's against the monotonic clock, a device's against the gateway's."""
         data = {
-            "which": "agent",
+            "which": "agent" if device is None else "device",
+            **({} if device is None else {"device": device}),
             "offset_before_ms": before / 1e6,
             "offset_after_ms": after / 1e6,
             "step_ms": (after - before) / 1e6,
-            "cause": "unknown",
+            "cause": cause,
         }
         await self.write(ProductionEvent(type="clock.stepped", time=self._clock.now(), data=data))
 
@@ -231,8 +291,11 @@ class Journal:
         stopped: bool = False,
     ) -> None:
         now = self._clock.now()
-        entries = [encode(event, stream=self._stream, prefix=self._prefix, recorded=now, cfg=self._cfg) for event in events]
-        state = {"stopped": b"true" if stopped else b"false"}
+        clock: ClockState = "synced" if self.trust is None else self.trust.state
+        entries = [
+            encode(event, stream=self._stream, prefix=self._prefix, recorded=now, cfg=self._cfg, clock=clock) for event in events
+        ]
+        state = {"stopped": b"true" if stopped else b"false", _CFG: self._cfg.encode()}
         while True:
             try:
                 await append(entries, Checkpoint(self._stream, state, now))
@@ -240,6 +303,7 @@ class Journal:
                 self._log.error("journal.not_stored", event_type=events[0].type, reason=str(error))
                 await asyncio.sleep(0.5)
             else:
+                self.made.update(entry.type for entry in entries)
                 return
 
     async def heartbeat(self) -> None:

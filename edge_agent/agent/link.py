@@ -36,6 +36,7 @@ class Link:
         self.up: bool | None = None
         self.error = ""
         self.tries = 0
+        self.connects = 0
         self._log = structlog.get_logger().bind(link=name, kind=kind)
 
     def came_up(self) -> None:
@@ -43,6 +44,7 @@ class Link:
         if self.up is not True:
             self._log.info("link.up", tries=self.tries + 1)
         self.up, self.error, self.tries = True, "", 0
+        self.connects += 1
 
     def went_down(self, reason: str) -> None:
         """Say that the endpoint is lost or still away; logged on the turn, later tries only at debug level."""

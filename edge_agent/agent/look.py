@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from uuid import uuid4
 
 from edge_agent import __version__
 from edge_agent.agent.build import OUTPUT, Parts
+from edge_agent.agent.departures import Departures
 from edge_agent.agent.desk import BufferDesk
 from edge_agent.agent.envelope import Envelope, configured, keep
+from edge_agent.agent.figures import Figures
 from edge_agent.agent.forward import Delivered
 from edge_agent.agent.link import Link
+from edge_agent.agent.pageview import PageView, page_served
+from edge_agent.agent.troubles import of_agent, of_devices, of_files
 from edge_agent.buffer import failpoint
 from edge_agent.config.schema import AgentConfig
 from edge_agent.model.instant import iso, parse
 from edge_agent.ports import ArchiveBuffer, PlantClock
-from edge_agent.status.app import application
+from edge_agent.status.app import Reload, application, metrics_route
+from edge_agent.status.otelexport import exporting
 from edge_agent.status.place import socket_of
 from edge_agent.status.report import BufferReport, DeliveryReport, DeviceReport, LinkReport, Status
 from edge_agent.status.server import serving
@@ -38,12 +43,10 @@ class Look:
         links: Sequence[Link],
         *,
         agent: str,
-        cfg: str,
-        cautions: Sequence[str] = (),
     ) -> None:
-        """Describe ``parts``; ``links`` may still grow. ``cautions`` are the configuration's."""
+        """Describe ``parts``, which a reload changes, as it does ``links``."""
         self._parts, self._desk, self._clock, self._links = parts, desk, clock, links
-        self._agent, self._cfg, self._cautions = agent, cfg, cautions
+        self._agent = agent
         self._session, self._started = uuid4().hex, clock.now()
         self._began = time.monotonic()
 
@@ -54,7 +57,9 @@ class Look:
         units = {unit.name: f"quarantined: {unit.quarantined}" if unit.quarantined else "ok" for unit in self._parts.units}
         links = [LinkReport(link.name, link.kind, link.up, link.error or None, link.tries) for link in self._links]
         problems = _problems(devices, units, links, buffer)
-        problems += _unheard(links, buffer, self._clock.now(), self._parts.delivered.last_acknowledged or self._began)
+        silent = _unheard(links, buffer, self._clock.now(), self._parts.delivered.last_acknowledged or self._began)
+        problems += silent
+        states = {name: state for collector in self._parts.collectors for name, state in collector.devices.items()}
         return Status(
             health="critical" if not buffer.healthy else "degraded" if problems else "ok",
             problems=problems,
@@ -64,14 +69,23 @@ class Look:
             process=os.getpid(),
             time=iso(self._clock.now()),
             started=iso(self._started),
-            cfg=self._cfg,
+            cfg=self._parts.cfg,
             devices=devices,
             units=units,
             links=links,
             delivery=_delivery(self._parts.delivered),
             buffer=buffer,
-            warnings=[*self._cautions, *self._faults()],
+            warnings=[*self._parts.cautions, *self._faults(), *self._unapplied()],
+            faults=[
+                *of_agent(units, links, buffer, silent),
+                *of_files(self._parts.unapplied),
+                *of_devices(states, self._parts.journal.raised()),
+            ],
         )
+
+    def _unapplied(self) -> list[str]:
+        fault = self._parts.unapplied
+        return [] if fault is None else [f"the files of the configuration are not what runs: {fault.text}"]
 
     def _faults(self) -> list[str]:
         states = [(name, state) for collector in self._parts.collectors for name, state in collector.devices.items()]
@@ -100,14 +114,38 @@ async def keep_envelope(config: AgentConfig, parts: Parts, buffer: ArchiveBuffer
 
 
 def local_api(
-    config: AgentConfig, parts: Parts, buffer: ArchiveBuffer, clock: PlantClock, links: Sequence[Link]
+    config: AgentConfig, parts: Parts, buffer: ArchiveBuffer, clock: PlantClock, links: Sequence[Link], reload: Reload
 ) -> AbstractAsyncContextManager[None]:
-    """Return what serves the local API of a wired agent while it is entered; it answers while the store cannot be opened, too."""
+    """Return what serves the local API of a wired agent while it is entered; it answers while the store cannot be opened, too.
+
+    ``reload`` is what POST /api/reload asks for.
+    """
     name, path = config.agent.agent, config.agent.buffer.path
     envelope = Envelope(configured(config).settings, parts.streams)
     desk = BufferDesk(buffer, OUTPUT, path, envelope, parts.forwarder.start_over)
-    look = Look(parts, desk, clock, links, agent=name, cfg=config.fingerprint, cautions=config.cautions)
-    return serving(application(look.status, desk, verbs=True), socket_of(name, path))
+    look = Look(parts, desk, clock, links, agent=name)
+    departures = Departures(parts.delivered, envelope, clock)
+    figures = Figures(parts, look.status, links, prefix=config.agent.events.type_prefix, speed=clock.speed)
+    app = application(look.status, desk, verbs=True, tail=departures.lines, reload=reload, metrics=figures.families)
+    view = None if parts.latest is None else PageView(parts, parts.latest, look.status, departures, clock)
+    page = page_served(config.agent.web, view, [metrics_route(figures.families)])
+    export = exporting(config.agent.otel, figures.families, name, __version__)
+    return _served(serving(app, socket_of(name, path)), page, export, departures)
+
+
+@asynccontextmanager
+async def _served(
+    server: AbstractAsyncContextManager[None],
+    page: AbstractAsyncContextManager[None],
+    export: AbstractAsyncContextManager[None],
+    departures: Departures,
+) -> AsyncIterator[None]:
+    """Serve and export; whoever listens is let go first, else the servers would wait for them."""
+    async with server, page, export:
+        try:
+            yield
+        finally:
+            departures.close()
 
 
 def _problems(

@@ -64,13 +64,18 @@ class Origin:
         self.resumes: dict[str, Resume] = {}
         """What the units stood on when the checkpoints were written, by stream; the base of the next ones."""
 
+    def watch(self, topics: Topics, streams: Sequence[str], cfg: str) -> None:
+        """Judge by the checkpoints of other ``streams``, where nothing is decided yet."""
+        self._topics, self._own, self._cfg = {topics.checkpoint(stream): stream for stream in streams}, streams[-1], cfg
+
     async def first_look(self) -> None:
         """Wait for the verdict, for a while; a store of another machine gets its new epoch in any case. Raises StorageError.
 
         A new epoch that is being begun is waited for: the units open on its states.
         """
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._looked.wait(), PATIENCE)
+            async with asyncio.timeout(PATIENCE):
+                await self._looked.wait()
         async with self._deciding:
             if not self.begun and (await self._buffer.lineage()).moved:
                 await self._begin("moved", Found(""), ())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from itertools import islice
@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 import structlog
 
+from edge_agent.agent.discipline import Discipline
 from edge_agent.events.derive import Fold, RuleError, Tick, Turn
-from edge_agent.events.encode import encode
+from edge_agent.events.encode import ClockState, encode
 from edge_agent.events.rule import Picture
 from edge_agent.model.errors import StorageError
 from edge_agent.model.event import Acknowledge, ProductionEvent
@@ -63,10 +64,13 @@ class Unit:
         self._wake = asyncio.Event()
         self._stored = 0.0
         self._waiting = b""
-        self._stopping = False
+        self._stopping = self._closed = False
+        self._successor: Unit | None = None
         self.quarantined: str | None = None
+        self.trust: Discipline | None = None
         self.effect: Callable[[Acknowledge], Awaitable[None]] | None = None
         self.changed = asyncio.Event()
+        self.made: Counter[str] = Counter()
         self._log = structlog.get_logger().bind(unit=name)
 
     @property
@@ -82,8 +86,11 @@ class Unit:
         """Return the names of the stored ``states`` that this configuration could not go on from."""
         return self._fold.start(states)[1]
 
-    async def open(self, since: int | None = None) -> None:
-        """Load the stored state; after an absence of the agent, up to plant time ``since`` (None: now), its first input is that absence."""
+    async def open(self, since: int | None = None, image: Sequence[Batch] = ()) -> None:
+        """Load the stored state; after an absence of the agent, up to plant time ``since`` (None: now), its first input is that absence.
+
+        ``image`` is what devices have shown that are connected already; what was delivered meanwhile comes behind it.
+        """
         since = self._clock.now() if since is None else since
         states, last_seen = await self._buffer.states(self.name)
         self._waiting, stored = states.pop(_WAITING, b""), states.pop(_MARKS, b"")
@@ -95,14 +102,21 @@ class Unit:
                 "rule.state_dropped", rule=rule, reason="its meaning changed in the configuration; a new baseline is taken"
             )
         self._marks = self._kept = _unpacked(stored)
-        self._inbox.clear()  # what a try before this one may have left
         self._next_tick = since // NS * NS + NS
+        ahead = list(image)
         if last_seen is not None:
-            self._inbox.append((Batch("", since, before=(AgentDown(min(last_seen, since), since),)), None))
+            ahead.insert(0, Batch("", since, before=(AgentDown(min(last_seen, since), since),)))
+        joined = [each for each in self._inbox if each[1] is not None]  # others are what a try before this one may have left
+        self._inbox = [*((batch, None) for batch in ahead), *joined]
+        if self._inbox:
             self._wake.set()
 
     async def deliver(self, batch: Batch) -> None:
-        """Put one batch into the inbox and return when what it caused is in custody."""
+        """Put one batch into the inbox and return when what it caused is in custody; a unit that was closed hands it to its successor."""
+        if self._closed:
+            if self._successor is not None:
+                await self._successor.deliver(batch)
+            return
         done = asyncio.get_running_loop().create_future()
         self._inbox.append((_news(batch, self._marks.get(batch.device)), done))
         self._wake.set()
@@ -202,6 +216,8 @@ class Unit:
         """Append what the turn made. Unless it is the last one, readings of the newest moment may still be under way: it is not seen yet."""
         now = self._clock.now()
         seen = now if final else now - self._fold.settle
+        if (retained := turn.state.window.retained) is not None:
+            seen = min(seen, retained.since)
         entries = [self.encode(event, now) for event in turn.events] + list(turn.telemetry)
         beat = time.monotonic() - self._stored > (_HEARTBEAT if self._marks == self._kept else _MARKING)
         custody = Custody.DURABLE
@@ -214,6 +230,7 @@ class Unit:
             if marks != self._kept:
                 states[_MARKS] = msgspec.msgpack.encode(marks)
             custody = await self._append(entries, Checkpoint(self.name, states, seen))
+            self.made.update(entry.type for entry in entries)
             self._stored, self._waiting = time.monotonic(), waiting
             if custody is Custody.DURABLE:
                 self._kept = marks
@@ -235,7 +252,8 @@ class Unit:
 
     def encode(self, event: ProductionEvent, recorded: int) -> Entry:
         """Return an event of this unit as an entry of its stream."""
-        return encode(event, stream=self.name, prefix=self._prefix, recorded=recorded, cfg=self._cfg)
+        clock: ClockState = "synced" if self.trust is None else self.trust.state
+        return encode(event, stream=self.name, prefix=self._prefix, recorded=recorded, cfg=self._cfg, clock=clock)
 
     async def _samples_lost(self, since: int, until: int) -> None:
         """Declare the telemetry that waited for its flush when the agent was killed; what was later is declared with the agent's absence."""
@@ -273,6 +291,20 @@ class Unit:
         """Fold what waits and one last tick that closes intervals; then nothing more is taken."""
         now = self._clock.now()
         await self._turn([*self._due(now), Tick(now, final=True)])
+
+    async def give_way(self, successor: Unit | None) -> None:
+        """Close for good, while the agent goes on: what is delivered from now on goes to ``successor``, whose inbox waits for it (None: to nobody)."""
+        self._closed, self._successor = True, successor
+        await self.close()
+
+    def renew(self, fold: Fold, cfg: str) -> None:
+        """Go on under configuration ``cfg``, which means the same for this unit as the one before: ``fold`` has the same rules and devices."""
+        self._fold, self._cfg = fold, cfg
+
+    async def tell(self, event: ProductionEvent) -> None:
+        """Append an event that no rule has made to the stream of a unit that is not running."""
+        now = self._clock.now()
+        await self._append([self.encode(event, now)], Checkpoint(self.name, {}, now))
 
 
 def _unpacked(stored: bytes) -> dict[str, Mark]:

@@ -81,6 +81,7 @@ class Committer(HeldStore):
             elif not (again and store.holds(batch)):
                 store.insert(batch)
         self.commits += 1
+        self.syncs.observe(store.synced_in)
         if self.confirmed is not None:
             self.confirmed.written()
         failpoint.reach("after_commit")

@@ -31,6 +31,7 @@ class Database:
             self.close(failed=True)
             raise
         self.log_doubtful = self.commits_behind_log > 0 or log.ragged
+        self.synced_in = 0.0
         self._inode = path.stat().st_ino if vfs is None else None
 
     def close(self, *, failed: bool = False) -> None:
@@ -48,7 +49,9 @@ class Database:
         self.db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            began = time.monotonic()
             self.db.execute("COMMIT")
+            self.synced_in = time.monotonic() - began
         except BaseException as error:
             if self.db.in_transaction:
                 self.db.execute("ROLLBACK")

@@ -21,6 +21,7 @@ from edge_agent.buffer.numbering import Numbers
 from edge_agent.buffer.opening import DAMAGED, DamagedError, Opened, open_store, replace_store
 from edge_agent.buffer.store import Store
 from edge_agent.model.errors import ConfigError, StorageError
+from edge_agent.model.histogram import Histogram
 
 
 class HeldStore:
@@ -47,6 +48,7 @@ class HeldStore:
         self.confirmed = Confirmed() if config.confirm else None
         self.damage: Damage | None = None
         self.commits = 0
+        self.syncs = Histogram()
         self.dropped, self.dropped_at = 0, 0.0
         self.last_commit = float("-inf")
         self._store: Store | None = None

@@ -115,5 +115,14 @@ class Outbox(Intake, Asked):
         full = committer.dropped > 0 and time.monotonic() - committer.dropped_at < _FULL
         size = store.size() if store else 0
         return BufferStats(
-            waiting["E"], waiting["T"], oldest, size, committer.commits, not self._trouble, detail, committer.dropped, full
+            waiting["E"],
+            waiting["T"],
+            oldest,
+            size,
+            committer.commits,
+            not self._trouble,
+            detail,
+            committer.dropped,
+            full,
+            committer.syncs,
         )

@@ -10,10 +10,12 @@ from edge_agent.cli.connect import document, inspect, show
 from edge_agent.config.load import InvalidConfigError, load
 from edge_agent.config.schema import AgentConfig
 from edge_agent.drivers.catalog import tags_of
+from edge_agent.drivers.modbus.config import ModbusConfig
 from edge_agent.model.condition import CONDITION
-from edge_agent.model.errors import DisconnectedError
+from edge_agent.model.errors import ConfigError, DisconnectedError
 from edge_agent.model.tls import tls_context
 from edge_agent.publish import tls
+from edge_agent.status.otelconfig import read_headers, require_extra
 
 EXIT_CONFIG = 78
 
@@ -28,6 +30,11 @@ def check(directory: Path, *, as_json: bool, connect: bool = False) -> int:
         else:
             print(invalid, file=sys.stderr)
         return EXIT_CONFIG if connect else 1
+    if (missing := _missing(config)) is not None:
+        print(json.dumps({"ok": False, "problems": [{"message": missing}]}, indent=2)) if as_json else print(
+            missing, file=sys.stderr
+        )
+        return EXIT_CONFIG
     warnings = _warnings(config)
     found = inspect(config) if connect else None
     tags = sum(len(tags_of(device)) for device in config.devices)
@@ -65,6 +72,7 @@ def _warnings(config: AgentConfig) -> list[str]:
         )
     warnings += config.cautions
     warnings += _alarms(config)
+    warnings += _printed(config)
     mqtt = config.agent.mqtt
     try:
         if mqtt.password_file is not None:
@@ -73,6 +81,44 @@ def _warnings(config: AgentConfig) -> list[str]:
             tls_context(mqtt.tls)
     except DisconnectedError as error:
         warnings.append(f"mqtt: {error} (as this user on this machine; without it the agent waits, unconnected)")
+    return warnings + _headers(config)
+
+
+def _missing(config: AgentConfig) -> str | None:
+    """Return which packages the configuration wants and nobody has installed here; None when there are all."""
+    try:
+        if config.agent.otel is not None:
+            require_extra()
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
+def _headers(config: AgentConfig) -> list[str]:
+    """Return what is wrong with the headers for the collector."""
+    try:
+        read_headers(None if config.agent.otel is None else config.agent.otel.headers_file)
+    except ConfigError as error:
+        return [f"otel: {error} (as this user on this machine; without it nothing is exported)"]
+    return []
+
+
+def _printed(config: AgentConfig) -> list[str]:
+    """Return the Modbus devices whose addresses look like numbers of a vendor's table (40011) instead of addresses (10)."""
+    warnings = []
+    for device in config.devices:
+        if isinstance(device, ModbusConfig):
+            firsts = {"holding": 40_001, "input": 30_001}
+            printed = [
+                f"{name} ({tag.address})"
+                for name, tag in device.tags.items()
+                if tag.address is not None and 0 <= tag.address - firsts.get(tag.register_ or "", 1 << 17) < 9_999
+            ]
+            if printed:
+                warnings.append(
+                    f"{device.device}: {', '.join(printed[:3])}{' and more' * (len(printed) > 3)}: an address like a number of the vendor's "
+                    "table; write ref: instead of address: when it is one; when the address is meant (SunSpec), nothing is wrong"
+                )
     return warnings
 
 

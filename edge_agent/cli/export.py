@@ -28,13 +28,15 @@ _QUIET = 2.0
 
 @dataclass(frozen=True)
 class Broker:
-    """Where to publish, as the user said it."""
+    """A broker, as the user said it: by ``option``, with the file of its password by ``secret``."""
 
     url: str
     ca: str | None
     username: str | None
     password_file: Path | None
     allow_insecure: bool
+    option: str = "--publish"
+    secret: str = "--password-file"  # noqa: S105 - the name of an option
 
     def config(self) -> MqttConfig:
         """Return the settings. Raises EdgeAgentError with the remedy."""
@@ -45,7 +47,8 @@ class Broker:
         except ValidationError as invalid:
             text = "; ".join(error["msg"].removeprefix("Value error, ") for error in invalid.errors())
             text = text.replace("allow_insecure: true", "--allow-insecure").replace("tls: {ca: FILE}", "--ca FILE")
-            raise EdgeAgentError(f"--publish: {text.replace('tls: {ca: system}', '--ca system')}") from invalid
+            text = text.replace("tls: {ca: system}", "--ca system").replace("password_file", self.secret)
+            raise EdgeAgentError(f"{self.option}: {text.replace('use username', 'use --username')}") from invalid
 
 
 class Progress:

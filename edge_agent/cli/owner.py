@@ -17,7 +17,7 @@ def as_owner(folder: Path) -> Iterator[None]:
     """
     place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     owner = place.stat()
-    if os.geteuid() != 0 or owner.st_uid == 0:
+    if not hasattr(os, "geteuid") or os.geteuid() != 0 or owner.st_uid == 0:  # Windows has no users by number
         yield
         return
     group = os.getegid()

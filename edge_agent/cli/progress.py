@@ -6,12 +6,14 @@ import sys
 import time
 
 _QUIET = 2.0
-_EVERY_LINE = 5.0
 _EVERY_TURN = 0.2
 
 
 class Progress:
-    """Prints what it is told, but not in the first two seconds, nor too often; on a terminal in one line that is wiped at the end."""
+    """Prints what it is told, but not in the first two seconds, nor too often: on a terminal, in one line that is wiped at the end.
+
+    Elsewhere it keeps silent: a log or a pipe wants the result.
+    """
 
     def __init__(self) -> None:
         """Start counting now."""
@@ -23,12 +25,12 @@ class Progress:
     def __call__(self, text: str) -> None:
         """Say how far it is."""
         now = time.monotonic()
-        if now - self._began < _QUIET or now - self._last < (_EVERY_TURN if self._terminal else _EVERY_LINE):
+        if not self._terminal or now - self._began < _QUIET or now - self._last < _EVERY_TURN:
             return
         self._last, self._shown = now, True
-        print(f"\r\x1b[K{text}" if self._terminal else text, end="" if self._terminal else "\n", file=sys.stderr, flush=True)
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
     def done(self) -> None:
         """Wipe the line."""
-        if self._shown and self._terminal:
+        if self._shown:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -113,7 +113,7 @@ async def _opened(stack: AsyncExitStack, path: Path, config: AgentConfig | None,
 def become_owner(path: Path) -> None:
     """As root, go on as the user whom the store belongs to: a file made by root would lock the service out of its own store."""
     owner = next(place for place in (path / DATABASE, path, *path.absolute().parents) if place.exists()).stat()
-    if os.geteuid() == 0 and owner.st_uid != 0:
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and owner.st_uid != 0:
         os.setegid(owner.st_gid)
         os.seteuid(owner.st_uid)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edge_agent.config import lint
 from edge_agent.config.schema import AgentFile
 from edge_agent.config.source import Path_, Source
 from edge_agent.config.words import did_you_mean
@@ -17,6 +18,7 @@ from edge_agent.model.errors import ConfigError
 from edge_agent.model.reading import Tag
 
 _DEVICE_LINE = re.compile(r"^device:[ \t]*['\"]?([^\s'\"#]+)", re.MULTILINE)
+_SLOT = "{slot}"
 
 
 @dataclass
@@ -36,6 +38,7 @@ def cross_check(sources: Sequence[Source], agent: AgentFile | None, devices: Seq
     _share(devices)
     tags = {tag.ref: tag for part in devices for tag in tags_of(part.config)}
     calendar = _calendar(main, agent)
+    _lint(main, agent, devices, units, tags)
     told = {name for source in sources[1:] if source.faults and source.file.parent.name == "devices" for name in _named(source)}
     invalid_devices = bool(main.faults or told) or any(part.source.faults for part in devices)
     for part in units:
@@ -44,6 +47,20 @@ def cross_check(sources: Sequence[Source], agent: AgentFile | None, devices: Seq
             check_codes(part, tags)
         if not part.source.problems and not invalid_devices:
             _rules(part, tags, calendar)
+
+
+def _lint(main: Source, agent: AgentFile | None, devices: Sequence[Part], units: Sequence[Part], tags: Mapping[str, Tag]) -> None:
+    """Note what can be read and would still count wrong."""
+    if agent is not None:
+        for path, message, remedy in lint.shift_findings(agent.shifts, agent.time_zone):
+            main.problem(main.place(path), message, remedy)
+    for part in units:
+        for path, message, remedy in lint.unit_findings(part.config, tags):
+            part.source.problem(part.source.place((*part.path, *path)), message, remedy)
+    by_device = {part.config.device: part for part in devices}
+    for tag, message, remedy in lint.writable_findings([part.config for part in units], list(tags.values())):
+        part = by_device[tag.device]
+        part.source.problem(part.source.place((*part.path, "tags", tag.name, "acknowledge")), message, remedy)
 
 
 def _named(source: Source) -> set[str]:
@@ -76,35 +93,60 @@ def _share(devices: Sequence[Part]) -> None:
 
 
 def _references(part: Part, tags: Mapping[str, Tag], devices: Sequence[str], told: set[str], *, quiet: bool) -> None:
-    """Note every ``device.tag`` of a unit that does not exist, at the place where it is written."""
-    for ref in sorted(inputs(part.config)):
-        if ref in tags:
-            continue
-        device, dot, _ = ref.partition(".")
+    """Note every ``device.tag`` of a unit that does not exist, at the place where it is written; those of one ring's slots are one."""
+    asked = inputs(part.config)
+    missing: dict[tuple[tuple[int, int], str, str], list[str]] = {}
+    for ref in sorted(asked - tags.keys(), key=_by_number):
+        device = ref.partition(".")[0]
         if device in told or (quiet and device not in devices):
             continue  # its device file is wrong itself and said so
-        if not dot:
-            message, remedy = f"'{ref}' names no tag", "write it as device.tag"
-        elif device not in devices:
-            message, remedy = (
-                f"there is no device '{device}' (in '{ref}')",
-                did_you_mean(device, devices) or f"describe it in devices/{device}.yaml",
-            )
-        else:
-            message, remedy = f"device '{device}' has no tag '{ref.partition('.')[2]}'", did_you_mean(ref, tags)
-        part.source.problem(_written(part, ref), message, remedy)
+        missing.setdefault((*_written(part, ref), device), []).append(ref)
+    for (place, written, _), refs in missing.items():
+        whole = sum(_stands_for(written, ref) for ref in asked)
+        part.source.problem(place, *_unknown(written, refs, whole, tags, devices))
 
 
-def _written(part: Part, text: str) -> tuple[int, int]:
-    """Return the place of the value ``text`` inside a part."""
+def _unknown(written: str, refs: Sequence[str], whole: int, tags: Mapping[str, Tag], devices: Sequence[str]) -> tuple[str, str]:
+    """Return what is wrong with what is ``written``, which stands for ``whole`` tags, ``refs`` of them unknown, and the remedy."""
+    ref, names = refs[0], [each.partition(".")[2] for each in refs]
+    device, dot, _ = ref.partition(".")
+    if not dot:
+        return f"'{ref}' names no tag", "write it as device.tag"
+    if device not in devices:
+        return f"there is no device '{device}' (in '{written}')", did_you_mean(
+            device, devices
+        ) or f"describe it in devices/{device}.yaml"
+    if _SLOT not in written:
+        return f"device '{device}' has no tag '{names[0]}'", did_you_mean(ref, tags)
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    message = f"device '{device}' lacks {len(refs)} of the {whole} tags of '{written}': {', '.join(names[:3])}{more}"
+    alike = did_you_mean(ref, tags) if len(refs) == whole else ""  # where some slots have tags, the nearest name is another slot's
+    return message, alike if alike.startswith("did") else "declare a tag for every slot, or correct size and first_slot"
+
+
+def _by_number(ref: str) -> list[str | int]:
+    """Return a key that puts slot 2 before slot 10."""
+    return [int(piece) if piece.isdecimal() else piece for piece in re.split(r"(\d+)", ref)]
+
+
+def _written(part: Part, text: str) -> tuple[tuple[int, int], str]:
+    """Return the place inside a part where ``text`` is written, and what stands there: itself, or the name of a ring's tags."""
     stack: list[tuple[Path_, Any]] = [((), part.source.data)]
     while stack:
         path, data = stack.pop()
-        if data == text and path[: len(part.path)] == part.path:
-            return part.source.place(path)
+        if _stands_for(data, text) and path[: len(part.path)] == part.path:
+            return part.source.place(path), str(data)
         items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
         stack.extend(((*path, key), value) for key, value in items)
-    return part.source.place(part.path)
+    return part.source.place(part.path), text
+
+
+def _stands_for(written: Any, text: str) -> bool:
+    """Whether ``written`` is ``text``, or the name of a ring's tags that it is made from."""
+    if not isinstance(written, str) or _SLOT not in written:
+        return bool(written == text)
+    before, _, behind = written.partition(_SLOT)
+    return text.startswith(before) and text.endswith(behind) and text[len(before) : len(text) - len(behind)].isdecimal()
 
 
 def _calendar(main: Source, agent: AgentFile | None) -> Calendar | None:
@@ -130,11 +172,11 @@ def _rules(part: Part, tags: Mapping[str, Tag], calendar: Calendar | None) -> No
 def _mentioned(part: Part, text: str) -> tuple[int, int]:
     """Return the place of the longest key path or tag that an error text names, else the unit's beginning."""
     places = part.source.keys
-    best: Path_ = ()
+    best, longest = part.path, 0
     for path in places:
         dotted = ".".join(map(str, path[len(part.path) :]))
-        if path[: len(part.path)] == part.path and dotted and dotted in text and len(path) > len(best):
-            best = path
+        if path[: len(part.path)] == part.path and dotted in text and len(dotted) > longest:
+            best, longest = path, len(dotted)
     return places.get(best, part.source.place(part.path))
 
 

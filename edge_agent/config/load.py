@@ -5,18 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from edge_agent.config.branches import meant
 from edge_agent.config.crosscheck import Part, cross_check
+from edge_agent.config.include import read_main
 from edge_agent.config.problem import Problem
 from edge_agent.config.schema import AgentConfig, AgentFile
 from edge_agent.config.source import Path_, Source, read
 from edge_agent.config.taglist import merge_lists
-from edge_agent.config.words import words
+from edge_agent.config.words import KINDS, words
 from edge_agent.drivers.catalog import DeviceConfig
 from edge_agent.events.catalog import UnitConfig
+from edge_agent.events.codes import DIRECTORY
 from edge_agent.model.errors import ConfigError
 from edge_agent.ports import Identity
 
@@ -25,13 +28,17 @@ _DEVICE: TypeAdapter[Any] = TypeAdapter(DeviceConfig)
 _UNIT: TypeAdapter[UnitConfig] = TypeAdapter(UnitConfig)
 _TAG = re.compile(r"Value error, tags\.([A-Za-z0-9_-]+)[.:]")
 
+T = TypeVar("T")
+
 
 class InvalidConfigError(ConfigError):
     """All problems of a configuration; the text lists them, ready to print."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         """Carry ``problems``, at least one."""
-        self.problems = sorted(set(problems), key=lambda problem: (str(problem.file), problem.line, problem.column))
+        self.problems = sorted(
+            set(problems), key=lambda problem: (str(problem.file), problem.line, problem.column, problem.message)
+        )
         count = f"{len(self.problems)} problem{'s' if len(self.problems) > 1 else ''} in the configuration"
         super().__init__("\n".join([*map(str, self.problems), count]))
 
@@ -54,7 +61,7 @@ def _load(directory: Path, *, units: bool) -> AgentConfig:
     alone = directory.is_file()
     file = directory if alone else directory / "agent.yaml"
     root = file.parent
-    main = read(file)
+    main, folders, variables = read_main(file)
     for index in range(len(_items(main, "devices"))):
         merge_lists(main, ("devices", index))
     sources = [main]
@@ -62,12 +69,12 @@ def _load(directory: Path, *, units: bool) -> AgentConfig:
         alone = not (root / "devices").is_dir()
     if not units and isinstance(main.data, dict):
         main.data.pop("units", None)
-    agent = _validate(_AGENT, main, main.data, ())
+    agent = _validate(_AGENT, main, main.data, (), root)
     devices = _inline(_DEVICE, main, "devices")
     work = _inline(_UNIT, main, "units")
-    if not alone:
-        devices += _folder(_DEVICE, root / "devices", sources)
-        work += _folder(_UNIT, root / "units", sources) if units else []
+    for place in [*folders, *([] if alone else [root])]:
+        devices += _folder(_DEVICE, place / "devices", sources, variables)
+        work += _folder(_UNIT, place / "units", sources, variables) if units else []
     cross_check(sources, agent, devices, work)
     problems = [problem for source in sources for problem in source.faults]
     if problems or agent is None:
@@ -78,20 +85,43 @@ def _load(directory: Path, *, units: bool) -> AgentConfig:
         units=tuple(part.config for part in work),
         directory=root.resolve(),
         file=file.resolve() if alone else None,
+        included=tuple(folder.resolve() for folder in folders),
     )
+
+
+def read_as(adapter: TypeAdapter[T], file: Path) -> tuple[T, Source]:
+    """Return a YAML file of another kind, validated, and where everything stands in it. Raises InvalidConfigError with every problem."""
+    source = read(file)
+    content: T = _validate(adapter, source, source.data, (), file.parent)
+    refuse(source)
+    return content, source
+
+
+def refuse(source: Source) -> None:
+    """Raise InvalidConfigError when ``source`` has problems."""
+    if source.problems:
+        raise InvalidConfigError(source.problems)
 
 
 def identity_of(directory: Path) -> Identity:
     """Return who the agent of a configuration is, whatever its device and unit files hold. Raises InvalidConfigError."""
+    return agent_of(directory).identity
+
+
+def agent_of(directory: Path) -> AgentConfig:
+    """Return the agent of a configuration alone, whatever its device and unit files hold. Raises InvalidConfigError."""
     alone = directory.is_file()
     file = directory if alone else directory / "agent.yaml"
-    main = read(file)
-    agent = _validate(_AGENT, main, main.data, ())
-    if main.problems or agent is None:
-        raise InvalidConfigError(main.problems)
+    main, _, _ = read_main(file)
+    if isinstance(main.data, dict):
+        for part in ("devices", "units"):
+            main.data.pop(part, None)
+    agent = _validate(_AGENT, main, main.data, (), file.parent)
+    if main.faults or agent is None:
+        raise InvalidConfigError(main.faults)
     return AgentConfig.model_construct(
         agent=agent, devices=(), units=(), directory=file.parent.resolve(), file=file.resolve() if alone else None
-    ).identity
+    )
 
 
 def _named(main: Source, key: str) -> bool:
@@ -103,14 +133,14 @@ def _items(source: Source, key: str) -> list[Any]:
     return items if isinstance(items, list) else []
 
 
-def _folder(adapter: TypeAdapter[Any], folder: Path, sources: list[Source]) -> list[Part]:
+def _folder(adapter: TypeAdapter[Any], folder: Path, sources: list[Source], variables: Mapping[str, str]) -> list[Part]:
     parts = []
     for file in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
-        source = read(file)
+        source = read(file, variables)
         sources.append(source)
         if adapter is _DEVICE:
             merge_lists(source)
-        config = _validate(adapter, source, source.data, ())
+        config = _validate(adapter, source, source.data, (), folder.parent)
         if config is not None:
             parts.append(Part(config, source, ()))
     return parts
@@ -121,26 +151,26 @@ def _inline(adapter: TypeAdapter[Any], source: Source, key: str) -> list[Part]:
     parts = []
     for index, item in enumerate(_items(source, key)):
         try:
-            parts.append(Part(adapter.validate_python(item), source, (key, index)))
+            parts.append(Part(adapter.validate_python(item, context={DIRECTORY: source.file.parent}), source, (key, index)))
         except ValidationError:
             continue
     return parts
 
 
-def _validate(adapter: TypeAdapter[Any], source: Source, data: Any, path: Path_) -> Any:
-    """Return the validated model, or None after noting what is wrong."""
+def _validate(adapter: TypeAdapter[Any], source: Source, data: Any, path: Path_, root: Path) -> Any:
+    """Return the validated model, or None after noting what is wrong. Files that it names are looked for from ``root`` on."""
     if data is None:
         return None
     if not isinstance(data, dict):
         source.problem(source.place(()), "the file must be a table of keys and values", "start with `version: 1`")
         return None
     try:
-        return adapter.validate_python(data)
+        return adapter.validate_python(data, context={DIRECTORY: root})
     except ValidationError as invalid:
         schema = adapter.json_schema()
         unreadable = {problem.line for problem in source.problems}
-        for error in invalid.errors(include_url=False):
-            where, details = _pointed(data, dict(error))
+        for error in meant(map(dict, invalid.errors(include_url=False)), lambda error: _data_path(data, error["loc"])):
+            where, details = _pointed(data, error)
             known = _known_keys(schema, schema, error["loc"][:-1])
             message, remedy = words(details, known)
             owner = source.owner((*path, *where))
@@ -162,6 +192,8 @@ def _validate(adapter: TypeAdapter[Any], source: Source, data: Any, path: Path_)
 def _pointed(data: Any, error: dict[str, Any]) -> tuple[Path_, dict[str, Any]]:
     """Return the path of what is wrong, and the error as people see it: a table has its name in the data, not pydantic's (a driver, an index)."""
     where = _data_path(data, error["loc"])
+    if error["type"] in KINDS and where:
+        return where, error | {"loc": where}
     if error["type"] != "value_error":
         return where, error
     name = where[:-1] if where and isinstance(where[-1], int) else where

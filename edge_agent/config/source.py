@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,8 @@ _SECRET = re.compile(r"(?i)(\bpass(?:word|wort|phrase|wd)?['\"]?[ \t]*:[ \t]*)(?
 class Source:
     """A parsed file: ``data`` (dicts, lists, scalars), and the places of keys and values by their path from the root.
 
-    ``lists`` are the tables whose rows were put among the data; each holds the places of what came from it, by the same paths.
+    ``lists`` are the tables and included files that were put among the data; each holds the places of what came from it, by the same paths.
+    ``variables`` go before those of the environment.
     """
 
     file: Path
@@ -48,6 +50,7 @@ class Source:
     values: dict[Path_, Place] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     lists: list[Source] = field(default_factory=list)
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def faults(self) -> list[Problem]:
@@ -75,9 +78,9 @@ class Source:
         return _SECRET.sub(r"\1***", lines[number - 1]) if 0 < number <= len(lines) else ""
 
 
-def read(file: Path) -> Source:
+def read(file: Path, variables: Mapping[str, str] | None = None) -> Source:
     """Read one file. Never raises for what is in it: everything wrong stands in ``problems``, and ``data`` is None when nothing can be used."""
-    source = Source(file, "")
+    source = Source(file, "", variables=variables or {})
     try:
         raw = file.read_bytes()
         if len(raw) > MAX_BYTES:
@@ -274,12 +277,12 @@ def _substituted(source: Source, node: ScalarNode, text: str) -> str:
             except UnicodeDecodeError:
                 source.problem(_mark(node), f"{match['file']} is not UTF-8", "save the file as UTF-8")
                 return ""
-        found = os.environ.get(match["name"], match["default"])
+        found = source.variables.get(match["name"], os.environ.get(match["name"], match["default"]))
         if found is None:
             source.problem(
                 _mark(node),
                 f"the environment variable {match['name']} is not set",
-                f"set it, or give a default: ${{{match['name']}:-value}}",
+                f"set it, or give a default: ${{{match['name']}:-value}}, or name it under variables: in agent.yaml",
             )
         return found or ""
 

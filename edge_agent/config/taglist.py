@@ -11,9 +11,9 @@ from typing import Any
 
 from edge_agent.config.scalar import resolve
 from edge_agent.config.source import MAX_BYTES, Path_, Source
-from edge_agent.config.table import Cell, Table, UnclosedError, decoded, number, parse
 from edge_agent.config.words import did_you_mean
 from edge_agent.drivers.catalog import columns_of
+from edge_agent.model.table import Cell, Table, UnclosedError, decoded, number, parse
 
 _NAME = "name"
 _BETWEEN = re.compile(r"[\s|]+")
@@ -171,3 +171,8 @@ def _entries(text: str) -> Any:
     if not all(middle for _, middle, _ in pairs):
         return text
     return {resolve(key.strip()): value.strip() for key, _, value in pairs}
+
+
+def cell_value(text: str, kind: str, separator: str) -> Any:
+    """Return what a cell of a tag list says, for whoever reads one outside of a configuration."""
+    return _value(text, kind, separator)

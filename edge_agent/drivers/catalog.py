@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Annotated, assert_never
 
 from pydantic import Field
@@ -120,6 +121,25 @@ def cautions(config: ModbusConfig | OpcUaConfig) -> tuple[str, ...]:
             return connection.cautions(config, config.device)  # plain Modbus has no security that could be left out
         case OpcUaConfig():
             return policy.cautions(config)
+        case _:
+            assert_never(config)
+
+
+def certificates(config: ModbusConfig | OpcUaConfig, identity: Identity) -> dict[str, Path]:
+    """Return the certificate files that a device's connection rests on, by what they are for; they need not exist."""
+    name = f"device {config.device}"
+    match config:
+        case ModbusConfig():
+            files = {} if config.tls is None else {f"{name} own": config.tls.cert, f"{name} ca": config.tls.ca}
+            return {which: file for which, file in files.items() if isinstance(file, Path)}
+        case OpcUaConfig():
+            if config.allow_insecure:
+                return {}
+            from edge_agent.drivers.opcua import pins  # noqa: PLC0415 - cryptography only where it is used
+
+            found = {"opcua own": identity.folder / "own" / "certificate.pem"}
+            found[name] = pins.place(identity.folder, config.url) / "current.der"
+            return found | ({} if config.user_certificate is None else {f"{name} user": config.user_certificate})
         case _:
             assert_never(config)
 

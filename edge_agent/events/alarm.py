@@ -1,4 +1,4 @@
-"""Alarms: the difference of two sets, keyed by id and value, never by slot (events.md 1.5 n).
+"""Alarms: the difference of two sets, keyed by id and value, never by slot.
 
 PackML's Alarm[] moves up when one clears, so a slot has no identity. After an absence of the device or the agent the sets are compared
 only when every tag has been read again, and the events carry the interval; what rose and fell in between is covered by the
@@ -8,12 +8,14 @@ gap. A restart of the device ends what was active: when is not known.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from functools import cached_property
+from typing import Any, Literal, Self
 
 from msgspec.structs import replace
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edge_agent.events.alarmset import AlarmMemory, AlarmSet, Sample, Scalar, Standing
+from edge_agent.events.codes import UNKNOWN, Code, Meaning, TableFile
 from edge_agent.events.condition import ConditionRule, ConditionSettings
 from edge_agent.events.reference import check_references, device_of, name_of
 from edge_agent.events.restart import restarted
@@ -35,7 +37,7 @@ class SlotConfig(BaseModel):
 
 
 class AlarmConfig(BaseModel):
-    """One entry of ``alarms:``: the slots of an alarm list, one bit, or the conditions that a device tells by itself."""
+    """One entry of ``alarms:``: the slots of an alarm list, words of bits, one bit, or the conditions that a device tells by itself."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -45,6 +47,16 @@ class AlarmConfig(BaseModel):
         default=None, description="device.name of an alarm source: what the device itself calls an alarm"
     )
     sources: tuple[str, ...] = Field(default=(), description="only conditions whose source matches one of these: Filler*")
+    words: tuple[str, ...] = Field(
+        default=(),
+        description="device.tag of each word of alarm bits; bits are numbered over all of them, 0 = the lowest of the first",
+    )
+    width: Literal[8, 16, 32, 64] = Field(default=16, description="bits of one word")
+    table: TableFile | None = Field(
+        default=None,
+        description="CSV file of the alarms: code (number, or bit of the words), id, text, severity, class, language; from the folder of agent.yaml on",
+    )
+    language: str | None = Field(default=None, description="which language's lines of the table: de, en, ...")
     id: str | None = Field(default=None, description="the alarm's id; the entry's name when it is left out (bit only)")
     severity: int = Field(default=500, ge=1, le=1000, description="1 to 1000, as in OPC UA")
     class_: str = Field(default="general", alias="class", description="mechanical, process, safety, ...")
@@ -53,8 +65,14 @@ class AlarmConfig(BaseModel):
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
-        if [bool(self.slots), self.bit is not None, self.conditions is not None].count(True) != 1:
-            raise ValueError("an alarm has either slots (a list with id and trigger) or a bit or conditions; write one of them")
+        if [bool(self.slots), bool(self.words), self.bit is not None, self.conditions is not None].count(True) != 1:
+            raise ValueError(
+                "an alarm has either slots (a list with id and trigger) or words or a bit or conditions; write one of them"
+            )
+        if self.table is not None and not (self.slots or self.words):
+            raise ValueError("a table tells what numbers mean; leave it out where there are neither slots nor words")
+        if self.words and self.id is not None:
+            raise ValueError("the ids of words come from the table; leave id out")
         if self.sources and self.conditions is None:
             raise ValueError("sources chooses among conditions; leave it out")
         if self.conditions is not None and (self.id is not None or self.text is not None):
@@ -70,8 +88,15 @@ class AlarmConfig(BaseModel):
             return (("bit", self.bit),)
         if self.conditions is not None:
             return (("conditions", self.conditions),)
+        if self.words:
+            return tuple((f"words[{i}]", ref) for i, ref in enumerate(self.words))
         parts = ((f"slots[{i}].{part}", getattr(slot, part)) for i, slot in enumerate(self.slots) for part in _PARTS)
         return tuple((place, ref) for place, ref in parts if ref is not None)
+
+    @cached_property
+    def meanings(self) -> Mapping[Code, Meaning]:
+        """What each number of the table means."""
+        return self.table.meanings(self.language) if self.table is not None else {}
 
 
 _PARTS = ("id", "trigger", "value", "text")
@@ -156,6 +181,10 @@ class AlarmRule:
             bit = values.get(config.bit)
             if bit is not None and bit.value:
                 yield Standing(config.id or self._entry, None, config.text, bit.time)
+        for place, ref in enumerate(config.words):
+            word = values.get(ref)
+            if word is not None and isinstance(word.value, int | float):
+                yield from self._bits(place * config.width, int(word.value), word.time)
         for slot in config.slots:
             number = values.get(slot.id)
             trigger = number if slot.trigger is None else values.get(slot.trigger)
@@ -164,8 +193,20 @@ class AlarmRule:
             value = values.get(slot.value) if slot.value is not None else None
             text = values.get(slot.text) if slot.text is not None else None
             time = max(sample.time for sample in (number, trigger, value) if sample is not None)
-            words = str(text.value) if text is not None and text.value else config.text
-            yield Standing(_number(number.value), None if value is None else value.value, words, time)
+            named = _number(number.value)
+            known = config.meanings.get(int(named) if named.lstrip("-").isdecimal() else named, UNKNOWN)
+            words = str(text.value) if text is not None and text.value else known.text or config.text
+            yield Standing(
+                known.id or named, None if value is None else value.value, words, time, known.severity, known.kind, known.more
+            )
+
+    def _bits(self, first: int, word: int, time: int) -> Iterator[Standing]:
+        """Yield the alarms of one word; a bit that the table does not know is an alarm with its number and no words."""
+        for bit in range(self._config.width):
+            if word >> bit & 1:
+                known = self._config.meanings.get(first + bit, UNKNOWN)
+                alarm = known.id or f"{self._entry}.{first + bit}"
+                yield Standing(alarm, None, known.text or self._config.text, time, known.severity, known.kind, known.more)
 
 
 def _number(value: Scalar) -> str:

@@ -1,4 +1,4 @@
-"""The set of alarms that are active, and how it becomes the next one: one moment's work on one `AlarmMemory` (events.md 1.5 n)."""
+"""The set of alarms that are active, and how it becomes the next one: one moment's work on one `AlarmMemory`."""
 
 from __future__ import annotations
 

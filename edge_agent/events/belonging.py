@@ -1,13 +1,13 @@
 """Which context a difference belongs to, when it is not sure.
 
-Counts are folded before the context of their moment, so a difference belongs to the context that ends there. Only behind a loss may
-the context have changed unseen, anywhere in the interval: such a difference is booked to no order (lot, mode, shift), and the
-candidates are named.
+Counts are folded before the context of their moment, so a difference belongs to the context that ends there. Behind a loss the context may
+have changed unseen, and between two samples it may have changed in sight (`crossing.py`), anywhere in the interval: such a
+difference is booked to no order (lot, mode, shift), and the candidates are named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -84,16 +84,27 @@ class Bounds(msgspec.Struct, frozen=True):
     lost: Place
     here: Place
 
-    def owner(self, now: Place, *, recovered: bool, stamped: bool) -> tuple[Context, dict[str, list[str | None]]]:
+    def owner(
+        self, now: Place, *, recovered: bool, stamped: bool, across: Sequence[Place] = ()
+    ) -> tuple[Context, dict[str, list[str | None]]]:
         """Return the context of a difference that ends in ``now``, and the candidates of each member that is not sure.
 
         ``stamped`` = the sample carries its own time. One that does not is as old as its read request: the first one behind a shift
-        boundary is the read that was asked for at the boundary, and what it counts was made before.
+        boundary is the read that was asked for at the boundary, and what it counts was made before. ``across`` are the contexts, in their
+        order, that a difference lies across although nothing was lost; shifts are no part of that, for they are read for.
         """
         if recovered:
-            before, after = msgspec.structs.asdict(self.lost.owns), msgspec.structs.asdict(self.here.owns)
-            candidates = {key: [before[key], after[key]] for key in before if before[key] != after[key]}
+            candidates = _candidates([self.lost, *across, self.here])
             return msgspec.structs.replace(now.owns, **dict.fromkeys(candidates)), candidates
+        candidates = {key: names for key, names in _candidates(across).items() if key != "shift"}
+        owner = msgspec.structs.replace(now.owns, **dict.fromkeys(candidates))
         if not stamped and self.last.ctx.shift is not None:
-            return msgspec.structs.replace(now.owns, shift=self.last.ctx.shift), {}
-        return now.owns, {}
+            owner = msgspec.structs.replace(owner, shift=self.last.ctx.shift)
+        return owner, candidates
+
+
+def _candidates(places: Sequence[Place]) -> dict[str, list[str | None]]:
+    """Return, of each member of the context in which ``places`` differ, what it was, in their order."""
+    owns = [msgspec.structs.asdict(place.owns) for place in places]
+    named = {key: list(dict.fromkeys(own[key] for own in owns)) for key in (owns[0] if owns else ())}
+    return {key: names for key, names in named.items() if len(names) > 1}

@@ -1,64 +1,35 @@
-"""The rules of a work unit: its configuration, and the one place where every kind of rule is registered."""
+"""The rules of a work unit: the one place where every kind of rule is registered. What users write is in unitconfig.py."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
-from typing import Annotated, Any, Literal
+from itertools import chain
+from typing import Any
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
 
-from edge_agent.events import alarm, context, counter, downtime, energy, gap, quality, shift, state
-from edge_agent.events.alarm import AlarmConfig
+from edge_agent.events import alarm, context, counter, derived, downtime, energy, gap, production, quality, shift, state, suspect
 from edge_agent.events.condition import ConditionRule
-from edge_agent.events.context import ContextConfig
-from edge_agent.events.counter import CounterConfig
-from edge_agent.events.derive import SETTLE, Fold
-from edge_agent.events.downtime import DowntimeConfig
-from edge_agent.events.energy import EnergyConfig
+from edge_agent.events.derive import OUTSIDE_WAIT, SETTLE, Fold
+from edge_agent.events.follow import Neighbours
 from edge_agent.events.gap import GapConfig
 from edge_agent.events.keyframe import SnapshotRule
-from edge_agent.events.quality import RecordConfig
+from edge_agent.events.mescontext import DEVICE, Topics
+from edge_agent.events.order import Silenced
+from edge_agent.events.reference import device_of
 from edge_agent.events.rule import Rule
 from edge_agent.events.shift import Calendar
-from edge_agent.events.state import StateConfig
-from edge_agent.events.telemetry import TelemetryConfig
+from edge_agent.events.unitconfig import UnitConfig
 from edge_agent.model.condition import CONDITION
 from edge_agent.model.errors import ConfigError
-from edge_agent.model.quantity import Duration
 from edge_agent.model.reading import Tag
 from edge_agent.ports import DeviceWiring
 
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # it stands in topics, streams and ids
-_LEVEL = r"^[^+#/$\x00]+$"  # what a topic segment may hold (MQTT 5, 4.7)
+__all__ = ["UnitConfig", "fold_of", "inputs", "rules_of", "topics_of", "wiring_of"]
 
-Level = Annotated[str, Field(pattern=_LEVEL)]
-"""One level of the equipment path."""
 Rules = tuple[Rule[Any], ...]
-
-
-class UnitConfig(BaseModel):
-    """One work unit: what is read, and what it means. Tags are named ``device.tag``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    version: Literal[1]
-    unit: str = Field(min_length=1, max_length=64, pattern=_NAME, description="name of the work unit, unique in the agent")
-    path: tuple[Level, ...] = Field(default=(), description="the ISA-95 levels above it; left out = the agent's site")
-    state: StateConfig | None = None
-    downtime: DowntimeConfig | None = None
-    context: ContextConfig | None = None
-    counters: dict[str, CounterConfig] = Field(default_factory=dict)
-    alarms: dict[str, AlarmConfig] = Field(default_factory=dict)
-    records: dict[str, RecordConfig] = Field(default_factory=dict)
-    energy: dict[str, EnergyConfig] = Field(default_factory=dict)
-    telemetry: TelemetryConfig | None = None
-    reorder: Duration = Field(default=0, description="how long samples wait for older ones of another device; 0 = not at all")
-    stale_after: Duration = Field(
-        default=2_000_000_000, description="an input of an event that is bad for longer is declared as a gap"
-    )
 
 
 def rules_of(config: UnitConfig, *, tags: Mapping[str, Tag], calendar: Calendar | None = None) -> Rules:
@@ -66,7 +37,11 @@ def rules_of(config: UnitConfig, *, tags: Mapping[str, Tag], calendar: Calendar 
 
     Raises ConfigError with every problem, one a line: unknown tags with what was probably meant, and what the rules themselves refuse.
     """
-    problems = [_unknown(ref, config, tags) for ref in sorted(inputs(config) - tags.keys())]
+    calculated = derived.tags_of(config.derived, _registers(config), tags)
+    problems = [*derived.clashes(calculated, tags, config.telemetry.tags if config.telemetry else ())]
+    tags = {**tags, **{tag.ref: tag for tag in topics_of(config).tags}, **calculated}
+    problems += [_unknown(ref, config, tags) for ref in sorted(inputs(config) - tags.keys())]
+    problems += _namesakes(config)
     rules: list[Rule[Any]] = []
     if not problems:
         for build in _parts(config, tags):
@@ -88,7 +63,7 @@ def rules_of(config: UnitConfig, *, tags: Mapping[str, Tag], calendar: Calendar 
 
 
 def inputs(config: UnitConfig) -> set[str]:
-    """Return every tag that the unit names, as ``device.tag``, known or not."""
+    """Return every tag of devices that the unit names, as ``device.tag``, known or not."""
     asked = _Anything()
     refs: set[str] = set()
     for build in _parts(config, asked):
@@ -100,15 +75,20 @@ def inputs(config: UnitConfig) -> set[str]:
         refs.update(config.telemetry.tags)
     for device, wired in _wired(config):
         refs.update(f"{device}.{name}" for name in (*wired.acknowledge, *_read_by(wired)))
-    return refs | asked.named
+    calculated = derived.tags_of(config.derived, _registers(config), {})
+    return {ref for ref in (refs | asked.named) - calculated.keys() if device_of(ref) != DEVICE}
+
+
+def topics_of(config: UnitConfig) -> Topics:
+    """Return the topics that name the context of a unit."""
+    return config.context.topics if config.context is not None else Topics()
 
 
 def wiring_of(config: UnitConfig) -> dict[str, DeviceWiring]:
-    """Return what the unit asks of each device: trigger groups (``unit/name``) and the tags that may be acknowledged."""
+    """Return what the unit asks of each device: trigger groups (``unit/name``), the tags that may be acknowledged, and what is read at changes of context."""
     wiring: dict[str, DeviceWiring] = {}
-    for device, wired in _wired(config):
-        known = wiring.get(device, DeviceWiring())
-        wiring[device] = DeviceWiring(known.triggers + wired.triggers, known.acknowledge | wired.acknowledge)
+    for device, wired in chain(_wired(config), _bounded(config)):
+        wiring[device] = wiring.get(device, DeviceWiring()).also(wired)
     return wiring
 
 
@@ -120,14 +100,16 @@ def fold_of(
     prefix: str = "edgeagent",
     cfg: str = "",
     settle: int = SETTLE,
+    outside: int = OUTSIDE_WAIT,
 ) -> Fold:
     """Return the fold of a unit over ``devices`` (the tags of each in the order that batches index). Raises ConfigError."""
     tags = {tag.ref: tag for known in devices.values() for tag in known}
     used = {ref.partition(".")[0] for ref in inputs(config)}
+    mes = {DEVICE: topics_of(config).tags} if topics_of(config).tags else {}
     return Fold(
         config.unit,
         rules_of(config, tags=tags, calendar=calendar),
-        {device: known for device, known in devices.items() if device in used},
+        {device: known for device, known in devices.items() if device in used} | mes,
         telemetry=config.telemetry,
         prefix=prefix,
         cfg=cfg,
@@ -135,16 +117,17 @@ def fold_of(
         grids=sorted({meter.every for meter in config.energy.values()}),
         reorder=config.reorder,
         settle=settle,
+        outside=outside,
     )
 
 
 def _parts(config: UnitConfig, tags: Mapping[str, Tag]) -> Iterator[Callable[[], Rules]]:
     """Yield how each part of the unit is built, so that one that fails does not hide the others."""
-    unit, order = config.unit, config.context.order if config.context else None
+    unit, order = config.unit, config.context.refs.get("order") if config.context else None
     context_tags = _context_tags(config)
     modes = state.modes_of(config.state) if config.state else None
     if config.context is not None:
-        yield partial(context.build, config.context, unit=unit, name="context", tags=tags)
+        yield partial(_context, config, tags)
     for name, one in config.counters.items():
         yield partial(counter.build, one, unit=unit, name=name, tags=tags, context_tags=context_tags, modes=modes)
     for name, meter in config.energy.items():
@@ -158,14 +141,28 @@ def _parts(config: UnitConfig, tags: Mapping[str, Tag]) -> Iterator[Callable[[],
         yield partial(alarm.build, entry, unit=unit, name=name, tags=tags)
     for name, record in config.records.items():
         yield partial(quality.build, record, unit=unit, name=name, tags=tags)
+    registers = _registers(config)
+    states = config.state.signals if config.state else ()
+    for name, doubt in config.plausibility.items():
+        yield partial(suspect.build, doubt, unit=unit, name=name, tags=tags, counters=registers, states=states)
+    watched = (config.state.mode, config.state.tag) if config.state else (None, None)
+    yield from production.parts(config, unit, tags, Neighbours(registers, context_tags, modes, *watched))
+
+
+def _context(config: UnitConfig, tags: Mapping[str, Tag]) -> Rules:
+    """Return the rule of the context; where the life of orders is told by another rule, it tells none."""
+    assert config.context is not None  # noqa: S101 - built only where there is one
+    rules: Rules = context.build(config.context, unit=config.unit, name="context", tags=tags)
+    return rules if config.orders is None else tuple(Silenced(rule) for rule in rules)
 
 
 def _gap(config: UnitConfig, tags: Mapping[str, Tag], rules: Sequence[Rule[Any]]) -> Rules:
     """Return the rule that declares losses of everything that the other rules listen to."""
-    registers = {name: one.tag for name, one in config.counters.items()} | {
-        name: meter.tag for name, meter in config.energy.items()
-    }
-    heard = {ref for rule in rules for ref in rule.tags}
+    registers = _registers(config) | {meter.label: meter.tag for meter in config.energy.values()}
+    calculated = derived.tags_of(config.derived, _registers(config), {})
+    heard = {
+        ref for rule in rules for ref in rule.tags if device_of(ref) != DEVICE and ref not in calculated
+    }  # a broker that is away hides no machine
     sampled = config.telemetry.tags if config.telemetry is not None else ()
     settings = GapConfig(stale_after=config.stale_after)
     return gap.build(settings, unit=config.unit, tags=tags, counters=registers, inputs=heard, sampled=sampled)
@@ -180,15 +177,27 @@ def _misread(config: UnitConfig, tags: Mapping[str, Tag], rules: Sequence[Rule[A
             yield f"unit {config.unit}, {name}: '{ref}' is an alarm source and has no value; name it as conditions under alarms"
 
 
+def _namesakes(config: UnitConfig) -> Iterator[str]:
+    """Yield the meters whose totals could not be told from another register's."""
+    known = set(config.counters)
+    for name, meter in config.energy.items():
+        if meter.label in known:
+            yield f"unit {config.unit}, energy.{name}: there is a '{meter.label}' already, and totals go by that name; give this one a meter: name of its own"
+        known.add(meter.label)
+
+
+def _registers(config: UnitConfig) -> dict[str, str]:
+    return {name: one.tag for name, one in config.counters.items()}
+
+
 def _refuse(text: str) -> Rules:
     raise ConfigError(text)
 
 
 def _context_tags(config: UnitConfig) -> dict[str, str]:
     """Return the tags that name order, product, lot and mode: where a context ends, counters close their interval."""
-    named = config.context.model_dump() if config.context else {}
-    named["mode"] = config.state.mode if config.state else None
-    return {member: ref for member, ref in named.items() if ref}
+    named = dict(config.context.refs) if config.context else {}
+    return named | {"mode": config.state.mode} if config.state and config.state.mode else named
 
 
 def _wired(config: UnitConfig) -> Iterator[tuple[str, DeviceWiring]]:
@@ -196,6 +205,17 @@ def _wired(config: UnitConfig) -> Iterator[tuple[str, DeviceWiring]]:
         device, trigger = quality.trigger(record, name=name)
         mine = msgspec.structs.replace(trigger, name=f"{config.unit}/{trigger.name}")  # two units may share a device and a name
         yield device, DeviceWiring((mine,), quality.acknowledge_tags(record))
+    yield from production.wired(config, config.unit, _registers(config))
+
+
+def _bounded(config: UnitConfig) -> Iterator[tuple[str, DeviceWiring]]:
+    """Yield the tags that name what is being made, and those that count it."""
+    calculated = config.derived.keys()
+    for ref in {*_context_tags(config).values()} - calculated:
+        if device_of(ref) != DEVICE:
+            yield device_of(ref), DeviceWiring(boundary=frozenset({ref.partition(".")[2]}))
+    for ref in {*_registers(config).values(), *(meter.tag for meter in config.energy.values())} - calculated:
+        yield device_of(ref), DeviceWiring(counted=frozenset({ref.partition(".")[2]}))
 
 
 def _read_by(wired: DeviceWiring) -> Iterator[str]:

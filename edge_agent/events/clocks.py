@@ -16,18 +16,32 @@ LATENESS = 5_000_000_000
 _DRIFT = 2_000_000_000  # a clock that differs less keeps the offset it has: noise of the delay must not become a change of state
 
 
+STEP = 500_000_000
+"""A clock that was asked and differs by more from what it was has been set (ns)."""
+
+_PROOF = 1_000_000_000
+"""How long stamps of the past go on before they are a step of the clock (ns, plant time)."""
+
+_PACE = 500_000_000
+"""How evenly they go on (ns)."""
+
+
 class DeviceClock(msgspec.Struct, frozen=True):
     """One device's clock as seen from the agent; all times UTC ns.
 
+    ``measured`` is the offset as the driver measured it by asking the device (None: it has no clock that can be asked, or was not asked yet).
     ``reached`` is the device time up to which its data are in; ``offset`` its clock minus the agent's (ns, kept while it is
     within 2 s). Stamps up to ``standing`` were known before the connection: such a value still stands, it did not change
-    then; None = the first rows say. ``live`` is False from a loss until the first rows after it.
+    then; None = the first rows say. ``live`` is False from a loss until the first rows after it. ``suspect`` is the first of the samples that
+    seem to come from the past, (its time, when it was received), None where the last ones do not.
     """
 
     reached: int = 0
     offset: int = 0
     standing: int | None = 0
     live: bool = False
+    measured: int | None = None
+    suspect: tuple[int, int] | None = None
 
     @property
     def returning(self) -> bool:
@@ -61,7 +75,30 @@ class DeviceClock(msgspec.Struct, frozen=True):
         standing = reached if self.standing is None else self.standing
         if self.live and reached == self.reached and offset == self.offset:
             return self
-        return DeviceClock(reached, offset, standing, live=True)
+        measured = (
+            offset if offset != self.offset and self.measured is not None else self.measured
+        )  # a step: what was measured is over
+        return DeviceClock(reached, offset, standing, live=True, measured=measured)
+
+    def judged(self, newest: int, received: int) -> DeviceClock:
+        """Return the clock with a step back taken in, where the rows whose newest stamp is ``newest``, received at ``received``, prove one.
+
+        What is late once may be an old sample. Where nothing newer came for a second, and the stamps went on as time did, the clock was set back.
+        """
+        if not self.live or not newest or newest >= self.reached - _DRIFT:
+            return self if self.suspect is None or not newest else msgspec.structs.replace(self, suspect=None)
+        first, at = self.suspect or (newest, received)
+        if received - at < _PROOF or abs((newest - first) - (received - at)) > _PACE:
+            steady = self.suspect is not None and abs((newest - first) - (received - at)) <= _PACE
+            return self if steady else msgspec.structs.replace(self, suspect=(newest, received))
+        return msgspec.structs.replace(self.set_back(newest - received), reached=newest)
+
+    def set_back(self, offset: int) -> DeviceClock:
+        """Return the clock after it was set back to ``offset`` against the agent's: what came so far came then, by its new time."""
+        by = self.offset - offset
+        measured = None if self.measured is None else offset
+        standing = None if self.standing is None else max(0, self.standing - by)
+        return DeviceClock(max(0, self.reached - by), offset, standing, self.live, measured)
 
     def ticked(self, now: int) -> DeviceClock:
         """Return the clock after the agent's time passed ``now`` while nothing came: a silent device has nothing to tell."""

@@ -1,4 +1,4 @@
-"""Alarms that a device tells by itself, one by one (OPC 10000-9): raised, cleared, acknowledged, shelved (events.md 1.5 n)."""
+"""Alarms that a device tells by itself, one by one (OPC 10000-9): raised, cleared, acknowledged, shelved."""
 
 from __future__ import annotations
 

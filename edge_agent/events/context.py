@@ -10,24 +10,45 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from edge_agent.events.mescontext import DEVICE, MqttTopic, Topics
 from edge_agent.events.rule import NOTHING, Moment, Outcome, Phase
 from edge_agent.events.shift import order_totals, production_totals
 from edge_agent.model.event import Context, ProductionEvent
 from edge_agent.model.reading import AgentDown, DeviceDown, Quality, Reading, Recovered, Tag, Value
 
+_MEMBERS = ("order", "product", "lot", "operator")
 _JOB_STATES = {"started": "Running", "completed": "Ended.Completed"}  # OPC 10031-4, the states of a job order
 
 
 class ContextConfig(BaseModel):
-    """``context:`` of a unit: the tags that name what is being made. An empty text, 0 and no value mean none."""
+    """``context:`` of a unit: the tags, or topics of the MES, that name what is being made and by whom. An empty text, 0 and no value mean none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    order: str | None = None
-    product: str | None = None
-    lot: str | None = None
+    order: str | MqttTopic | None = Field(default=None, description="device.tag, or {mqtt: TOPIC}")
+    product: str | MqttTopic | None = Field(default=None, description="device.tag, or {mqtt: TOPIC}")
+    lot: str | MqttTopic | None = Field(default=None, description="device.tag, or {mqtt: TOPIC}")
+    operator: str | MqttTopic | None = Field(
+        default=None, description="device.tag, or {mqtt: TOPIC}; a badge number says who worked when: ask before you collect it"
+    )
+
+    @property
+    def refs(self) -> dict[str, str]:
+        """The tag of each member that has one; a member from a topic has one of the device that stands for the MES."""
+        named = {member: getattr(self, member) for member in _MEMBERS}
+        return {
+            member: source if isinstance(source, str) else f"{DEVICE}.{member}"
+            for member, source in named.items()
+            if source is not None
+        }
+
+    @property
+    def topics(self) -> Topics:
+        """The members that come from topics."""
+        named = ((member, getattr(self, member)) for member in _MEMBERS)
+        return Topics(tuple((member, source) for member, source in named if isinstance(source, MqttTopic)))
 
 
 class ContextState(msgspec.Struct, frozen=True):
@@ -39,7 +60,7 @@ class ContextState(msgspec.Struct, frozen=True):
 
     known: tuple[str, ...] = ()
     order: str | None = None
-    base: Mapping[str, float] = msgspec.field(default_factory=dict)
+    base: Mapping[str, int | float] = msgspec.field(default_factory=dict)
     blind: int | None = None
 
 
@@ -54,22 +75,18 @@ class ContextRule:
 
     def __init__(self, config: ContextConfig) -> None:
         """Listen to the tags of ``config``."""
-        self._members = {
-            ref: member
-            for member, ref in (("order", config.order), ("product", config.product), ("lot", config.lot))
-            if ref is not None
-        }
+        self._members = {ref: member for member, ref in config.refs.items()}
         self.tags = tuple(self._members)
-        self.fingerprint = f"order={config.order}"
-        self._order = config.order
-        self._device = config.order.partition(".")[0] if config.order else None
+        self.fingerprint = f"order={config.refs.get('order')}"
+        self._order = config.refs.get("order")
+        self._device = self._order.partition(".")[0] if self._order else None
 
     def initial(self) -> ContextState:
         """Nothing seen."""
         return ContextState()
 
     def step(self, state: ContextState, moment: Moment) -> tuple[ContextState, Outcome]:
-        """Take over what changed in this moment, all at once; the first sample of the order is a baseline (events.md G1)."""
+        """Take over what changed in this moment, all at once; the first sample of the order is a baseline."""
         if moment.notices:
             state = self._blinded(state, moment)
         found = {
@@ -132,7 +149,7 @@ class ContextRule:
             "product": ctx.product,
             "lot": ctx.lot,
             "state": _JOB_STATES[what],
-            "source": "plc",
+            "source": "mes" if self._device == DEVICE else "plc",
             **counted,
         }
         return ProductionEvent(

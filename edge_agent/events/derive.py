@@ -14,12 +14,14 @@ from typing import Any
 import msgspec
 
 from edge_agent.events.clocks import LATENESS, DeviceClock, watermark
-from edge_agent.events.moments import Item, Patience, Read, Route, Tick, Window, arrange, together
+from edge_agent.events.mescontext import DEVICE as OUTSIDE
+from edge_agent.events.moments import arrange, together
 from edge_agent.events.rule import Moment, Picture, Rule
 from edge_agent.events.shift import Calendar
 from edge_agent.events.step import RuleError, Steps, Work
 from edge_agent.events.stored import pack, pack_rule, unpack, unpack_rule, without
 from edge_agent.events.telemetry import Columns, Telemetry, TelemetryConfig, TelemetrySpec
+from edge_agent.events.window import Item, Patience, Read, Route, Tick, Window
 from edge_agent.model.event import Acknowledge, ProductionEvent
 from edge_agent.model.instant import NS
 from edge_agent.model.reading import AgentDown, Batch, Reading, Tag
@@ -31,13 +33,17 @@ SETTLE = 500_000_000
 """How long a tick waits for readings of its time (plant ns), when the agent says nothing else."""
 
 
+OUTSIDE_WAIT = 5_000_000_000
+"""How long a unit waits, behind an absence of the agent, for what the MES has retained meanwhile (plant ns), when the agent says nothing else."""
+
 _LONG_AWAY = 14 * 86_400_000_000_000  # boundaries further back than two weeks are not ticked one by one
 
 
 class _Offsets(msgspec.Struct, frozen=True):
-    """The devices' clocks minus the agent's, in ns, as stored: after a restart they tell what an old stamp is."""
+    """The devices' clocks minus the agent's, in ns, as stored: after a restart they tell what an old stamp is; ``measured`` by asking."""
 
     ns: Mapping[str, int] = msgspec.field(default_factory=dict)
+    measured: Mapping[str, int] = msgspec.field(default_factory=dict)
 
 
 class _Passed(msgspec.Struct, frozen=True):
@@ -102,15 +108,16 @@ class Fold:
         grids: Sequence[int] = (),
         reorder: int = 0,
         settle: int = SETTLE,
+        outside: int = OUTSIDE_WAIT,
     ) -> None:
         self._unit, self._calendar, self._grids = unit, calendar, tuple(grids)
         self._rules = tuple(sorted(rules, key=lambda rule: rule.phase))
-        self._steps = Steps(unit, self._rules, calendar, devices)
+        self._steps = Steps(unit, self._rules, calendar, [device for device in devices if device != OUTSIDE])
         listened = {ref for rule in rules for ref in rule.tags}
         self._routes = {device: _route(tags, listened) for device, tags in devices.items()}
         self._mixed = sum(1 for route in self._routes.values() if route.wanted) > 1
         self._telemetry = Telemetry(_spec(unit, telemetry, devices, prefix, cfg), devices)
-        self._reorder, self.settle = reorder, settle
+        self._reorder, self.settle, self._outside = reorder, settle, outside
 
     # -- start ---------------------------------------------------------------------------------------------------
 
@@ -125,7 +132,11 @@ class Fold:
         picture = unpack(states["picture"], Picture, version=1, fingerprint="") if "picture" in states else None
         offsets = unpack(states["clocks"], _Offsets, version=1, fingerprint="") if "clocks" in states else None
         rules = tuple(found.get(rule.name) or rule.initial() for rule in self._rules)
-        clocks = {device: DeviceClock(offset=ns) for device, ns in (offsets or _Offsets()).ns.items()}
+        known = offsets or _Offsets()
+        clocks = {
+            device: DeviceClock(offset=known.ns.get(device, 0), measured=known.measured.get(device))
+            for device in known.ns.keys() | known.measured.keys()
+        }
         return UnitState(rules, without(picture or Picture(), dropped), Window(clocks=clocks), Columns()), dropped
 
     def stored(self, state: UnitState) -> dict[str, bytes]:
@@ -138,7 +149,7 @@ class Fold:
         """Fold everything that arrived. Raises RuleError when a rule fails; ``state`` is still good then."""
         columns = self._telemetry.take(state.telemetry, inputs)
         boundary = state.boundary if self._mixed else None
-        patience = Patience(self._reorder, self.settle, boundary)
+        patience = Patience(self._reorder, self._outside, self.settle, boundary)
         window, items = arrange(state.window, inputs, self._routes, self._unit, patience)
         work = self._steps.begin(state.rules, state.picture, state.since)
         passed = _Passed(state.boundary, state.ticked)
@@ -240,11 +251,16 @@ def _moment(run: Sequence[Item], unit: str) -> Moment:
         return Moment(first.time, unit, notices=(what,))
     readings = {item.what.tag: item.what for item in run if isinstance(item.what, Reading)}
     snapshots = {item.what.group: item.what.readings for item in run if isinstance(item.what, Read)}
-    return Moment(first.time, unit, readings, snapshots, late=first.late, historical=first.historical)
+    offsets = {item.device: item.offset for item in run if item.offset is not None}
+    return Moment(first.time, unit, readings, snapshots, late=first.late, historical=first.historical, offsets=offsets)
 
 
 def _offsets_of(window: Window) -> _Offsets:
-    return _Offsets({device: clock.offset for device, clock in window.clocks.items() if clock.offset})
+    clocks = window.clocks.items()
+    return _Offsets(
+        {device: clock.offset for device, clock in clocks if clock.offset},
+        {device: clock.measured for device, clock in clocks if clock.measured is not None},
+    )
 
 
 def _is_final(items: Sequence[Item]) -> bool:

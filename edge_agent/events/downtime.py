@@ -1,9 +1,10 @@
-"""Downtimes: contiguous stretches in which a machine in a production mode does not run (events.md 1.5 c).
+"""Downtimes: contiguous stretches in which a machine in a production mode does not run.
 
 A downtime opens when the machine leaves running, and is told at once, so that a crash cannot lose it; what is only learned later (the
 reason that latches after the stop, the flag that comes after the state) goes into ``downtime.reason`` and into ``downtime.ended``,
 under the same id. Whether a downtime was planned is for the MES to say. Unknown opens none and ends none: when the machine was found
-in another state afterwards, the event carries the interval in which it happened.
+in another state afterwards, the event carries the interval in which it happened. Leaving production ends one; where it comes back and the
+machine still does not run, a new one opens at the mode change.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from edge_agent.events.downtimememory import DowntimeMemory
 from edge_agent.events.reference import check_references
 from edge_agent.events.rule import Moment, Outcome, Phase, Rule
-from edge_agent.events.state import StateConfig
-from edge_agent.events.stoppage import DowntimeMemory, Stoppage
-from edge_agent.events.tables import StateTable, load
+from edge_agent.events.state import StateConfig, table_of
+from edge_agent.events.stoppage import Stoppage
+from edge_agent.events.tables import StateTable
 from edge_agent.model.reading import Tag
 
 
@@ -41,9 +43,9 @@ class DowntimeRule:
     def __init__(self, config: DowntimeConfig, state: StateConfig, table: StateTable, *, order: str | None = None) -> None:
         """Follow the states of ``state``; ``order`` is the tag of the order where there is one."""
         reason = state.reason.tag if state.reason is not None else None
-        refs = (state.tag, state.mode, state.starved, state.blocked, reason, order)
+        refs = (*state.signals, state.mode, state.starved, state.blocked, reason, order)
         self.tags = tuple(ref for ref in refs if ref is not None)
-        self.fingerprint = f"{state.tag} {table.model}"
+        self.fingerprint = f"{state.source} {table.model}"
         self._config = config
         self._state = state
         self._table = table
@@ -60,6 +62,7 @@ class DowntimeRule:
         for event in moment.events:
             if event.type == "state.changed":
                 work.changed(event)
+        work.enter_production()
         work.settle()
         downtime = work.memory.open.id if work.memory.open is not None else None
         picture = {"downtime": downtime} if downtime != moment.picture.downtime else None
@@ -71,4 +74,4 @@ def build(
 ) -> tuple[Rule[Any], ...]:
     """Return the downtime rule of ``unit``; ``order`` is the tag of its order, for ``when: with_order``. Raises ValueError."""
     check_references([(f"unit {unit}, context.order", order)], tags)
-    return (DowntimeRule(config or DowntimeConfig(), state, load(state.model), order=order),)
+    return (DowntimeRule(config or DowntimeConfig(), state, table_of(state), order=order),)

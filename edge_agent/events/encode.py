@@ -1,4 +1,4 @@
-"""An event as the buffer keeps it: the JSON object of ``data``, with the members that every type has (events.md 1.2).
+"""An event as the buffer keeps it: the JSON object of ``data``, with the members that every type has.
 
 Epoch and number are not in it: the buffer gives them, the publisher adds them. Numbers survive every reader: an integer beyond 2^53-1 is
 written as text, as OPC UA's JSON does (OPC 10000-6, 5.4.2), and so are NaN and infinities, which make the event uncertain.
@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from edge_agent.model.event import ProductionEvent
-from edge_agent.model.instant import iso
+from edge_agent.model.instant import MS, iso
 from edge_agent.model.reading import Quality
 from edge_agent.model.stream import Entry
 
@@ -80,10 +80,24 @@ def _times(event: ProductionEvent, recorded: int, clock: ClockState) -> dict[str
         "source": None if source is None else iso(source),
         "server": None if server is None else iso(server),
         "agent": iso(at.agent if at else recorded),
-        "uncertainty_ms": event.uncertainty_ms,
+        "uncertainty_ms": _uncertainty(event),
         "clock": clock,
         "interval": [iso(event.interval[0]), iso(event.interval[1])] if event.interval else None,
+        **({} if event.offset_ms is None else {"offset_ms": event.offset_ms}),
     }
+
+
+def _uncertainty(event: ProductionEvent) -> float | None:
+    """Return by how much the time of ``event`` may be wrong, in ms, None where nobody knows.
+
+    A device's own stamp is as wrong as its clock, as far as that was measured; what was stamped on arrival was sampled since it was asked for.
+    """
+    at = event.at
+    if event.uncertainty_ms is not None or at is None:
+        return event.uncertainty_ms
+    if at.basis != "agent":
+        return None if event.offset_ms is None else abs(event.offset_ms)
+    return None if at.asked is None else round((at.agent - at.asked) / MS, 3)
 
 
 def _not_finite(value: float, flaws: list[float] | None) -> str:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edge_agent.events.advance import WRAPS, OnRestart, Register, modulus_of
 from edge_agent.events.belonging import Place, read
+from edge_agent.events.crossing import crossed, from_when, kept, told
 from edge_agent.events.interval import EnergyState, Meter, changed, closed
 from edge_agent.events.losses import heed, stand
 from edge_agent.events.reference import check_references
@@ -55,6 +56,11 @@ class EnergyConfig(BaseModel):
     stale_after: Duration = Field(
         default=10_000_000_000, ge=1_000_000_000, description="Silence after which nothing is taken for granted"
     )
+
+    @property
+    def label(self) -> str:
+        """The meter's name in events and totals."""
+        return self.meter or self.tag.partition(".")[0]
 
     @model_validator(mode="before")
     @classmethod
@@ -100,7 +106,7 @@ class EnergyRule:
         elif moment.tick and self.watch.device not in moment.picture.down:
             state = self._ticked(state, here, moment, events)
         if self.by_order and state.usable and here.ctx.order != state.place.ctx.order:
-            state = self._close(state, self._changed_at(moment, state.tally), here, moment, events)
+            state = self._order_ended(state, here, moment, events)
         return state, self._outcome(state.tally, moment, tuple(events))
 
     def _moved_on(self, state: EnergyState, here: Place) -> bool:
@@ -108,6 +114,31 @@ class EnergyRule:
             return False
         then, now = state.place.ctx, here.ctx
         return now.shift != then.shift or (self.by_order and now.order != then.order)
+
+    def _order_ended(self, state: EnergyState, here: Place, moment: Moment, events: list[ProductionEvent]) -> EnergyState:
+        """Close what is the old order's: up to the change where a sample stands there, else up to the last one; what lies across waits for the next."""
+        change = None
+        if self.watch.ref not in moment.readings and (ref := self.context.get("order")) is not None:
+            now = Place(moment.picture.context, moment.picture.mode_code, moment.picture.production)
+            change = told(moment, {"order": ref}, now, here, counter=self.watch.device, seen=state.seen)
+        if change is None:
+            return self._close(state, self._changed_at(moment, state.tally), here, moment, events)
+        return self._close(changed(state, changes=kept(state.changes, change)), state.tally.ts, here, moment, events)
+
+    def _across(
+        self, state: EnergyState, reading: Reading, here: Place, moment: Moment, events: list[ProductionEvent]
+    ) -> EnergyState:
+        """Tell whose it is what the first sample behind a change of order says."""
+        now = Place(moment.picture.context, moment.picture.mode_code, moment.picture.production)
+        across = crossed(state.changes, reading, moment, self.watch.period, now)
+        state = changed(state, changes=across.later)
+        if not state.pending or (not across.places and across.end.ctx.order == state.place.ctx.order):
+            return state
+        if across.places:
+            state = changed(state, lost=across.places[0], across=across.places[1:])
+        else:
+            state = changed(state, place=across.end)
+        return self._close(state, reading.at.best, here, moment, events)
 
     def _changed_at(self, moment: Moment, tally: Tally) -> int:
         """Return when the order changed, by the meter's clock; never before the last thing the meter told."""
@@ -126,7 +157,7 @@ class EnergyRule:
         self, state: EnergyState, reading: Reading, here: Place, moment: Moment, events: list[ProductionEvent]
     ) -> EnergyState:
         tally, moves = sample(self.watch, state.tally, reading)
-        events += [discontinuity(move, self.meter_id, moment, reading) for move in moves if move.kind is not None]
+        events += [discontinuity(move, self.meter.label, moment, reading) for move in moves if move.kind is not None]
         counted = [move for move in moves if move.delta]
         state = changed(
             state,
@@ -134,13 +165,20 @@ class EnergyRule:
             pending=state.pending + sum(move.delta for move in counted),
             recovered=state.recovered or any(move.recovered for move in counted),
             uncertain=state.uncertain or (bool(counted) and reading.quality is Quality.UNCERTAIN),
+            seen=state.seen if self.watch.raw(reading) is None else max(state.seen, from_when(reading, moment)),
         )
         if not state.usable:
             return state
         if state.opened is None:
             return changed(state, opened=reading.at.best, place=here)
+        if state.changes and state.lost is None:
+            state = self._across(state, reading, here, moment, events)
         end = reading.at.best
-        if end >= self.meter.grid(state.opened) or state.lost is not None or here.ctx.shift != state.place.ctx.shift:
+        if (
+            (state.opened is not None and end >= self.meter.grid(state.opened))
+            or state.lost is not None
+            or here.ctx.shift != state.place.ctx.shift
+        ):
             return self._close(state, end, here, moment, events)
         return state
 
@@ -165,9 +203,9 @@ class EnergyRule:
     def _outcome(self, tally: Tally, moment: Moment, events: tuple[ProductionEvent, ...]) -> Outcome:
         """Return the events, and the meter's part of the picture where it is not in it yet."""
         facts = facts_of(tally, self.watch, "energy", self.meter.uom)
-        if facts is None or moment.picture.counters.get(self.meter_id) == facts:
+        if facts is None or moment.picture.counters.get(self.meter.label) == facts:
             return Outcome(events) if events else NOTHING
-        return Outcome(events, picture={"counters": {**moment.picture.counters, self.meter_id: facts}})
+        return Outcome(events, picture={"counters": {**moment.picture.counters, self.meter.label: facts}})
 
 
 def build(
@@ -199,7 +237,7 @@ def build(
         watch=Watch(
             tag.device, tag.name, register, tag.scale, tag.offset, config.wraps == "dint", None, config.stale_after, tag.period
         ),
-        meter=Meter(config.meter or tag.device, config.carrier, config.uom or tag.uom or "KWH", tag.scale, config.every),
+        meter=Meter(config.label, config.carrier, config.uom or tag.uom or "KWH", tag.scale, config.every),
         by_order=config.close_on.order,
         context=context,
         tags=tuple(dict.fromkeys([config.tag, *context.values()])),

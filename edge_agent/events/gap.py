@@ -136,7 +136,7 @@ class GapRule:
     def _fill(self, outages: tuple[Outage, ...], moment: Moment) -> tuple[Outage, ...]:
         filled = list(outages)
         for reading in moment.readings.values():
-            filled = [outage.seen(reading) for outage in filled]
+            filled = [outage.seen(reading, historical=moment.historical) for outage in filled]
         for counter, event in self._recovered(moment):
             concerned = [place for place, one in enumerate(filled) if one.concerns(self.counters[counter])]
             if concerned:  # a device's own loss comes before the agent's absence inside it: one count stands in one gap

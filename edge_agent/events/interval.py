@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from edge_agent.events.belonging import Bounds, Place
+from edge_agent.events.crossing import Change
 from edge_agent.events.registers import interval_text
 from edge_agent.events.rule import Moment
 from edge_agent.events.shift import in_units
@@ -25,7 +26,9 @@ class EnergyState(msgspec.Struct, frozen=True):
 
     It began at ``opened`` (UTC ns, None: no baseline yet) in the context ``place``; ``pending`` raw units were counted in it, some of them
     across a loss (``recovered``) or from uncertain samples. ``lost`` = the context before a loss that a change of order or shift fell
-    into: what the next sample tells belongs to neither for sure.
+    into: what the next sample tells belongs to neither for sure. ``across`` are
+    further contexts of that. ``changes`` are those of the order that no sample came with, ``seen`` is from when
+    the last sample is (agent's UTC ns).
     """
 
     tally: Tally = Tally()
@@ -35,6 +38,9 @@ class EnergyState(msgspec.Struct, frozen=True):
     pending: int = 0
     recovered: bool = False
     uncertain: bool = False
+    across: tuple[Place, ...] = ()
+    changes: tuple[Change, ...] = ()
+    seen: int = 0
 
     @property
     def usable(self) -> bool:
@@ -97,7 +103,7 @@ def closed(
         late=moment.late,
         correlation=ctx.order,
     )
-    return EnergyState(state.tally, end, here), (event,)
+    return EnergyState(state.tally, end, here, changes=state.changes, seen=state.seen), (event,)
 
 
 def _owner(state: EnergyState, here: Place) -> tuple[Context, dict[str, list[str | None]]]:
@@ -106,7 +112,7 @@ def _owner(state: EnergyState, here: Place) -> tuple[Context, dict[str, list[str
     It is the one it was opened in, with what was not known yet then (the lot of an order comes a moment after the order).
     """
     if state.lost is not None:
-        return Bounds(state.place, state.lost, state.place).owner(state.place, recovered=True, stamped=True)
+        return Bounds(state.place, state.lost, state.place).owner(state.place, recovered=True, stamped=True, across=state.across)
     then, now = state.place.ctx, here.ctx
     if now.order != then.order:
         return then, {}

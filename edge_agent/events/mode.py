@@ -1,6 +1,6 @@
 """The unit's mode: production, maintenance, manual, or one of the user's (PackML UnitModeCurrent; OPC 30050).
 
-A mode decides whether stops are downtimes and whether parts belong to an order; it is kept over an outage (events.md 1.5 d), and a
+A mode decides whether stops are downtimes and whether parts belong to an order; it is kept over an outage, and a
 change that is only found afterwards carries the interval in which it can have happened.
 """
 

@@ -12,7 +12,10 @@ from itertools import compress
 
 import msgspec
 
-from edge_agent.events.clocks import LATENESS, DeviceClock
+from edge_agent.events.clocks import LATENESS, STEP, DeviceClock
+from edge_agent.events.mescontext import DEVICE as OUTSIDE
+from edge_agent.events.window import Item, Patience, Read, Retained, Route, Tick, Window
+from edge_agent.model.instant import MS
 from edge_agent.model.reading import (
     AgentDown,
     Batch,
@@ -28,68 +31,6 @@ from edge_agent.model.reading import (
 
 _QUALITIES = (Quality.GOOD, Quality.UNCERTAIN, Quality.BAD)
 _EVERY_DEVICE = ""
-
-
-class Tick(msgspec.Struct, frozen=True):
-    """Time that passes without data: plant time ``time`` (UTC ns). ``final`` is the last one before a shutdown."""
-
-    time: int
-    final: bool = False
-
-
-class Read(msgspec.Struct, frozen=True):
-    """The rows of one trigger group, read in one request."""
-
-    group: str
-    readings: Mapping[str, Reading]
-
-
-class Item(msgspec.Struct, frozen=True, gc=False):
-    """One thing to fold: ``key`` is its place in the order, ``time`` its own time, ``batch`` the number of the batch it came in."""
-
-    key: int
-    time: int
-    received: int
-    batch: int
-    device: str
-    what: Notice | Reading | Read | Tick
-    late: bool = False
-    historical: bool = False
-
-    @property
-    def order(self) -> tuple[int, bool]:
-        """A tick comes after every reading of its time."""
-        return self.key, type(self.what) is Tick
-
-
-class Route(msgspec.Struct, frozen=True):
-    """What a unit wants of one device: the names of its tags by index, and the indexes that a rule listens to."""
-
-    refs: tuple[str, ...]
-    listened: tuple[bool, ...]
-    wanted: frozenset[int]
-
-
-class Window(msgspec.Struct, frozen=True):
-    """What the intake remembers between turns: the agent's time, the devices' clocks, what still waits, and the batches so far."""
-
-    now: int = 0
-    clocks: Mapping[str, DeviceClock] = msgspec.field(default_factory=dict)
-    waiting: tuple[Item, ...] = ()
-    taken: int = 0
-
-    @property
-    def settled(self) -> int:
-        """How many batches, counted from the first, have been folded completely."""
-        return min((item.batch for item in self.waiting if type(item.what) is not Tick), default=self.taken)
-
-
-class Patience(msgspec.Struct, frozen=True):
-    """How long things wait (plant ns): readings ``reorder``, ticks ``settle``; and what lies behind ``boundary`` until it has settled."""
-
-    reorder: int = 0
-    settle: int = 1_000_000_000
-    boundary: int | None = None
 
 
 def arrange(
@@ -116,6 +57,7 @@ class _Intake:
         self._routes, self._prefix, self._patience = routes, f"{unit}/", patience
         self._late_after = max(patience.reorder, LATENESS)
         self._final = False
+        self._retained = window.retained
         self._floor: dict[str, int] = {}  # the last notice per device: what came after it stays after it
         self._high: dict[str, int] = {}  # the newest place per device: a notice stands behind it
         self._tags: dict[str, int] = {}  # the newest place per tag: arrival order is never broken
@@ -131,6 +73,8 @@ class _Intake:
 
     def batch(self, batch: Batch) -> None:
         self._now = max(self._now, batch.received)
+        if batch.device == OUTSIDE and self._retained is not None:
+            batch = self._as_retained(batch, self._retained)
         for notice in batch.before:
             self._notice(notice, batch)
         route = self._routes.get(batch.device)
@@ -140,9 +84,33 @@ class _Intake:
             self._notice(notice, batch)
         self._taken += 1
 
+    def _as_retained(self, batch: Batch, retained: Retained) -> Batch:
+        """Return what the MES says as of the agent's return: it was retained, so it holds since some time of the absence."""
+        left = retained.members.difference(batch.tags)
+        self._retained = msgspec.structs.replace(retained, members=left) if left else None
+        rows = len(batch.tags)
+        found = Batch(
+            OUTSIDE, retained.since, batch.tags, batch.values, batch.quality, [0] * rows, [0] * rows, asked=retained.since
+        )
+        own = self._items
+        place = next((i + 1 for i in range(len(own) - 1, -1, -1) if isinstance(own[i].what, AgentDown)), 0)
+        self._items, behind = own[:place], own[place:]
+        self._rows(self._routes[OUTSIDE], found)
+        self._items += behind
+        return Batch(OUTSIDE, batch.received)
+
+    def _held(self, data: Sequence[Item]) -> int | None:
+        """Return how many of ``data`` do not wait for the MES, None when nobody waits for it."""
+        if self._retained is None or self._final or self._now >= self._retained.until:
+            self._retained = None
+            return None
+        return next((place + 1 for place in range(len(data) - 1, -1, -1) if isinstance(data[place].what, AgentDown)), 0)
+
     def release(self) -> tuple[Window, list[Item]]:
         ticks = [item for item in self._items if type(item.what) is Tick]
         data = sorted((item for item in self._items if type(item.what) is not Tick), key=_order)
+        if (held := self._held(data)) is not None:
+            return Window(self._now, self._clocks, (*data[held:], *ticks), self._taken, self._retained), data[:held]
         due = len(data) if self._final else self._due(data)
         hold = 0 if self._final else max(self._patience.settle, self._patience.reorder)
         ready = data[:due] + [item for item in ticks if item.time + hold <= self._now]
@@ -164,6 +132,8 @@ class _Intake:
     def _notice(self, notice: Notice, batch: Batch) -> None:
         if isinstance(notice, AgentDown):
             device, time = _EVERY_DEVICE, notice.until
+            if self._patience.outside and (route := self._routes.get(OUTSIDE)) is not None and route.wanted:
+                self._retained = Retained(route.wanted, notice.until, batch.received + self._patience.outside)
         else:
             device, time = notice.device, notice.until if isinstance(notice, Gap) else notice.time
         self._tell_clocks(notice, device)
@@ -175,19 +145,27 @@ class _Intake:
 
     def _tell_clocks(self, notice: Notice, device: str) -> None:
         if isinstance(notice, AgentDown):
-            for known in self._routes:
+            for known in self._routes.keys() - {OUTSIDE}:  # who may never speak again holds nobody up
                 self._clocks[known] = self._clocks.get(known, DeviceClock()).asleep(notice.since)
         elif isinstance(notice, DeviceDown):
             self._clocks[device] = self._clocks.get(device, DeviceClock()).lost(notice.last_good)
         elif isinstance(notice, DeviceUp):
             self._clocks[device] = self._clocks.get(device, DeviceClock()).connected()
+        elif isinstance(notice, ClockOffset):
+            clock = self._clocks.get(device, DeviceClock())
+            if clock.measured is not None and notice.offset < clock.measured - STEP:
+                clock = self._clocks[device] = clock.set_back(clock.offset - (clock.measured - notice.offset))
+            if clock.measured is None or abs(notice.offset - clock.measured) >= MS:
+                self._clocks[device] = msgspec.structs.replace(clock, measured=notice.offset)
 
     def _rows(self, route: Route, batch: Batch) -> None:
         before = self._clocks.get(batch.device, DeviceClock())
         if batch.historical:
             self._historical(route, batch, before)
             return
-        clock = before.stamped(max(batch.source) or max(batch.server), batch.received)
+        newest = max(batch.source) or max(batch.server)
+        before = before.judged(newest, batch.received)
+        clock = before.stamped(newest, batch.received)
         self._clocks[batch.device] = clock
         standing = clock.standing or 0
         if batch.snapshots:
@@ -234,7 +212,8 @@ class _Intake:
         key = max(time, self._floor.get(device, 0), self._floor.get(_EVERY_DEVICE, 0))
         if type(what) is Reading:
             key = max(key, self._tags.get(what.tag, 0))
-        item = Item(key, time, batch.received, self._taken, device, what, late, batch.historical)
+        offset = clock.measured if (clock := self._clocks.get(device)) is not None else None
+        item = Item(key, time, batch.received, self._taken, device, what, late, batch.historical, offset)
         self._items.append(item)
         self._note(item)
 

@@ -19,6 +19,9 @@ Loss = Literal["none", "unknown"] | Mapping[str, Any]
 EVERYTHING = "*"
 """Stands for all tags of a unit or, behind a device's name, of a device; and for any one of them where no counter is waited for."""
 
+PRESENT = "."
+"""Stands, behind a device's name, for its first sample that is not historical: everything that it had kept is in then."""
+
 
 def usable(reading: Reading) -> bool:
     """Tell whether a sample says anything: bad ones do not, uncertain ones only by a value (OPC 10000-4, 7.39)."""
@@ -40,7 +43,7 @@ class Outage(msgspec.Struct, frozen=True):
     up: int | None = None
     until: int = 0
     waiting: tuple[str, ...] = ()
-    recovered: Mapping[str, float] = msgspec.field(default_factory=dict)
+    recovered: Mapping[str, int | float] = msgspec.field(default_factory=dict)
     unheard: tuple[str, ...] = ()
     filled: tuple[str, ...] = ()
 
@@ -86,8 +89,19 @@ class Outage(msgspec.Struct, frozen=True):
         rest = tuple(name for name in self.unheard if name != device)
         return msgspec.structs.replace(self, waiting=waiting, unheard=rest)
 
-    def seen(self, reading: Reading) -> Outage:
-        """Return the outage after a sample: a usable one ends the wait for its tag."""
+    def seen(self, reading: Reading, *, historical: bool = False) -> Outage:
+        """Return the outage after a sample: a usable one ends the wait for its tag, a present one that for what its device had kept."""
+        outage, kept = self, f"{device_of(reading.tag)}.{PRESENT}"
+        if self.up is not None and kept in self.waiting:
+            if historical:  # it may take long to deliver; silence alone ends the wait
+                outage = msgspec.structs.replace(self, up=max(self.up, reading.at.agent))
+            else:
+                rest = tuple(ref for ref in self.waiting if ref != kept)
+                outage = msgspec.structs.replace(self, waiting=rest, until=max(self.until, reading.at.best))
+        return outage.with_sample(reading)
+
+    def with_sample(self, reading: Reading) -> Outage:
+        """Return the outage after a sample of a tag, which ends the wait for it where it is usable."""
         if self.up is None or not self.waiting or not usable(reading) or not self.concerns(reading.tag):
             return self
         if reading.tag not in self.waiting and EVERYTHING not in self.waiting:
@@ -102,10 +116,13 @@ class Outage(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, recovered=recovered)
 
     def refilled(self, notice: Recovered, refs: Collection[str]) -> Outage:
-        """Return the outage after a device delivered what it had kept; of the unit's tags ``refs`` those are no loss any more."""
+        """Return the outage when a device delivers what it had kept; of the unit's tags ``refs`` those are no loss any more.
+
+        It is over where the hole ends for the consumer, too: behind all of that, with the first sample of the present.
+        """
         mine = {ref for ref in refs if device_of(ref) == notice.device and notice.covers(ref.partition(".")[2])}
         rest = tuple(ref for ref in self.waiting if ref not in mine)
-        waiting = rest if self.up is None or rest else (EVERYTHING,)
+        waiting = rest if self.up is None else tuple(sorted({*rest, f"{notice.device}.{PRESENT}"} - {EVERYTHING}))
         return msgspec.structs.replace(self, filled=tuple(sorted({*self.filled, *mine})), waiting=waiting)
 
     def missing(self, refs: Collection[str]) -> list[str]:

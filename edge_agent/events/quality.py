@@ -1,4 +1,4 @@
-"""Records that a machine hands over one by one: test and measurement results by sequence number (events.md 1.5 i, patterns 2 and 4).
+"""Records that a machine hands over one by one, by sequence number, and the door to the other patterns.
 
 ``seq_ack``: the PLC fills the record, sets Seq last, and holds the record until Ack = Seq. The agent reads the whole record in one
 request, accepts it when Seq and SeqEnd agree and the key is new, and acknowledges after the commit; a record that it knows is dropped
@@ -21,13 +21,16 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from edge_agent.events.handover import TriggerRule
 from edge_agent.events.recordconfig import RecordConfig, RecordFields
+from edge_agent.events.recorddata import Content, Key, kept, overrun
 from edge_agent.events.reference import check_references, device_of, name_of
 from edge_agent.events.restart import BootMark, restarted
+from edge_agent.events.ring import RingRule
 from edge_agent.events.rule import Moment, Outcome, Phase, Rule
 from edge_agent.events.tables import code_of
 from edge_agent.model.event import Acknowledge, ProductionEvent
-from edge_agent.model.instant import NS, iso
+from edge_agent.model.instant import NS
 from edge_agent.model.reading import Boot, Quality, Reading, Tag
 from edge_agent.ports import Trigger
 
@@ -42,7 +45,8 @@ class RecordMemory(msgspec.Struct, frozen=True):
     """The key accepted last, its content and time (UTC ns); ``seq`` None: none yet in this generation.
 
     ``before`` is the last seq of the generation before, which a record that survived a restart still carries. ``shown`` and ``acked`` are
-    what Seq and Ack were last seen to be; ``asked`` is when (agent's UTC ns) and ``tries`` how often in vain Ack was written.
+    what Seq and Ack were last seen to be; ``asked`` is when (agent's UTC ns) and ``tries`` how often in vain Ack was written. ``serials`` are
+    the units told last.
     """
 
     generation: int = 0
@@ -55,10 +59,11 @@ class RecordMemory(msgspec.Struct, frozen=True):
     acked: int | None = None
     asked: int = 0
     tries: int = 0
+    serials: tuple[str, ...] = ()
 
 
 class RecordRule:
-    """Tells ``quality.result`` once for each record and acknowledges what is known to be safe."""
+    """Tells each record once and acknowledges what is known to be safe."""
 
     phase = Phase.RECORD
     version = 1
@@ -67,12 +72,14 @@ class RecordRule:
     def __init__(self, config: RecordConfig, name: str) -> None:
         """Take the records of the trigger group ``name``."""
         self.name = f"records.{name}"
-        self.tags = () if config.ack is None else (config.seq, config.ack)
+        self.mark = self._seq = config.seq or ""
+        self.tags = () if config.ack is None else (self._seq, config.ack)
         self.ticks = config.ack is not None
         self.fingerprint = f"{config.pattern} {config.seq}"
         self._config = config
         self._group = name
-        self._device = device_of(config.seq)
+        self._device = device_of(self._seq)
+        self._content = Content(config, name)
 
     def initial(self) -> RecordMemory:
         """No record seen."""
@@ -91,7 +98,7 @@ class RecordRule:
         seq = self._whole(rows) if rows is not None else None
         if rows is not None and seq is not None:
             memory = self._record(memory, seq, rows, moment, events)
-            memory = self._acknowledge(memory, rows[self._config.seq].at.agent, 0, effects)
+            memory = self._acknowledge(memory, rows[self._seq].at.agent, 0, effects)
         elif moment.tick and self._waits(memory, moment.time):
             memory = self._acknowledge(memory, moment.time, memory.tries + 1, effects)
         return (state if memory == state else memory), Outcome(tuple(events), tuple(effects))
@@ -100,21 +107,25 @@ class RecordRule:
         self, memory: RecordMemory, seq: int, rows: Mapping[str, Reading], moment: Moment, events: list[ProductionEvent]
     ) -> RecordMemory:
         """Tell a record whose key is new."""
-        content = self._content(rows)
+        content, serial = self._content.text(rows), self._content.serial(rows)
         if self._known(memory, seq, content, rows):
             # in the first case below: a baseline, or the record that survived a restart
             return replace(memory, seq=seq, before=None, content=content) if memory.seq is None else memory
         if memory.seq is not None and seq < memory.seq:
             memory = replace(memory, generation=memory.generation + 1, seq=None, before=memory.seq)
-        time = rows[self._config.seq].at.best
-        events += [*self._overrun(memory, seq, time, moment), self._result(memory, seq, time, rows, moment)]
-        return replace(memory, seq=seq, before=None, content=content, time=time)
+        time = rows[self._seq].at.best
+        events += self._overrun(memory, seq, time, moment)
+        if serial is None or serial not in memory.serials:
+            key = Key(memory.generation, seq)
+            events.append(self._content.event(rows, key, moment, time=time, at=rows[self._seq].at))
+        serials = kept(memory.serials, serial, self._config.remember)
+        return replace(memory, seq=seq, before=None, content=content, time=time, serials=serials)
 
     # -- acknowledgement -----------------------------------------------------------------------------------------------------
 
     def _watch(self, memory: RecordMemory, readings: Mapping[str, Reading]) -> RecordMemory:
         """Note what Seq and Ack are seen to be."""
-        shown, acked = code_of(_value(readings, self._config.seq)), code_of(_value(readings, self._config.ack))
+        shown, acked = code_of(_value(readings, self._seq)), code_of(_value(readings, self._config.ack))
         if isinstance(shown, int) and shown != memory.shown:
             memory = replace(memory, shown=shown)
         if isinstance(acked, int) and acked != memory.acked:
@@ -138,7 +149,7 @@ class RecordRule:
 
     def _whole(self, rows: Mapping[str, Reading]) -> int | None:
         """Return the number of a record that is there and not half written."""
-        seq = _value(rows, self._config.seq)
+        seq = _value(rows, self._seq)
         end = seq if self._config.seq_end is None else _value(rows, self._config.seq_end)
         number = code_of(seq)
         return number if isinstance(number, int) and number > 0 and number == code_of(end) else None
@@ -155,9 +166,6 @@ class RecordRule:
             return True
         return code_of(_value(rows, self._config.ack)) == seq
 
-    def _content(self, rows: Mapping[str, Reading]) -> str:
-        return repr([_value(rows, ref) for _, ref in self._config.fields])
-
     # -- words ---------------------------------------------------------------------------------------------------------------
 
     def _overrun(self, memory: RecordMemory, seq: int, time: int, moment: Moment) -> list[ProductionEvent]:
@@ -167,51 +175,8 @@ class RecordRule:
         passed = seq - (memory.seq or 0) - 1
         if passed <= 0:
             return []
-        since = min(memory.time, time)
         least = passed if memory.seq is not None else 0
-        data = {
-            "reason": "handshake_overrun",
-            "interval": [iso(since), iso(time)],
-            "tags": [self._config.seq],
-            "lost": {"min": least, "max": passed},
-            "recovered": {},
-            "seq_from": None,
-            "seq_to": None,
-        }
-        return [ProductionEvent(type="collection.gap", time=time, data=data, late=moment.late)]
-
-    def _result(self, memory: RecordMemory, seq: int, time: int, rows: Mapping[str, Reading], moment: Moment) -> ProductionEvent:
-        config, fields = self._config, self._config.fields
-        read = {name: _value(rows, ref) for name, ref in fields if ref is not None}
-        usable = all(_usable(rows, ref) for _, ref in fields if ref is not None)
-        best = all(rows[ref].quality is Quality.GOOD for _, ref in fields if ref in rows)
-        verdict = self._verdict(read)
-        return ProductionEvent(
-            type="quality.result",
-            time=time,
-            data={
-                "test_id": config.test_id or self._group,
-                "characteristic": config.characteristic,
-                "value": read.get("value"),
-                "uom": config.uom,
-                "lsl": read.get("lsl", config.lsl),
-                "usl": read.get("usl", config.usl),
-                "verdict": verdict,
-                "unit": {"serial": read.get("serial"), "lot": read.get("lot", moment.picture.context.lot)},
-                "sample_no": read.get("sample_no", seq),
-                "source_key": {"device": self._device, "generation": memory.generation, "seq": seq},
-            },
-            at=rows[config.seq].at,
-            quality=Quality.GOOD if usable and best else Quality.UNCERTAIN,
-            late=moment.late,
-        )
-
-    def _verdict(self, read: Mapping[str, Any]) -> str:
-        """Return the machine's own verdict; without a value or a known code there is none."""
-        code = code_of(read.get("verdict"))
-        if read.get("value") is None or code is None:
-            return "unknown"
-        return self._config.verdicts.get(code, "unknown")
+        return [overrun(self._seq, memory.time, time, least, passed, moment)]
 
 
 def _booted(memory: RecordMemory, notice: Boot) -> RecordMemory:
@@ -236,8 +201,7 @@ def _value(rows: Mapping[str, Reading], ref: str | None) -> Any:
 def trigger(config: RecordConfig, *, name: str) -> tuple[str, Trigger]:
     """Return the device and the trigger group of the entry ``name``: the tag written last fires it, everything is read at once."""
     refs = config.references.values()
-    fires = config.seq if config.seq_end is None else config.seq_end
-    return device_of(config.seq), Trigger(name, name_of(fires), tuple(dict.fromkeys(name_of(ref) for ref in refs)))
+    return device_of(config.key), Trigger(name, name_of(config.fires), tuple(dict.fromkeys(name_of(ref) for ref in refs)))
 
 
 def acknowledge_tags(config: RecordConfig) -> frozenset[str]:
@@ -254,4 +218,6 @@ def build(config: RecordConfig, *, unit: str, name: str, tags: Mapping[str, Tag]
         raise ValueError(f"{where}: tags of {' and '.join(devices)}; a record is read in one request from one device")
     if config.ack is not None and not tags[config.ack].acknowledge:
         raise ValueError(f"{where}.ack: '{config.ack}' may not be written; add `acknowledge: true` to this tag of the device")
-    return (RecordRule(config, name),)
+    if config.pattern == "ring":
+        return (RingRule(config, name),)
+    return (TriggerRule(config, name) if config.trigger is not None else RecordRule(config, name),)

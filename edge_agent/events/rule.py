@@ -20,10 +20,11 @@ from edge_agent.model.reading import Notice, Reading
 class Phase(IntEnum):
     """The order of rules inside one moment.
 
-    Counts come first: a difference seen at t was made before t, so it belongs to the context before t. Then the context changes, then
+    Derived tags come before everything: what they give are samples to all others. Then counts: a difference seen at t was made before t, so it belongs to the context before t. Then the context changes, then
     what is true from t on (state before downtime), last what needs the results of the others (gap, telemetry).
     """
 
+    DERIVE = 0
     COUNT = 1
     CONTEXT = 2
     STATE = 3
@@ -60,11 +61,25 @@ class StateFacts(msgspec.Struct, frozen=True):
     model: str = "custom"
 
 
+class Ended(msgspec.Struct, frozen=True):
+    """A context that ended at ``until`` (UTC ns, by the clock of ``device``, which told it), ``heard`` by the agent's; ``unseen`` since when it may have.
+
+    ``unseen`` is None where somebody looked.
+    """
+
+    ctx: Context
+    until: int
+    heard: int
+    device: str
+    unseen: int | None = None
+
+
 class Picture(msgspec.Struct, frozen=True):
     """Everything that is true of a unit at a moment; rules replace their own part of it by ``Outcome.picture``.
 
     ``production`` is False in modes that are not production (maintenance, manual, setup). ``alarms`` maps instance id to a short
-    JSON-able description. ``downtime`` is the id of the open downtime. ``down`` holds the devices that do not answer now.
+    JSON-able description. ``downtime`` is the id of the open downtime. ``down`` holds the devices that do not answer now. ``ended`` are the
+    last contexts before this one, oldest first.
     """
 
     context: Context = NO_CONTEXT
@@ -75,6 +90,7 @@ class Picture(msgspec.Struct, frozen=True):
     counters: Mapping[str, CounterFacts] = msgspec.field(default_factory=dict)
     alarms: Mapping[str, Mapping[str, Any]] = msgspec.field(default_factory=dict)
     down: frozenset[str] = frozenset()
+    ended: tuple[Ended, ...] = ()
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -85,6 +101,7 @@ class Moment(msgspec.Struct, frozen=True):
     ``notices`` happened before the readings. ``picture`` is the unit as the phases before left it in this moment, ``before`` as it was
     when the moment began. ``events`` are what earlier phases of this moment made (for `Phase.GAP`). ``late`` marks data that
     arrived after the reorder window, ``historical`` what was sampled while nobody listened. ``final`` is True on the last tick before a shutdown.
+    ``offsets`` are the clocks of the devices minus the agent's, in ns, as far as they were measured.
     """
 
     time: int
@@ -99,14 +116,19 @@ class Moment(msgspec.Struct, frozen=True):
     final: bool = False
     late: bool = False
     historical: bool = False
+    offsets: Mapping[str, int] = {}
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What a step produced: events in order, effects to do after the commit, and the parts of the picture that changed."""
+    """What a step produced: events in order, effects to do after the commit, and the parts of the picture that changed.
+
+    ``readings``: samples of derived tags, for the rules of later phases (only of `Phase.DERIVE`).
+    """
 
     events: tuple[ProductionEvent, ...] = ()
     effects: tuple[Acknowledge, ...] = ()
     picture: Mapping[str, Any] | None = None
+    readings: Mapping[str, Reading] | None = None
 
 
 NOTHING = Outcome()
@@ -118,11 +140,13 @@ class Rule(Protocol[S]):
     """A rule of one unit. Stateless itself: everything it remembers is in ``S``, a frozen msgspec Struct with defaults.
 
     The state is stored under ``name`` with ``version`` and ``fingerprint``; a stored state whose fingerprint differs is dropped and the
-    rule starts from `initial` (events.md decisions 7). The fingerprint is a short text of what gives the state its meaning (tag,
+    rule starts from `initial`. The fingerprint is a short text of what gives the state its meaning (tag,
     scale, wraps, role), never of thresholds and labels.
 
     Every rule is stepped on every moment that has notices; on others only when a tag of its own has a reading, when one of its trigger
     groups fired, when it wants ticks, or (phase GAP) when earlier phases made events.
+
+    One that tells of single parts has a ``mark`` besides, the ``device.tag`` that says when a part was made: see `boundary.py`.
     """
 
     @property

@@ -1,7 +1,7 @@
 """Shifts: a calendar in the plant's time zone, and the event when a boundary is crossed (ISA-95 work calendar).
 
 Boundaries are local wall times, computed to UTC once per occurrence: a night over the change to winter time is an hour longer.
-A local time that exists twice means the first (fold=0); one that does not exist means the first instant after the hole.
+A local time that exists twice means the first (fold=0) unless the shift says ``dst: second``; one that does not exist means the first instant after the hole.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 _DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _LOCAL_TIME = re.compile(r"^([01]\d|2[0-3]):([0-5]\d)$")
 _AHEAD = 9  # days to look for the next boundary: a week with one shift, and a day for each end
-_MANY = 60  # boundaries crossed at once (three weeks of three shifts); after more only the last is told
+_MANY = (
+    60  # boundaries crossed at once (three weeks of three shifts); after more, as by a clock that was set, only the last is told
+)
 
 
 def _local_time(text: str) -> str:
@@ -40,7 +42,7 @@ LocalTime = Annotated[str, AfterValidator(_local_time)]
 class ShiftConfig(BaseModel):
     """One shift: from ``start`` to ``end`` in local time (an end before the start is on the next day; equal = 24 hours).
 
-    ``days`` are the days on which it starts; left out = every day.
+    ``days`` are the days on which it starts; left out = every day. ``dst`` says which is meant where a boundary comes twice, at the end of summer time.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,6 +50,7 @@ class ShiftConfig(BaseModel):
     start: LocalTime
     end: LocalTime
     days: tuple[Day, ...] = _DAYS
+    dst: Literal["first", "second"] | None = None
 
 
 class Occurrence(msgspec.Struct, frozen=True, order=True):
@@ -113,11 +116,12 @@ class Calendar:
     def _occur(self, name: str, shift: ShiftConfig, day: date) -> Occurrence:
         start, end = time.fromisoformat(shift.start), time.fromisoformat(shift.end)
         last = day if end > start else day + timedelta(days=1)
-        return Occurrence(self._utc(day, start), self._utc(last, end), name, day.isoformat())
+        fold = int(shift.dst == "second")
+        return Occurrence(self._utc(day, start, fold), self._utc(last, end, fold), name, day.isoformat())
 
-    def _utc(self, day: date, at: time) -> int:
-        """Return a local wall time in UTC ns: fold=0, and the first valid instant where it does not exist."""
-        local = datetime.combine(day, at, tzinfo=self._zone)
+    def _utc(self, day: date, at: time, fold: int) -> int:
+        """Return a local wall time in UTC ns: of two the one that ``fold`` says, and the first valid instant where it does not exist."""
+        local = datetime.combine(day, at, tzinfo=self._zone).replace(fold=fold)
         utc = local.astimezone(UTC)
         if utc.astimezone(self._zone).replace(tzinfo=None) != local.replace(tzinfo=None):
             utc = self._after_hole(local)
@@ -148,7 +152,7 @@ class ShiftState(msgspec.Struct, frozen=True):
     known: bool = False
     shift: str | None = None
     boundary: int | None = None
-    totals: Mapping[str, float] = msgspec.field(default_factory=dict)
+    totals: Mapping[str, int | float] = msgspec.field(default_factory=dict)
 
 
 class ShiftRule(msgspec.Struct, frozen=True):
@@ -172,7 +176,7 @@ class ShiftRule(msgspec.Struct, frozen=True):
         return ShiftState()
 
     def step(self, state: ShiftState, moment: Moment) -> tuple[ShiftState, Outcome]:
-        """Cross every boundary up to the moment's time; the first sight is a baseline, no event (events.md G1)."""
+        """Cross every boundary up to the moment's time; the first sight is a baseline, no event."""
         if state.known and (state.boundary is None or moment.time < state.boundary):
             return state, NOTHING
         totals = production_totals(moment.picture)
@@ -194,8 +198,10 @@ class ShiftRule(msgspec.Struct, frozen=True):
             shift, base = occurrence.shift if occurrence else None, totals
             boundary = self.calendar.next_boundary(boundary)
             crossed += 1
+        if crossed > _MANY:
+            events = events[-1:]
         context = msgspec.structs.replace(moment.picture.context, shift=shift)
-        return ShiftState(True, shift, boundary, totals), Outcome(tuple(events[-_MANY:]), picture={"context": context})
+        return ShiftState(True, shift, boundary, totals), Outcome(tuple(events), picture={"context": context})
 
     def _event(
         self, at: int, now: Occurrence | None, before: str | None, totals: Mapping[str, float], picture: Picture
@@ -223,7 +229,7 @@ def production_totals(picture: Picture) -> dict[str, float]:
 
 
 def order_totals(picture: Picture) -> dict[str, float]:
-    """Return what of `production_totals` can belong to orders: all but what was made outside production."""
+    """Return what of `production_totals` can belong to orders: all but what was made outside production or lies across a change."""
     made = {name: facts.total - facts.aside for name, facts in picture.counters.items() if facts.role != "energy"}
     return {name: in_units(raw, picture.counters[name].scale) for name, raw in made.items()}
 

@@ -37,7 +37,7 @@ def checkpoint_document(
     watermark: int | None = None,
     more: Mapping[str, object] | None = None,
 ) -> bytes:
-    """Return the retained checkpoint of a unit's stream, the proof of completeness (events.md 1.3).
+    """Return the retained checkpoint of a unit's stream, the proof of completeness.
 
     Per counter it carries raw value, modulus and boot evidence, for people and other programs; ``more`` are members by which a blank
     gateway can take the stream over. ``watermark`` (UTC ns, `Fold.watermark`) = nothing with an earlier time will follow unless flagged

@@ -1,4 +1,4 @@
-"""The machine's state: normalised by a table, Unknown while nobody knows (events.md 1.5 b, d, e, f).
+"""The machine's state: normalised by a table, Unknown while nobody knows.
 
 What a transition is stands in transition.py, what codes mean in tables.py. The mode, which is part of the same configuration, is in
 mode.py; downtimes are in downtime.py.
@@ -7,15 +7,18 @@ mode.py; downtimes are in downtime.py.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from edge_agent.events.belonging import Modes
+from edge_agent.events.codes import Meaning, TableFile
 from edge_agent.events.mode import PACKML_MODES, ModeRule
 from edge_agent.events.reference import check_references, device_of
 from edge_agent.events.rule import Moment, Outcome, Phase, Rule
-from edge_agent.events.tables import Code, StateTable, UserTable, load
+from edge_agent.events.signals import SignalsConfig, SignalStateRule
+from edge_agent.events.tables import Code, StateTable, UserTable, load, of_categories
 from edge_agent.events.transition import StateMemory, Transition
 from edge_agent.model.instant import NS
 from edge_agent.model.quantity import Duration
@@ -29,15 +32,21 @@ class ReasonConfig(BaseModel):
 
     tag: str = Field(description="device.tag")
     wait: Duration = Field(default=2 * NS, description="a stop that ended sooner still gets its reason so long after its start")
-    texts: dict[Code, str] = Field(default_factory=dict, description="words for codes")
+    texts: dict[Code, str] = Field(default_factory=dict, description="words for codes; they go before those of the table")
+    table: TableFile | None = Field(
+        default=None, description="CSV file: code,text,language,mes,category; from the folder of agent.yaml on"
+    )
+    language: str | None = Field(default=None, description="which language's lines of the table: de, en, ...")
+
+    @cached_property
+    def meanings(self) -> Mapping[Code, Meaning]:
+        """What each code of the table means."""
+        return self.table.meanings(self.language) if self.table is not None else {}
 
 
-class StateConfig(BaseModel):
-    """``state:`` of a unit: the state's tag and what belongs to it."""
+class StateConfig(SignalsConfig):
+    """``state:`` of a unit: the state's tag, or the signals it is made from, and what belongs to it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    tag: str = Field(description="device.tag of the state code or name")
     model: str | UserTable = Field(default="packml", description="packml, machinery, mtconnect, weihenstephan, tmc, or a table")
     mode: str | None = Field(default=None, description="device.tag of the mode; without one every stop counts as in production")
     modes: dict[int, str] = Field(default_factory=dict, description="names of the machine's own modes")
@@ -60,11 +69,12 @@ class StateRule:
 
     def __init__(self, config: StateConfig, table: StateTable) -> None:
         """Watch the tags of ``config``; ``table`` says what codes mean."""
-        self.tags = tuple(ref for ref in (config.tag, config.starved, config.blocked) if ref is not None)
-        self.fingerprint = f"{config.tag} {table.model}"
+        self._source = config.source
+        self.tags = tuple(ref for ref in (self._source, config.starved, config.blocked) if ref is not None)
+        self.fingerprint = f"{self._source} {table.model}"
         self._config = config
         self._table = table
-        self._device = device_of(config.tag)
+        self._device = device_of(self._source)
 
     def initial(self) -> StateMemory:
         """Nothing seen."""
@@ -81,7 +91,7 @@ class StateRule:
         )
         if moment.tick:
             transition.time_passed()
-        reading = moment.readings.get(self._config.tag)
+        reading = moment.readings.get(self._source)
         if reading is not None and reading.quality is not Quality.BAD:
             transition.sample(reading)
         transition.refine()
@@ -114,10 +124,43 @@ def modes_of(config: StateConfig) -> Modes:
 def build(config: StateConfig, *, unit: str, tags: Mapping[str, Tag]) -> tuple[Rule[Any], ...]:
     """Return the mode rule (where there is a mode) and the state rule. Raises ValueError for an unknown tag or state model."""
     reason = config.reason.tag if config.reason is not None else None
-    wanted = {"tag": config.tag, "mode": config.mode, "starved": config.starved, "blocked": config.blocked, "reason.tag": reason}
+    wanted = {
+        "tag": config.tag,
+        **_signals(config),
+        "mode": config.mode,
+        "starved": config.starved,
+        "blocked": config.blocked,
+        "reason.tag": reason,
+    }
     check_references([(f"unit {unit}, state.{place}", ref) for place, ref in wanted.items()], tags)
     rules: list[Rule[Any]] = []
     if config.mode is not None:
         rules.append(ModeRule(config.mode, modes_of(config)))
-    rules.append(StateRule(config, load(config.model)))
-    return tuple(rules)
+    states = StateRule(config, table_of(config))
+    if config.tag is not None:
+        return (*rules, states)
+    devices = sorted({device_of(ref) for ref in config.signals})
+    if len(devices) > 1:
+        raise ValueError(
+            f"unit {unit}, state: signals of {' and '.join(devices)}; take those of one device, so that its loss is the state's"
+        )
+    return (*rules, SignalStateRule(states, config))
+
+
+def table_of(config: StateConfig) -> StateTable:
+    """Return what the codes of a unit's states mean: the model's, or for signals without a model the categories themselves. Raises ValueError."""
+    if config.tag is not None or "model" in config.model_fields_set:
+        table = load(config.model)
+    else:
+        table = of_categories("derived" if config.derive is not None else "custom")
+    named = [(f"bits.{place}.is", bit.is_) for place, bit in enumerate(config.bits)]
+    for where, code in (*named, *([("else", config.nothing)] if config.tag is None else [])):
+        if table.state(code).category == "unknown" and code not in table.codes:
+            raise ValueError(
+                f"state.{where}: '{code}' is no state of {table.model}; write one of {', '.join(map(str, table.codes))}"
+            )
+    return table
+
+
+def _signals(config: StateConfig) -> dict[str, str]:
+    return {} if config.tag is not None else {f"signals[{i}]": ref for i, ref in enumerate(config.signals)}

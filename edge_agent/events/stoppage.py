@@ -1,13 +1,14 @@
-"""What stops a machine, and what explains it: one moment's work on one `DowntimeMemory` (events.md 1.5 c)."""
+"""What stops a machine, and what explains it: one moment's work on one `DowntimeMemory`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from edge_agent.events.alarmset import raised_at
+from edge_agent.events.codes import UNKNOWN
+from edge_agent.events.downtimememory import DowntimeMemory, Open, Reason
 from edge_agent.events.rule import Moment
 from edge_agent.events.state import ReasonConfig, StateConfig, flag
 from edge_agent.events.tables import Code, StateTable, code_of
@@ -23,46 +24,6 @@ _ALARM_BEFORE = 5 * NS
 
 _PATH = 200
 """More states than this are not listed: an event must stay small."""
-
-
-class Reason(msgspec.Struct, frozen=True):
-    """Why: the machine's code as it is, words for it where there are any, and the tag that said it."""
-
-    code: Code
-    text: str | None
-    source: str
-
-
-class Open(msgspec.Struct, frozen=True):
-    """A downtime that runs; ``cause`` is the first one that said something, ``alarm`` the first-out alarm's id. Times UTC ns."""
-
-    id: str
-    start: int
-    path: tuple[Code | None, ...] = ()
-    cause: str | None = None
-    reason: Reason | None = None
-    alarm: str | None = None
-
-
-class DowntimeMemory(msgspec.Struct, frozen=True):
-    """What a moment is judged by; times UTC ns.
-
-    ``armed``: the machine was last known running in a production mode. ``code`` is the state now, ``unknown`` since when it has
-    not been known. ``ended`` is the last downtime while its reason may still come. ``reason`` and ``latched`` are the value of the
-    reason tag and when it came; ``told``: it explains nothing more (it has been told, or stood there when first seen).
-    """
-
-    armed: bool = False
-    open: Open | None = None
-    ended: Open | None = None
-    code: Code | None = None
-    unknown: int | None = None
-    order: str | None = None
-    starved: bool = False
-    blocked: bool = False
-    reason: Code | None = None
-    latched: int = 0
-    told: bool = True
 
 
 class Stoppage:
@@ -107,15 +68,38 @@ class Stoppage:
         picture, memory = self._moment.picture, self.memory
         order = picture.context.order
         if not picture.production:
+            self.memory = replace(memory, armed=False, split=memory.split or memory.open is not None)
             self._close_by("mode.changed")
-            self.memory = replace(self.memory, armed=False)
         elif self._with_order and memory.order is not None and order != memory.order:
             self._close_by("order.completed", "order.aborted")
         if order != self.memory.order:
             self.memory = replace(self.memory, order=order)
 
+    def enter_production(self) -> None:
+        """Open one for the machine that comes into production and does not run.
+
+        A downtime that leaving production ended goes on as a new one, whatever was done in between. Without one the machine must be seen to
+        come in, in a state that is a cause (who is idle or starting waits for work): behind a loss, as at a start, nobody knows what it did.
+        """
+        picture, facts = self._moment.picture, self._moment.picture.state
+        if not picture.production or facts is None or facts.code is None or facts.category == "unknown":
+            return
+        mode, change = (self._event(kind) for kind in ("mode.changed", "state.changed"))
+        found = change is not None and change.data["from"]["category"] == "unknown"
+        entered = mode is not None and mode.interval is None and not found and not self._moment.before.production
+        down = self.memory.split or (entered and self._table.state(facts.code).cause is not None)
+        if down and facts.category != "running" and self._opens(facts.code):
+            cause = mode or change
+            self.memory = replace(self.memory, code=facts.code)
+            self._start(facts.code, *((self._moment.time, None) if cause is None else (cause.time, cause.interval)))
+        if self.memory.split:
+            self.memory = replace(self.memory, split=False)
+
+    def _event(self, *types: str) -> ProductionEvent | None:
+        return next((event for event in self._moment.events if event.type in types), None)
+
     def _close_by(self, *types: str) -> None:
-        cause = next((event for event in self._moment.events if event.type in types), None)
+        cause = self._event(*types)
         if cause is None:
             self._close(self._moment.time, None)
         else:
@@ -126,6 +110,7 @@ class Stoppage:
     def changed(self, event: ProductionEvent) -> None:
         """Follow one transition."""
         code, category = event.data["to"]["code"], event.data["to"]["category"]
+        self._watch(event)
         if self.memory.open is not None and category != "running" and len(self.memory.open.path) < _PATH:
             self._update(path=(*self.memory.open.path, code))
         if category == "unknown":
@@ -142,6 +127,15 @@ class Stoppage:
             if self._opens(code):
                 self._start(code, event.time, interval)
         self._explain()
+
+    def _watch(self, event: ProductionEvent) -> None:
+        """Take in how long the state before truly was, where stamps say something else."""
+        since, downtime = self.memory.since, self.memory.open
+        if since is not None and downtime is not None:
+            skew = round(event.data["prev_duration_s"] * NS) - (event.time - since)
+            if skew:
+                self._update(skew=downtime.skew + skew)
+        self.memory = replace(self.memory, since=event.time)
 
     def _opens(self, code: Code) -> bool:
         picture = self._moment.picture
@@ -163,8 +157,8 @@ class Stoppage:
         self._find_alarm()
         self._find_reason()
         downtime = self.memory.open or downtime
+        duration = max(time - downtime.start + downtime.skew, 0)
         time = max(time, downtime.start)
-        duration = time - downtime.start
         data = self._described() | {
             "duration_s": duration / NS,
             "micro": duration < self._config.micro_stop,
@@ -240,7 +234,9 @@ class Stoppage:
     def _worded(self, code: Code, config: ReasonConfig) -> Reason:
         """The words of the table; else those of an active alarm with the same number, which is PackML's own rule for StopReason."""
         texts = [alarm["text"] for alarm in self._moment.picture.alarms.values() if alarm["alarm_id"] == str(code)]
-        return Reason(code, config.texts.get(code) or next(iter(texts), None), config.tag)
+        known = config.meanings.get(code, UNKNOWN)
+        text = config.texts.get(code) or known.text or next(iter(texts), None)
+        return Reason(code, text, config.tag, known.mes, known.category)
 
     # -- words ---------------------------------------------------------------------------------------------------------------
 
@@ -254,14 +250,14 @@ class Stoppage:
         return {
             "downtime_id": downtime.id,
             "category": downtime.cause or "stopped",
-            "reason": None if downtime.reason is None else msgspec.structs.asdict(downtime.reason),
+            "reason": None if downtime.reason is None else downtime.reason.told,
             "first_out_alarm": downtime.alarm,
             "started_at": iso(downtime.start),
         }
 
     def _tell_reason(self, downtime: Open) -> None:
         assert downtime.reason is not None  # noqa: S101 - told because it was found
-        data = {"downtime_id": downtime.id, "reason": msgspec.structs.asdict(downtime.reason)}
+        data = {"downtime_id": downtime.id, "reason": downtime.reason.told}
         self._tell("downtime.reason", data, max(self.memory.latched, downtime.start), None, downtime.id)
 
     def _tell(

@@ -65,6 +65,10 @@ def without(picture: Picture, dropped: Sequence[str]) -> Picture:
         elif kind in {"counters", "energy"}:
             counters = changes.get("counters", picture.counters)
             changes["counters"] = {known: facts for known, facts in counters.items() if known != part}
+        elif kind == "recipe":
+            changes["context"] = msgspec.structs.replace(changes.get("context", picture.context), recipe=None)
         elif kind == "context":
-            changes["context"] = msgspec.structs.replace(picture.context, order=None, product=None, lot=None)
+            changes["context"] = msgspec.structs.replace(
+                changes.get("context", picture.context), order=None, product=None, lot=None
+            )
     return msgspec.structs.replace(picture, **changes) if changes else picture

@@ -8,20 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, get_args
 
 import msgspec
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 from ruamel.yaml import YAML
 
+from edge_agent.events import codes
+from edge_agent.events.codes import DIRECTORY, read_table
 from edge_agent.model.reading import Value
 
-Code = int | str
+Code = codes.Code
 
 Category = Literal[
     "running", "starting", "stopping", "idle", "stopped", "starved", "blocked", "suspended", "held", "faulted", "unknown"
 ]  # fmt: skip
-"""What a state is for everybody who does not know the model (events.md 1.5 b)."""
+"""What a state is for everybody who does not know the model."""
 
 Cause = Literal["faulted", "starved", "blocked", "held", "stopped", "flags"]
 """What a downtime through a state is put down to; ``flags`` = starved or blocked by the flags of the machine."""
@@ -87,6 +90,17 @@ def _category_alone(row: object) -> object:
     return {"category": row} if isinstance(row, str) else row
 
 
+def _rows_of_file(table: object, info: ValidationInfo) -> object:
+    """A table may be a CSV file, with the state's name as its text."""
+    if not isinstance(table, str):
+        return table
+    rows = read_table(Path((info.context or {}).get(DIRECTORY, "")) / table, table).rows
+    nameless = next((row for row in rows if row.category is None), None)
+    if nameless is not None:
+        raise ValueError(f"{table}: state {nameless.code} has no category; write one of {', '.join(get_args(Category))}")
+    return {row.code: {"name": row.text, "category": row.category} for row in rows}
+
+
 class UserState(BaseModel):
     """One row of a user's table; ``cause`` and ``opens`` say what the state means for downtimes."""
 
@@ -110,7 +124,10 @@ class UserTable(BaseModel):
     base: Literal["packml", "machinery", "mtconnect", "weihenstephan", "tmc"] | None = Field(
         default=None, description="the model whose rows hold where `table` names none"
     )
-    table: dict[Code, Annotated[UserState, BeforeValidator(_category_alone)]]
+    table: Annotated[
+        dict[Code, Annotated[UserState, BeforeValidator(_category_alone)]],
+        BeforeValidator(_rows_of_file, json_schema_input_type=dict[Code, UserState | str] | str),
+    ] = Field(description="the rows by code, or a CSV file with the columns code, text, category")
 
 
 def load(model: str | UserTable) -> StateTable:
@@ -124,6 +141,11 @@ def load(model: str | UserTable) -> StateTable:
         name = user.name or (str(code) if isinstance(code, str) else f"code {code}")
         rows.append(State(code, name, user.category, user.cause or _CAUSE_OF.get(user.category), user.opens))
     return _table(model.name, rows, transitions)
+
+
+def of_categories(model: str) -> StateTable:
+    """Return the table whose codes are the categories themselves, for states that are made from signals."""
+    return _table(model, [State(name, name, name, _CAUSE_OF.get(name)) for name in get_args(Category)], {})
 
 
 @cache

@@ -22,7 +22,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from edge_agent.events.encode import SAFE, full_type, json_value
-from edge_agent.events.moments import Tick
+from edge_agent.events.window import Tick
 from edge_agent.model.instant import NS, iso
 from edge_agent.model.quantity import Duration
 from edge_agent.model.reading import Batch, Tag, Value

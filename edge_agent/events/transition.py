@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from edge_agent.events.lasting import SET, lasted
 from edge_agent.events.restart import BootMark, restarted
 from edge_agent.events.rule import Moment, StateFacts
 from edge_agent.events.tables import Code, StateTable, code_of
@@ -37,7 +38,7 @@ class Pending(msgspec.Struct, frozen=True):
 class StateMemory(msgspec.Struct, frozen=True):
     """What was told last (``code`` None = Unknown, or nothing seen yet), and what a return has to be judged by; times UTC ns.
 
-    ``last`` is the code before Unknown, ``broken`` tells of a restart since then. ``agent_away`` is set from an absence of the agent to
+    ``heard`` is ``since`` by the agent's clock (None: not known). ``last`` is the code before Unknown, ``broken`` tells of a restart since then. ``agent_away`` is set from an absence of the agent to
     the next sample, ``confirm`` from a restart behind a living link to the next sample. ``starved`` and ``blocked`` are the flags.
     """
 
@@ -53,6 +54,7 @@ class StateMemory(msgspec.Struct, frozen=True):
     boot: BootMark = BootMark()
     starved: bool = False
     blocked: bool = False
+    heard: int | None = None
 
 
 class Transition:
@@ -107,8 +109,9 @@ class Transition:
         memory = self.memory
         time = max(time, memory.since)
         self._tell({"code": None, "name": UNKNOWN, "category": "unknown"}, time, interval=interval)
+        heard = None if memory.heard is None else memory.heard + time - memory.since
         self.memory = StateMemory(
-            seen=True, since=time, last=memory.code, boot=memory.boot, starved=memory.starved, blocked=memory.blocked
+            seen=True, since=time, last=memory.code, boot=memory.boot, starved=memory.starved, blocked=memory.blocked, heard=heard
         )
 
     # -- what the machine says -----------------------------------------------------------------------------------------------
@@ -130,7 +133,7 @@ class Transition:
             return
         memory = self.memory
         if not memory.seen:
-            self._arrived(code, reading.at.best)
+            self._arrived(code, reading.at.best, self._heard(reading.at))
         elif memory.code is None:
             self._known_again(code, reading)
         elif memory.agent_away is not None:
@@ -158,7 +161,7 @@ class Transition:
     def _settle(self, edge: Pending) -> None:
         """Tell a change that lasted, with the time of its first edge."""
         self._tell(self._told(edge.code), edge.time, at=edge.at, quality=Quality(edge.quality))
-        self._arrived(edge.code, edge.time)
+        self._arrived(edge.code, edge.time, self._heard(edge.at))
 
     def _watched_again(self, code: Code, reading: Reading, away: int) -> None:
         """After an absence of the agent: nothing when the state is the same, else one change somewhere in between."""
@@ -168,7 +171,7 @@ class Transition:
         time = _edge(reading, away, later=True)
         interval = (away, max(time, reading.at.agent))
         self._tell(self._told(code), time, at=reading.at, quality=reading.quality, interval=interval)
-        self._arrived(code, time)
+        self._arrived(code, time, self._heard(reading.at))
 
     def _known_again(self, code: Code, reading: Reading) -> None:
         """Out of Unknown: assumed to be unbroken when nothing speaks against it, and never more than that without evidence."""
@@ -178,7 +181,7 @@ class Transition:
         interval = (memory.since, time) if broken else None
         event = self._tell(self._told(code), time, at=reading.at, quality=reading.quality, interval=interval)
         event.data["continuity"] = "broken" if broken else "assumed"
-        self._arrived(code, time)
+        self._arrived(code, time, self._heard(reading.at))
 
     def time_passed(self) -> None:
         """Do what time alone brings about: a debounced change, and the silence that confirms a value after a restart."""
@@ -189,9 +192,13 @@ class Transition:
         elif memory.confirm is not None and memory.last is not None and now - memory.confirm >= _SILENT:
             time = max(now, memory.since)
             self._tell(self._told(memory.last), time, interval=(memory.since, time)).data["continuity"] = "broken"
-            self._arrived(memory.last, time)
+            self._arrived(memory.last, time, now)
 
-    def _arrived(self, code: Code, time: int) -> None:
+    def _heard(self, at: Timestamps) -> int | None:
+        """Return when the agent had a sample, by its own clock; what a device kept was sampled long before."""
+        return None if self._moment.historical else at.agent
+
+    def _arrived(self, code: Code, time: int, heard: int | None) -> None:
         memory = self.memory
         self.memory = StateMemory(
             seen=True,
@@ -201,6 +208,7 @@ class Transition:
             boot=memory.boot,
             starved=memory.starved,
             blocked=memory.blocked,
+            heard=heard,
         )
 
     # -- words ---------------------------------------------------------------------------------------------------------------
@@ -243,7 +251,7 @@ class Transition:
                 "to": to,
                 "model": self._table.model,
                 "reason": None,
-                "prev_duration_s": (time - memory.since) / NS,
+                "prev_duration_s": self._lasted(time, at) / NS,
                 "missed_intermediate": before is not None and after is not None and self._table.skips(before, after),
             },
             at=at,
@@ -254,14 +262,22 @@ class Transition:
         self.events.append(event)
         return event
 
+    def _lasted(self, time: int, at: Timestamps | None) -> int:
+        """Return how long the state before lasted (ns), whatever became of the clock of its device."""
+        memory, now = self.memory, None if at is None else self._heard(at)
+        moved = at is not None and at.source is not None and at.source < memory.since and time >= memory.since
+        return lasted(memory.since, memory.heard, time, now, moved=moved)
+
 
 def _edge(reading: Reading, since: int, *, later: bool = False) -> int:
     """Return the best time of ``reading`` that does not lie before ``since`` (``later``: must lie after it).
 
     A value that still stands after an outage carries the time of its last change, and a clock may be set back: then the next
-    clock in the chain tells when it was read. The state before never gets a negative duration.
+    clock in the chain tells when it was read. One that was watched and carries a time from long before ``since`` is of a clock that was set.
     """
     floor = since + 1 if later else since
+    if not later and reading.at.best < since - SET:
+        return reading.at.best
     for time in (reading.at.source, reading.at.server):
         if time is not None and time >= floor:
             return time

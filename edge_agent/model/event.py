@@ -13,7 +13,7 @@ Derivation = Literal["observed", "recovered", "substituted", "historical"]
 
 
 class Context(msgspec.Struct, frozen=True):
-    """What was being made, known at the instant of the event; stamped into every event of a unit (events.md G6)."""
+    """What was being made, known at the instant of the event; stamped into every event of a unit."""
 
     order: str | None = None
     product: str | None = None
@@ -21,6 +21,7 @@ class Context(msgspec.Struct, frozen=True):
     mode: str | None = None
     shift: str | None = None
     recipe: str | None = None
+    operator: str | None = None
 
 
 NO_CONTEXT = Context()
@@ -31,7 +32,7 @@ class ProductionEvent(msgspec.Struct, frozen=True, kw_only=True):
 
     ``type`` without prefix and version (``production.count``); ``time`` in UTC ns by the best clock; ``data`` holds the type's own
     members of the catalogue (times inside it as RFC 3339 text), the common ones stand in the fields here. ``at`` are the
-    times of the reading it came from. ``interval`` bounds when it can have happened; ``correlation`` is the order,
+    times of the reading it came from, ``offset_ms`` is the clock of its device minus the agent's where that was measured. ``interval`` bounds when it can have happened; ``correlation`` is the order,
     ``causation`` the name of the downtime, alarm or cycle it belongs to.
     """
 
@@ -45,6 +46,7 @@ class ProductionEvent(msgspec.Struct, frozen=True, kw_only=True):
     derivation: Derivation = "observed"
     late: bool = False
     uncertainty_ms: float | None = None
+    offset_ms: float | None = None
     correlation: str | None = None
     causation: str | None = None
 

@@ -99,7 +99,7 @@ GapReason = Literal[
     "comm_loss", "agent_down", "device_restart", "queue_overflow", "sampling_overrun", "bad_quality", "invalid_reply",
     "handshake_overrun", "buffer_overflow", "corruption", "store_rolled_back", "rejected", "rule_error", "clock",
 ]  # fmt: skip
-"""The one list of reasons of ``collection.gap`` (events.md 1.4, type 3)."""
+"""The one list of reasons of ``collection.gap``."""
 
 
 class DeviceUp(msgspec.Struct, frozen=True, tag="up"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 
 import msgspec
 
@@ -17,8 +18,10 @@ from edge_agent.model.stream import Record, record_id
 from edge_agent.publish.topics import StreamInfo, checked
 
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
+FLAT_TYPE = "application/json"
 
 _VERSIONED = re.compile(r"^(?P<name>.+)\.v(?P<major>\d+)$")
+_NONE: Mapping[str, str] = MappingProxyType({})
 _json = msgspec.json.encode
 
 
@@ -46,7 +49,23 @@ class Encoder:
     A stream that is not in ``streams`` is a KeyError: the agent built both from one configuration.
     """
 
-    def __init__(self, streams: Mapping[str, StreamInfo], *, prefix: str, schema: str, per_type: bool) -> None:
+    def __init__(
+        self,
+        streams: Mapping[str, StreamInfo],
+        *,
+        prefix: str,
+        schema: str,
+        per_type: bool,
+        flat: bool = False,
+        event: str = "_event",
+        versions: Mapping[str, str] = _NONE,
+    ) -> None:
+        """``flat``: no envelope, id, time, seq and type beside the members of data; ``event`` is the level that events stand under.
+
+        ``versions``: the version of each type's schema by its name, ``.0`` of the major in the type where it is not there.
+        """
+        self.content_type = FLAT_TYPE if flat else CONTENT_TYPE
+        self._flat, self._event, self._versions = flat, event, versions
         self._streams = streams
         self._prefix = f"{prefix}."
         self._schema = schema
@@ -62,6 +81,10 @@ class Encoder:
             shape = self._shapes[kind] = self._shape(*kind)
         name = record_id(key)
         sequence = f"{key.seq:020d}"
+        user = (*shape.user, ("id", name), ("sequence", sequence))
+        user = (*user, ("resend", "1")) if record.resent else user
+        if self._flat:
+            return Message(shape.topic, _flat(name, record), user)
         correlation = b"" if entry.correlation is None else b',"correlationid":' + _json(entry.correlation)
         causation = b"" if entry.causation is None else b',"causationid":' + _json(entry.causation)
         payload = (
@@ -80,13 +103,14 @@ class Encoder:
             key.seq,
             b"}}" if entry.body == b"{}" else b",%b}" % entry.body[1:],
         )
-        user = (*shape.user, ("id", name), ("sequence", sequence))
-        return Message(shape.topic, payload, (*user, ("resend", "1")) if record.resent else user)
+        return Message(shape.topic, payload, user)
 
     def _shape(self, stream: str, type_: str, kind: str) -> _Shape:
         info = self._streams[stream]
         name, version = _name_and_version(type_.removeprefix(self._prefix))
-        base = f"{info.topic}/{'_event' if kind == 'E' else '_telemetry'}"
+        newest = self._versions.get(name, version)
+        version = newest if newest.partition(".")[0] == version.partition(".")[0] else version
+        base = f"{info.topic}/{self._event if kind == 'E' else '_telemetry'}"
         if self._per_type and kind == "E":
             family, _, rest = name.partition(".")
             base = f"{base}/{family}/{rest}" if rest else f"{base}/{family}"
@@ -98,6 +122,20 @@ class Encoder:
             schema=b',"datacontenttype":"application/json","dataschema":%b' % _json(schema),
             user=(("type", type_), ("source", info.source)),
         )
+
+
+def _flat(name: str, record: Record) -> bytes:
+    """Return the members of data with what tells the event from others before them; the body is spliced in, never parsed."""
+    key, entry = record.key, record.entry
+    head = b'{"id":%b,"time":"%b","seq":%d,"type":%b,"epoch":%b,"recordedtime":"%b"' % (
+        _json(name),
+        _instant(entry.time),
+        key.seq,
+        _json(entry.type),
+        _json(key.epoch),
+        _instant(entry.recorded),
+    )
+    return head + (b"}" if entry.body == b"{}" else b"," + entry.body[1:])
 
 
 @lru_cache(maxsize=64)

@@ -33,7 +33,8 @@ class Kept:
         while not self._over and self._topics - self.found.keys() - set(without):
             self._news.clear()
             try:
-                await asyncio.wait_for(self._news.wait(), _QUIET)
+                async with asyncio.timeout(_QUIET):
+                    await self._news.wait()
             except TimeoutError:
                 return
 

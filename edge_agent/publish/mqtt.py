@@ -15,7 +15,7 @@ from edge_agent.ports import Document, Request
 from edge_agent.publish import endings, packed, tls
 from edge_agent.publish.address import Broker
 from edge_agent.publish.client import V5, V311, dial, hang_up, make
-from edge_agent.publish.cloudevents import CONTENT_TYPE, Encoder
+from edge_agent.publish.cloudevents import Encoder
 from edge_agent.publish.config import MqttConfig
 from edge_agent.publish.connection import Connection
 from edge_agent.publish.listening import NOTHING, Listening
@@ -24,8 +24,6 @@ from edge_agent.publish.reasons import TAKEN_OVER, OtherVersionError, RefusedErr
 from edge_agent.publish.renewal import Seen, better_broker, files_replaced, seen
 from edge_agent.publish.route import open_wire
 from edge_agent.publish.topics import StreamInfo, Topics
-
-_EVENT_HEAD = packed.head(CONTENT_TYPE)
 
 _log = structlog.get_logger()
 
@@ -37,7 +35,7 @@ class MqttSink:
         self.counters = counters
         self.protocol = "5" if connection.version is V5 else "3.1.1"
         self._connection = connection
-        self._encoder = encoder
+        self._encoder, self._event_head = encoder, packed.head(encoder.content_type)
 
     @property
     def window(self) -> int:
@@ -50,18 +48,18 @@ class MqttSink:
         An answer that may be different later ends the whole connection: the next one starts again at this record, in order.
         """
         message = self._encoder.encode(record)
-        properties = packed.publish(_EVENT_HEAD, packed.user(message.user)) if self.protocol == "5" else b""
+        properties = packed.publish(self._event_head, packed.user(message.user)) if self.protocol == "5" else b""
         await self._send(message.topic, message.payload, properties, retain=False, name=record_id(record.key))
         self.counters.published += 1
         self.counters.resent += record.resent
 
     async def announce(self, document: Document) -> None:
         """Send a retained or unnumbered message and wait for its acknowledgement. Raises as `publish` does."""
-        properties = b""
+        properties, retain = b"", document.retain and document.lasting
         if self.protocol == "5":
-            head = packed.head(document.content_type)
+            head, retain = packed.head(document.content_type), document.retain
             properties = packed.publish(head, expiry=document.expiry, correlation=document.correlation)
-        await self._send(document.topic, document.payload, properties, retain=document.retain and self._connection.retains)
+        await self._send(document.topic, document.payload, properties, retain=retain and self._connection.retains)
 
     async def retained(self, topics: Sequence[str]) -> Mapping[str, bytes]:
         """Return what the broker keeps on ``topics``; those with nothing, or that may not be read, are left out. Raises DisconnectedError."""
@@ -110,16 +108,25 @@ async def connect(
     type_prefix: str = "edgeagent",
     memory: Memory | None = None,
     listening: Listening = NOTHING,
+    versions: Mapping[str, str] | None = None,
 ) -> AsyncIterator[MqttSink]:
     """Open a connection to the next broker, listen for commands, announce ``online`` in its order (status first), and yield the sink.
 
     Leaving normally sends DISCONNECT without the will: announce offline before. Leaving by an exception leaves the will to the
     broker. Raises DisconnectedError with the reason in words (RefusedError when the broker answered and said no, RenewedError when
     the connection was given up for a better one). ``memory`` = what was learned on connections before; ``listening`` = what is heard
-    beside the commands.
+    beside the commands, ``versions`` = those of the schemas.
     """
     memory = memory or Memory(config)
-    encoder = Encoder(streams, prefix=type_prefix, schema=config.dataschema, per_type=config.topics == "per_type")
+    encoder = Encoder(
+        streams,
+        prefix=type_prefix,
+        schema=config.dataschema,
+        per_type=config.topics == "per_type",
+        flat=config.format == "flat",
+        event=config.event_level,
+        versions=versions or {},
+    )
     before = seen(config.files)
     place, connection = await _next(config, topics, will, memory)
     clock = asyncio.get_running_loop().time

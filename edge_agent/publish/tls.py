@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from pathlib import Path
@@ -20,7 +21,7 @@ _NOT_TLS = frozenset(
 def password(file: Path) -> str:
     """Return the password that stands in ``file``; raises DisconnectedError when it cannot be used or others can read it."""
     try:
-        if file.stat().st_mode & 0o007:
+        if os.name == "posix" and file.stat().st_mode & 0o007:  # elsewhere these bits say nothing
             raise DisconnectedError(f"password_file {file} can be read by everybody; chmod 600 {file}")
         return file.read_text(encoding="utf-8").strip("\r\n")
     except (OSError, ValueError) as error:

@@ -1,6 +1,6 @@
 """Where everything is published: ISA-95 topics, pure. Every level is data and is made safe before it becomes a topic.
 
-``{root}/v1/{enterprise}/.../{workunit}/_event`` and its siblings ``_telemetry``, ``_state``, ``_meta``; what belongs to the agent
+``{root}/v1/{enterprise}/.../{workunit}/_event`` and its siblings ``_telemetry``, ``_value``, ``_state``, ``_meta``; what belongs to the agent
 itself hangs under ``{root}/v1/{site levels}/_agent/{agent}``.
 """
 
@@ -84,6 +84,10 @@ class Topics(msgspec.Struct, frozen=True):
     def state(self, path: EquipmentPath) -> str:
         """Return where the current picture of a work unit is retained."""
         return checked(f"{self.unit(path)}/_state")
+
+    def value(self, path: EquipmentPath, level_: str, device: str, tag: str) -> str:
+        """Return where the newest value of a tag is retained: ``_value/{device}/{tag}``; ``level_`` is ``_value`` or the profile's word for it."""
+        return checked(f"{self.unit(path)}/{level_}/{_path_level(device)}/{_path_level(tag)}")
 
     def meta(self, path: EquipmentPath) -> str:
         """Return where the description of a work unit (its birth) is retained."""

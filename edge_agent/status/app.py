@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,7 +15,9 @@ from starlette.routing import Route
 
 from edge_agent.model.errors import EdgeAgentError, StorageError
 from edge_agent.model.outside import from_json
-from edge_agent.status.report import Desk, ResendWish, RetryWish, Status, Wanted
+from edge_agent.status.exposition import exposed
+from edge_agent.status.families import Family
+from edge_agent.status.report import Desk, ReloadReport, ResendWish, RetryWish, Status, Wanted
 
 T = TypeVar("T")
 
@@ -26,8 +28,30 @@ _LETTERS = 100
 _MOST_LETTERS = 1000
 
 
-def application(status: Callable[[], Awaitable[Status]], desk: Desk, *, verbs: bool) -> Starlette:
-    """Return the app over ``status`` and ``desk``; ``verbs``: with the POST routes (a UNIX socket only)."""
+Tail = Callable[[], AsyncIterator[bytes]]
+"""Gives lines of JSON about what leaves, for as long as somebody listens."""
+
+
+Reload = Callable[[], Awaitable[ReloadReport]]
+"""Has the files of the configuration read again; returns what became of it."""
+
+Metrics = Callable[[], Awaitable[Sequence[Family]]]
+"""Gathers the metrics of the agent."""
+
+
+def application(
+    status: Callable[[], Awaitable[Status]],
+    desk: Desk,
+    *,
+    verbs: bool,
+    tail: Tail | None = None,
+    reload: Reload | None = None,
+    metrics: Metrics | None = None,
+) -> Starlette:
+    """Return the app over ``status`` and ``desk``; ``verbs``: with the POST routes (a UNIX socket only); ``tail``: with what leaves.
+
+    ``metrics``: with figures for Prometheus.
+    """
     routes = _Routes(status, desk)
     table = [
         Route("/api/status", routes.status),
@@ -35,19 +59,29 @@ def application(status: Callable[[], Awaitable[Status]], desk: Desk, *, verbs: b
         Route("/api/buffer/export", routes.export),
         Route("/api/buffer/dead-letters", routes.dead_letters),
     ]
+    if tail is not None:
+        table.append(Route("/api/tail", _tail(tail)))
+    if metrics is not None:
+        table.append(metrics_route(metrics))
     if verbs:
         table += [
             Route("/api/buffer/resend", routes.resend, methods=["POST"]),
             Route("/api/buffer/retry", routes.retry, methods=["POST"]),
         ]
-    handlers: dict[Any, Any] = {
+    if verbs and reload is not None:
+        table.append(Route("/api/reload", _reload(reload), methods=["POST"]))
+    return Starlette(routes=table, exception_handlers=handlers())
+
+
+def handlers() -> dict[Any, Any]:
+    """Return who answers what goes wrong, in words."""
+    return {
         EdgeAgentError: _refused,
         msgspec.MsgspecError: _misunderstood,
         HTTPException: _http,
         ClientDisconnect: _gone,
         Exception: _failed,
     }
-    return Starlette(routes=table, exception_handlers=handlers)
 
 
 class _Routes:
@@ -56,25 +90,49 @@ class _Routes:
         self._desk = desk
 
     async def status(self, _: Request) -> Response:
-        return _json(await self._status())
+        return json_response(await self._status())
 
     async def buffer(self, _: Request) -> Response:
-        return _json(await self._desk.buffer())
+        return json_response(await self._desk.buffer())
 
     async def export(self, request: Request) -> Response:
-        lines = self._desk.export(_query(request, Wanted))
+        lines = self._desk.export(query_as(request, Wanted))
         first = await anext(lines, b"")  # what is wrong with the request is told before the first byte
         return StreamingResponse(_joined(first, lines), media_type="application/x-ndjson")
 
     async def dead_letters(self, request: Request) -> Response:
-        page = _query(request, _Letters)
-        return _json(await self._desk.dead_letters(page.after, min(page.limit, _MOST_LETTERS)))
+        page = query_as(request, _Letters)
+        return json_response(await self._desk.dead_letters(page.after, min(page.limit, _MOST_LETTERS)))
 
     async def resend(self, request: Request) -> Response:
-        return _json(await self._desk.resend(await _wish(request, ResendWish)))
+        return json_response(await self._desk.resend(await _wish(request, ResendWish)))
 
     async def retry(self, request: Request) -> Response:
-        return _json(await self._desk.retry(await _wish(request, RetryWish)))
+        return json_response(await self._desk.retry(await _wish(request, RetryWish)))
+
+
+def _tail(tail: Tail) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(_: Request) -> Response:
+        return StreamingResponse(tail(), media_type="application/x-ndjson", headers={"Cache-Control": "no-store"})
+
+    return answer
+
+
+def metrics_route(metrics: Metrics) -> Route:
+    """Return ``/metrics``."""
+
+    async def answer(request: Request) -> Response:
+        page, media_type = exposed(await metrics(), request.headers.get("accept", ""))
+        return Response(page, headers={"Content-Type": media_type, "Cache-Control": "no-store"})
+
+    return Route("/metrics", answer)
+
+
+def _reload(reload: Reload) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(_: Request) -> Response:
+        return json_response(await reload())
+
+    return answer
 
 
 class _Letters(msgspec.Struct):
@@ -82,7 +140,8 @@ class _Letters(msgspec.Struct):
     limit: int = _LETTERS
 
 
-def _query(request: Request, shape: type[T]) -> T:
+def query_as(request: Request, shape: type[T]) -> T:
+    """Return the query of a request as ``shape``. Raises MsgspecError."""
     return msgspec.convert(dict(request.query_params), shape, strict=False)
 
 
@@ -108,20 +167,21 @@ async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byt
         yield lines
 
 
-def _json(content: object, code: int = 200) -> Response:
+def json_response(content: object, code: int = 200) -> Response:
+    """Return ``content`` as JSON that nobody keeps."""
     return Response(msgspec.json.encode(content), code, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 async def _refused(_: Request, error: EdgeAgentError) -> Response:
-    return _json({"error": str(error)}, 503 if isinstance(error, StorageError) else 409)
+    return json_response({"error": str(error)}, 503 if isinstance(error, StorageError) else 409)
 
 
 async def _misunderstood(_: Request, error: msgspec.MsgspecError) -> Response:
-    return _json({"error": str(error)}, 400)
+    return json_response({"error": str(error)}, 400)
 
 
 async def _http(_: Request, error: HTTPException) -> Response:
-    return _json({"error": error.detail}, error.status_code)
+    return json_response({"error": error.detail}, error.status_code)
 
 
 async def _gone(_: Request, __: ClientDisconnect) -> Response:
@@ -130,4 +190,4 @@ async def _gone(_: Request, __: ClientDisconnect) -> Response:
 
 async def _failed(request: Request, error: Exception) -> Response:
     structlog.get_logger().error("status.failed", path=request.url.path, exc_info=error)
-    return _json({"error": f"{type(error).__name__}: {error}; the agent's log has more"}, 500)
+    return json_response({"error": f"{type(error).__name__}: {error}; the agent's log has more"}, 500)

@@ -14,11 +14,24 @@ import msgspec
 
 from edge_agent.model.errors import DisconnectedError, EdgeAgentError
 from edge_agent.status.place import address
-from edge_agent.status.report import BufferReport, LetterReport, ResendWish, Resent, Retried, RetryWish, Status, Wanted
+from edge_agent.status.report import (
+    BufferReport,
+    LetterReport,
+    ReloadReport,
+    ResendWish,
+    Resent,
+    Retried,
+    RetryWish,
+    Status,
+    Wanted,
+)
 
 T = TypeVar("T")
 
 _TIMEOUT = 30.0
+_RELOAD = 180.0
+"""Seconds for a reload: tens of thousands of tags are read and checked, on a small machine."""
+
 _PIECE = 1 << 16
 
 
@@ -27,13 +40,13 @@ class NoAgentError(DisconnectedError):
 
 
 class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT)
-        self._path = path
+    def __init__(self, path: Path, timeout: float = _TIMEOUT) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path, self._patience = path, timeout
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(_TIMEOUT)
+        self.sock.settimeout(self._patience)
         with address(self._path) as name:
             self.sock.connect(name)
 
@@ -65,6 +78,17 @@ class RemoteDesk:
             while piece := answer.read(_PIECE):
                 yield piece
 
+    def metrics(self) -> str:
+        """Return the page of metrics in Prometheus' text format."""
+        with _words(self.path), self._answer("GET", "/metrics") as answer:
+            return answer.read().decode("utf-8")
+
+    def tail(self) -> Iterator[bytes]:
+        """Yield lines of JSON about what leaves as it leaves, empty ones where nothing does; the end of the agent ends it."""
+        with _words(self.path), self._answer("GET", "/api/tail") as answer:
+            while line := answer.readline():
+                yield line.strip()
+
     async def resend(self, wish: ResendWish) -> Resent:
         """Have delivered records sent again."""
         return self._ask("POST", "/api/buffer/resend", Resent, wish)
@@ -77,13 +101,17 @@ class RemoteDesk:
         """Append what dead letters say as new records."""
         return self._ask("POST", "/api/buffer/retry", list[Retried], wish)
 
-    def _ask(self, method: str, path: str, shape: type[T], body: object = None) -> T:
-        with _words(self.path), self._answer(method, path, body) as answer:
+    def reload(self) -> ReloadReport:
+        """Have the agent read its files again; returns what became of it."""
+        return self._ask("POST", "/api/reload", ReloadReport, timeout=_RELOAD)
+
+    def _ask(self, method: str, path: str, shape: type[T], body: object = None, timeout: float = _TIMEOUT) -> T:
+        with _words(self.path), self._answer(method, path, body, timeout) as answer:
             return msgspec.json.decode(answer.read(), type=shape)
 
     @contextmanager
-    def _answer(self, method: str, path: str, body: object = None) -> Iterator[http.client.HTTPResponse]:
-        with closing(_Connection(self.path)) as connection:
+    def _answer(self, method: str, path: str, body: object = None, timeout: float = _TIMEOUT) -> Iterator[http.client.HTTPResponse]:
+        with closing(_Connection(self.path, timeout)) as connection:
             connection.request(method, path, None if body is None else msgspec.json.encode(body))
             with connection.getresponse() as answer:
                 if answer.status >= 400:

@@ -77,10 +77,21 @@ class BufferReport(msgspec.Struct, frozen=True):
     full: bool = False
 
 
+class FaultReport(msgspec.Struct, frozen=True):
+    """Something that wants a person: ``code`` is explained in docs/reference/faults.md, ``about`` says of what; ``level`` how much it hurts."""
+
+    code: str
+    about: str
+    text: str
+    remedy: str
+    level: Literal["warning", "critical"]
+
+
 class Status(msgspec.Struct, frozen=True):
     """The whole agent at ``time``; ``problems`` says in words why its health is not ``ok``; ``critical``: the store is out of order.
 
-    ``warnings`` is what works and wants a person all the same: connections without security, certificates that will expire.
+    ``warnings`` is what works and wants a person all the same: connections without security, certificates that will expire. ``faults``
+    are the problems and warnings of the running agent again, with their codes.
     """
 
     health: Literal["ok", "degraded", "critical"]
@@ -98,6 +109,7 @@ class Status(msgspec.Struct, frozen=True):
     delivery: DeliveryReport
     buffer: BufferReport
     warnings: list[str] = []
+    faults: list[FaultReport] = []
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -154,6 +166,19 @@ class Retried(msgspec.Struct, frozen=True):
 
     number: int
     id: str
+
+
+class ReloadReport(msgspec.Struct, frozen=True):
+    """What became of a reload: ``rejected``: the files are wrong (``text`` has file:line), ``refused``: they want a restart, ``later``: not now.
+
+    In those three cases nothing has changed. ``changes`` says in words what is different now.
+    """
+
+    outcome: Literal["reloaded", "unchanged", "rejected", "refused", "later"]
+    cfg: str
+    text: str = ""
+    remedy: str = ""
+    changes: list[str] = []
 
 
 class Desk(Protocol):

@@ -11,6 +11,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import structlog
 import uvicorn
@@ -78,7 +79,7 @@ class _Place:
     """The socket at one path, and the server behind it, which outlives a socket that somebody deletes."""
 
     def __init__(self, app: ASGIApp, path: Path) -> None:
-        self._server = _server(app)
+        self._server = server_of(app)
         self._path = path
         self._listener: socket.socket | None = None
         self._inode: int | None = None
@@ -97,7 +98,7 @@ class _Place:
             return
         self._inode, self._told = _inode(self._path), ""
         if self._listener is not None:
-            await _accept_no_more(self._server)
+            await accept_no_more(self._server)
             for each in self._server.servers:  # nobody can reach them any more; who is connected already stays so
                 each.close()
         self._listener = listener
@@ -108,7 +109,8 @@ class _Place:
         """Make the socket again when it is gone, its folder with it or not. What anybody else has put in its place is left alone."""
         while not over.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(over.wait(), _LOOK)
+                async with asyncio.timeout(_LOOK):
+                    await over.wait()
                 return
             if not os.path.lexists(self._path):  # noqa: ASYNC240 - a name in memory or in a directory that was just looked at
                 await self.open()
@@ -120,12 +122,12 @@ class _Place:
         if _inode(self._path) == self._inode:
             with contextlib.suppress(OSError):  # a file system that became read-only: the next start removes the leftover
                 self._path.unlink(missing_ok=True)
-        await _accept_no_more(self._server)
+        await accept_no_more(self._server)
         await self._server.shutdown(sockets=[self._listener])
-        await _hang_up(self._server)
+        await hang_up(self._server)
 
 
-async def _accept_no_more(server: uvicorn.Server) -> None:
+async def accept_no_more(server: uvicorn.Server) -> None:
     """Leave further callers alone, and let those that were just accepted become connections: a server that is closed before drops theirs open.
 
     (asyncio, gh-109564: a transport that attaches itself to a closed server fails in its constructor.)
@@ -136,7 +138,7 @@ async def _accept_no_more(server: uvicorn.Server) -> None:
     await asyncio.sleep(0)
 
 
-async def _hang_up(server: uvicorn.Server) -> None:
+async def hang_up(server: uvicorn.Server) -> None:
     """Close what was accepted while the server went away: such a connection is known to the loop some turns later."""
     for _ in range(5):
         for connection in list(server.server_state.connections):
@@ -152,22 +154,22 @@ def _inode(path: Path) -> int | None:
         return None
 
 
-def _server(app: ASGIApp) -> uvicorn.Server:
-    """Return a server that takes no signals and runs no loop of its own: `startup` and `shutdown` are called by hand."""
-    config = uvicorn.Config(
-        app,
-        interface="asgi3",
-        lifespan="off",
-        http="h11",
-        ws="none",
-        loop="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        limit_concurrency=_AT_ONCE,
-        timeout_graceful_shutdown=_GRACE,
-    )
+def server_of(app: ASGIApp, **otherwise: Any) -> uvicorn.Server:
+    """Return a server that takes no signals and runs no loop of its own: `startup` and `shutdown` are called by hand; ``otherwise`` are uvicorn's."""
+    settings: dict[str, Any] = {
+        "interface": "asgi3",
+        "lifespan": "off",
+        "http": "h11",
+        "ws": "none",
+        "loop": "none",
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "date_header": False,
+        "limit_concurrency": _AT_ONCE,
+        "timeout_graceful_shutdown": _GRACE,
+    }
+    config = uvicorn.Config(app, **settings | otherwise)
     config.load()
     # The app logs its failures itself, and a request that is cut at the stop is none.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)

@@ -182,6 +182,7 @@ def test_a_broker_that_is_not_there_is_told_at_once() -> None:
 def stage(tmp_path: Path, broker: str | None = None) -> Stage:
     """Return a stage on which nothing runs."""
     script = {
+        "version": 1,
         "meter": {"unit_id": 1, "wh_per_unit": 10, "modulus": 10**8}, "heater": {"unit_id": 2}, "time_zone": "UTC", "shifts": {},
         "counters": {"total": {"modulus": 2**31}, "scrap": {"modulus": 2**16}}, "power": {"default": 1, "off": 0, "states": {}},
         "bottles": {"period": 0.5, "reject_every": 25}, "machine": {}, "length": 10, "epoch": "2026-10-25T04:50:00Z",
@@ -248,6 +249,22 @@ async def test_keys_wait_for_the_first_values(tmp_path: Path) -> None:
         assert await link.wait(5) == -signal.SIGUSR1
     finally:
         await on.close()
+
+
+async def test_the_agent_is_not_ended_before_everything_has_come(tmp_path: Path) -> None:
+    """Killed, and a broker that died right behind it: what that took along is asked for again, and only an agent that runs can answer."""
+    stop = asyncio.Event()
+    play = Play(stage(tmp_path), stop)
+    play.progress = {"connected": False, "lost": 0}
+    waiting = asyncio.create_task(play._whole())
+    for progress in ({"connected": True, "lost": 2}, {"connected": True, "lost": 0}):
+        await asyncio.sleep(0.15)
+        assert not waiting.done()
+        play.progress = progress
+    assert await asyncio.wait_for(waiting, 5)
+    play.progress = {"connected": True, "lost": 2}
+    stop.set()
+    assert await play._whole() is False
 
 
 async def test_a_signal_cancels_what_is_under_way_and_waits_for_it() -> None:

@@ -9,10 +9,10 @@ import pytest
 from edge_agent.cli.check import check
 from edge_agent.config.load import InvalidConfigError, load
 from edge_agent.config.schema import AgentConfig
-from edge_agent.config.table import UnclosedError, decoded, number, parse
 from edge_agent.drivers.catalog import columns_of
 from edge_agent.drivers.modbus.config import ModbusConfig, fields_of
 from edge_agent.drivers.modbus.tag import ModbusTag
+from edge_agent.model.table import UnclosedError, decoded, number, parse
 
 AGENT = """version: 1
 agent: edge1

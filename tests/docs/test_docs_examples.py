@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from edge_agent.cli import app
@@ -46,8 +47,7 @@ def test_the_configuration_examples_of_a_document_load(document: Path, tmp_path:
 def test_the_commands_of_a_document_exist(document: Path) -> None:
     """Every `edge-agent VERB` in code and every `make TARGET` can be run."""
     text = "\n".join(re.findall(r"```.*?```|`[^`]+`", document.read_text(encoding="utf-8"), re.DOTALL))
-    known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
-    known |= {group.name for group in app.registered_groups}
+    known = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(_COMMAND.findall(text)) - known == set()
     assert set(_TARGET.findall(text)) - targets == set()

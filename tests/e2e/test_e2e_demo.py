@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from events_fit import judged_store
 
 ROOT = Path(__file__).resolve().parents[2]
 MOSQUITTO = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin")
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.e2e
 
 
 def play(tmp_path: Path, *arguments: str, seconds: float) -> tuple[int, dict[str, Any], str]:
-    """Run ``edge-agent demo --once`` and return its exit code, the JSON it wrote and what it printed."""
+    """Run ``edge-agent demo --once`` and return its exit code, the JSON it wrote and what it printed; its events fit their schemas."""
     file = tmp_path / "verdict.json"
     command = [
         sys.executable,
@@ -38,6 +39,8 @@ def play(tmp_path: Path, *arguments: str, seconds: float) -> tuple[int, dict[str
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False)
     report = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    if done.returncode == 0:
+        judged_store(tmp_path / "stage" / "buffer")
     return done.returncode, report, done.stdout + done.stderr
 
 

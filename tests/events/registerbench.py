@@ -54,7 +54,7 @@ class Bench:
         for rule in self.rules:
             whole = Moment(at(seconds), "filler", picture=self.picture, before=before, events=tuple(said), **moment)
             state, outcome = rule.step(self.states[rule.name], whole)
-            if state is not self.states[rule.name]:
+            if state is not self.states[rule.name] and state != self.states[rule.name]:
                 self.commits += 1
             self.states[rule.name] = state
             if outcome.picture:

@@ -103,9 +103,22 @@ def test_what_was_made_outside_production_is_remembered_over_a_restart():
     line = Bench()
     line.scan(2, mode=MAINTENANCE)
     line.scan(3, count=107)
-    line.scan(4, mode=PRODUCTION)
+    line.scan(4, count=108, mode=PRODUCTION)
+    line.scan(4.5, count=109)
     line.state, dropped = line.fold.start(line.fold.stored(line.state))
     assert dropped == ()
-    line.scan(5, DeviceUp("plc", 5 * NS), count=109, order="A", mode=PRODUCTION, state=6)
+    line.scan(5, DeviceUp("plc", 5 * NS), count=111, order="A", mode=PRODUCTION, state=6)
     line.scan(6, order="")
-    assert line.completed() == [2]
+    assert line.completed() == [3]
+
+
+@pytest.mark.parametrize(("order", "mode"), [("B", PRODUCTION), ("", PRODUCTION), ("A", MAINTENANCE)])
+def test_what_a_loss_made_nobodys_is_in_no_orders_total(order, mode):
+    """Where order or mode changed unseen, the count has no order, and the order's own total says what the counts with its number say."""
+    line = Bench()
+    line.scan(2, count=104)
+    line.scan(3, DeviceDown("plc", 3 * NS, 2 * NS, "gone"))
+    line.scan(9, DeviceUp("plc", 9 * NS), count=110, order=order, mode=mode, state=6)
+    line.scan(10, order="C")
+    assert line.counts()[:2] == [(4, "A", "Production"), (6, None, None if mode == MAINTENANCE else "Production")]
+    assert line.completed()[0] == 4

@@ -230,14 +230,78 @@ def test_outside_production_nothing_opens() -> None:
     assert go(line, 999, mode=1) == []
 
 
-def test_leaving_production_ends_it_and_coming_back_opens_none() -> None:
-    """A mechanic takes over: the downtime ends at the mode change; nothing was running when production came back."""
+def test_leaving_production_splits_a_downtime() -> None:
+    """A mechanic takes over: the downtime ends at the mode change, and a new one begins when production is back before the machine runs."""
     line = bench()
     go(line, 10, state=8)
     (ended,) = go(line, 30, mode=2)
     assert (ended.type, seconds(ended.time), ended.data["duration_s"]) == ("downtime.ended", 30.0, 20.0)
-    assert go(line, 60, mode=1) == []
+    (started,) = go(line, 60, mode=1)
+    name = f"filler/downtime/{at(60)}"
+    assert (started.type, started.time, started.data["downtime_id"]) == ("downtime.started", at(60), name)
+    assert (started.data["category"], line.picture.downtime) == ("faulted", name)
     assert go(line, 70, state=2) == []
+    (ended,) = go(line, 90, state=6)
+    assert (ended.data["downtime_id"], ended.data["duration_s"], ended.data["state_path"]) == (name, 30.0, [8, 2])
+
+
+CAME_BACK: list[tuple[str, list[dict[str, Any]], str | None]] = [
+    ("a test run and a way to Idle in between", [{"state": 8}, {"mode": 2}, {"state": 6}, {"state": 4}, {"mode": 1}], "stopped"),
+    ("on the way to running", [{"state": 11}, {"mode": 2}, {"state": 3}, {"mode": 1}], "stopped"),
+    ("running", [{"state": 8}, {"mode": 2}, {"mode": 1, "state": 6}], None),
+    ("complete", [{"state": 8}, {"mode": 2}, {"state": 17}, {"mode": 1}], None),
+    ("through a second mode", [{"state": 8}, {"mode": 2}, {"mode": 3}, {"mode": 1}], "faulted"),
+    ("in its first production again, then idle", [{"state": 8}, {"mode": 2}, {"state": 6}, {"mode": 1}, {"mode": 2, "state": 4}, {"mode": 1}], None),
+    ("it ran when production was left, and faulted", [{"mode": 2}, {"state": 8}, {"state": 9}, {"mode": 1}], "faulted"),
+    ("it ran when production was left, and was stopped", [{"mode": 2}, {"state": 2}, {"mode": 1}], "stopped"),
+    ("it ran when production was left, and is held", [{"mode": 2}, {"state": 11}, {"mode": 1}], "held"),
+    ("it ran when production was left, and starves", [{"mode": 2}, {"state": 5, "starved": True}, {"mode": 1}], "starved"),
+    ("it ran when production was left, and is idle", [{"mode": 2}, {"state": 4}, {"mode": 1}], None),
+    ("it stops in the scan of the change", [{"mode": 2}, {"mode": 1, "state": 8}], "faulted"),
+    ("its state is not known", [{"state": 8}, {"mode": 2}, {"state": 42}, {"mode": 1}], None),
+    ("it is known later", [{"state": 8}, {"mode": 2}, {"state": 42}, {"mode": 1}, {"state": 2}], "stopped"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("steps", "category"), [row[1:] for row in CAME_BACK], ids=[row[0] for row in CAME_BACK])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_coming_back_into_production_opens_one_for_what_stands(
+    steps: list[dict[str, Any]], category: str | None, *, restarts: bool
+) -> None:
+    """A downtime that a mode ended goes on, and a machine that is down when production begins is down; who waits for work is not."""
+    line = bench()
+    line.restarts = restarts
+    for place, values in enumerate(steps):
+        told = go(line, 10.0 * (place + 1), **values)
+    started = [event for event in told if event.type == "downtime.started"]
+    assert [(event.data["category"], event.time) for event in started] == [(category, at(10.0 * len(steps)))] * bool(category)
+    assert line.picture.downtime == (started[0].data["downtime_id"] if started else None)
+
+
+def test_coming_back_follows_when_with_order() -> None:
+    """Without an order nothing opens behind the mode, and an order that starts later opens none either."""
+    line = bench("with_order")
+    go(line, 10, state=8)
+    go(line, 20, mode=2)
+    go(line, 30, order="")
+    assert go(line, 40, mode=1) == []
+    assert go(line, 50, order="WO-2") == []
+    go(line, 60, state=6)
+    go(line, 70, state=8)
+    go(line, 80, mode=2)
+    assert [event.ctx.order for event in go(line, 90, mode=1)] == ["WO-2"]
+
+
+@pytest.mark.parametrize(("stood", "count"), [(8, 1), (6, 0)])
+def test_a_mode_that_came_back_unseen_carries_its_interval(stood: int, count: int) -> None:
+    """Behind a loss, only a downtime that the mode ended goes on: whether another stop fell into production, nobody saw."""
+    line = bench()
+    go(line, 10, state=stood)
+    go(line, 20, mode=2)
+    line.down(32, 30)
+    line.up(50)
+    told = go(line, 50, mode=1, state=9, order="WO-1", stop=0, starved=False, blocked=False)
+    assert [(event.type, event.interval) for event in told] == [("downtime.started", (at(30), at(50.01)))] * count
 
 
 def test_the_machine_that_stops_with_the_mode_change_is_not_down() -> None:

@@ -33,7 +33,7 @@ def test_an_event_carries_the_common_members():
     assert (entry.time, entry.recorded, entry.correlation, entry.causation) == (at(60.25), at(62), "A", "filler/downtime/1")
     assert json.loads(entry.body) == {
         "delta": 3,
-        "ctx": {"order": "A", "product": None, "lot": None, "mode": None, "shift": "N", "recipe": None},
+        "ctx": {"order": "A", "product": None, "lot": None, "mode": None, "shift": "N", "recipe": None, "operator": None},
         "ts": {
             "basis": "source",
             "source": "2026-10-25T04:51:00.250000Z",

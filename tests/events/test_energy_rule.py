@@ -54,7 +54,7 @@ def test_interval_closes_at_the_grid_with_the_sample_of_the_grid():
         "spans": [],
     }
     assert (event.time, event.derivation, event.quality, event.correlation) == (at(ZERO + 60.01), "observed", Quality.GOOD, "WO-1")
-    assert bench.picture.counters["el"] == CounterFacts("energy", 20, 1020, 10**8, None, 0.01, "KWH")
+    assert bench.picture.counters["meter-main"] == CounterFacts("energy", 20, 1020, 10**8, None, 0.01, "KWH")
 
 
 def test_grid_closes_by_the_clock_when_no_sample_comes():
@@ -75,13 +75,49 @@ def test_wrap_of_the_meter_is_counted_and_told():
 
 
 def test_order_change_in_its_own_moment_closes_with_what_is_known():
-    """The order tag changes on another device: what is known of the energy belongs to the old order."""
+    """The order tag changes on another device: what is known of the energy belongs to the old order, what lies across to none."""
     bench = Bench(meter(), picture=Picture(context=ORDER_1))
     see(bench, 0, 1000)
     see(bench, 20, 1010)
-    assert intervals(bench.see(ZERO + 20.3, "WO-2", "plc1.order", source=ZERO + 20.2)) == [(0, 20.3, 10, "WO-1")]
+    assert intervals(bench.see(ZERO + 20.3, "WO-2", "plc1.order", source=ZERO + 20.2)) == [(0, 20, 10, "WO-1")]
     bench.context(order="WO-2")
-    assert intervals(see(bench, 60, 1030)) == [(20.3, 60, 20, "WO-2")]
+    (across,) = see(bench, 30, 1016)
+    assert (intervals([across]), across.data["spans"]) == ([(20, 30, 6, None)], ["order"])
+    assert across.data["candidates"] == {"order": ["WO-1", "WO-2"]}
+    assert intervals(see(bench, 60, 1030)) == [(30, 60, 14, "WO-2")]
+
+
+def test_orders_that_came_and_went_between_two_samples_are_all_candidates():
+    """Two changes without a sample: nobody knows which of the three took it."""
+    bench = Bench(meter(), picture=Picture(context=ORDER_1))
+    see(bench, 0, 1000)
+    for t, order in ((20, "WO-2"), (25, "WO-3")):
+        bench.see(ZERO + t, order, "plc1.order")
+        bench.context(order=order)
+    (across,) = see(bench, 30, 1016)
+    assert (across.ctx.order, across.data["candidates"]) == (None, {"order": ["WO-1", "WO-2", "WO-3"]})
+    assert intervals(see(bench, 60, 1020)) == [(30, 60, 4, "WO-3")]
+
+
+def test_a_register_that_stood_across_a_change_leaves_nothing_open():
+    """No energy, nobody asks whose."""
+    bench = Bench(meter(), picture=Picture(context=ORDER_1))
+    see(bench, 0, 1000)
+    see(bench, 20, 1010)
+    bench.see(ZERO + 20.3, "WO-2", "plc1.order")
+    bench.context(order="WO-2")
+    assert see(bench, 30, 1010) == []
+    assert intervals(see(bench, 60, 1030)) == [(20, 60, 20, "WO-2")]
+
+
+def test_a_sample_that_was_asked_for_since_the_change_settles_it():
+    """The meter is read before the change goes on to the unit: everything up to there is the old order's."""
+    bench = Bench(meter(), picture=Picture(context=ORDER_1))
+    see(bench, 0, 1000)
+    see(bench, 20.9, 1010)
+    assert intervals(bench.see(ZERO + 21, "WO-2", "plc1.order", source=ZERO + 20.2)) == [(0, 21, 10, "WO-1")]
+    bench.context(order="WO-2")
+    assert intervals(see(bench, 60, 1030)) == [(21, 60, 20, "WO-2")]
 
 
 def test_order_change_and_register_in_one_moment():

@@ -6,7 +6,7 @@ import pytest
 from registerbench import Bench, at
 from test_gap_rule import bench, gaps
 
-from edge_agent.model.reading import Gap, Recovered
+from edge_agent.model.reading import Gap, Quality, Reading, Recovered, Timestamps
 
 __all__ = ["bench"]
 
@@ -73,3 +73,37 @@ def test_a_loss_inside_what_came_is_told_by_itself(bench: Bench, tags: tuple[str
     assert found[0][2] == 470
     assert found[0][3] == ["plc1.count" if tags else "plc1.*"]
     assert bench.counted == 62
+
+
+def kept(made: Bench, seconds: float, value: int, now: float) -> None:
+    """Let plc1 deliver at ``now`` what it sampled at ``seconds``."""
+    reading = Reading("plc1.count", value, Quality.GOOD, Timestamps(at(seconds), at(seconds), at(now)))
+    made.step(seconds, readings={"plc1.count": reading}, historical=True)
+
+
+@pytest.mark.parametrize("revived", [False, True], ids=["running", "restored"])
+def test_a_loss_that_came_in_full_is_told_where_the_hole_ends(bench: Bench, revived: bool) -> None:
+    """Not before the last of what the device had kept, however long that takes; then with the first sample of the present."""
+    bench.down(462, last_good=450)
+    bench.up(481)
+    recovered(bench, 481)
+    for step in range(6):
+        kept(bench, 455 + 4 * step, 1010 + step, 481 + 4 * step)
+        bench.tick(483 + 4 * step)
+        assert bench.of("collection.gap") == []
+        if revived:
+            bench.revive()
+    bench.see(505, 1020)
+    assert [gap[:5] for gap in gaps(bench.of("collection.gap"))] == [("comm_loss", 450, 505, ["plc1.*"], "none")]
+
+
+def test_a_device_that_falls_silent_behind_what_it_kept_holds_nothing_back(bench: Bench) -> None:
+    """Where no sample of the present comes, the loss is told after the time that counters have to tell."""
+    bench.down(462, last_good=450)
+    bench.up(481)
+    recovered(bench, 481)
+    kept(bench, 470, 1030, 486)
+    bench.tick(495)
+    assert bench.of("collection.gap") == []
+    bench.tick(496)
+    assert [gap[4] for gap in gaps(bench.of("collection.gap"))] == ["none"]

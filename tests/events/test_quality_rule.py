@@ -300,18 +300,20 @@ def test_the_trigger_group_reads_the_whole_record_when_its_last_tag_changes() ->
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"pattern": "ring"}, "pattern 'ring' is not built yet; use seq_ack"),
-        ({"pattern": "edge"}, "pattern 'edge' is not built yet"),
+        ({"pattern": "ring"}, "pattern ring needs write_index and size"),
+        ({"pattern": "edge"}, "pattern edge needs trigger"),
         ({"ack": None}, "seq_ack needs ack and seq_end"),
         ({"seq_end": None}, "seq_ack needs ack and seq_end"),
         ({"pattern": "seq"}, "leave ack out"),
-        ({"event": "unit.produced"}, "quality.result"),
+        ({"event": "unit.lost"}, "quality.result"),
+        ({"event": "unit.produced"}, "unit.produced has no field value"),
+        ({"characteristic": None}, "say what was measured"),
         ({"verdicts": {1: "good"}}, "verdicts"),
         ({"fields": {"serial": "plc.serial"}}, "value"),
     ],
 )
 def test_a_wrong_entry_is_refused(change: dict[str, Any], text: str) -> None:
-    """Patterns that do not exist yet, half a handshake, words that the catalogue does not have."""
+    """Half a handshake, fields of another event, words that the catalogue does not have."""
     with pytest.raises(ValidationError, match=text):
         RecordConfig.model_validate(ACKED | change)
 

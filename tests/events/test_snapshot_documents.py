@@ -103,7 +103,7 @@ def test_a_state_document_is_the_picture():
         "order": "A", "product": "P", "lot": "L", "shift": "N", "totals": {"total": 754, "el": 2.83, "big": str(2**60)},
         "alarms": [{"instance_id": "filler/2101/1", "alarm_id": "2101", "severity": 800}], "downtime_id": "filler/downtime/5",
         "down": ["heater"],
-        "ctx": {"order": "A", "product": "P", "lot": "L", "mode": "Production", "shift": "N", "recipe": None},
+        "ctx": {"order": "A", "product": "P", "lot": "L", "mode": "Production", "shift": "N", "recipe": None, "operator": None},
     }  # fmt: skip
 
 

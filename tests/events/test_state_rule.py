@@ -315,11 +315,12 @@ def test_a_change_that_goes_on_within_the_debounce_keeps_the_first_edge() -> Non
 
 
 def test_a_clock_that_is_set_back_gives_no_negative_duration() -> None:
-    """The PLC's clock jumps back an hour: the next clock in the chain dates the edge."""
+    """The PLC's clock jumps back an hour: its new time is the edge's, and the agent's clock tells how long the state was."""
     line = bench()
     state(line, 4000, 6)
     (event,) = line.say(500, {"plc.state": 11}, agent=4100)
-    assert event.data["prev_duration_s"] == 100.0
+    assert seconds(event.time) == 500.0
+    assert event.data["prev_duration_s"] == pytest.approx(100.0, abs=0.02)
 
 
 # -- configuration -----------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ PACKML = {
 
 @pytest.mark.parametrize(("code", "category"), PACKML.items())
 def test_packml_codes_have_the_category_of_the_page(code: int, category: str) -> None:
-    """Every PackML number has the category of events.md 1.5 (b)."""
+    """Every PackML number has its category."""
     assert load("packml").state(code).category == category
 
 

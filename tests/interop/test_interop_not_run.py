@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def dev(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
-    """dev.py with nothing on its PATH; node-opcua is there and its tests go well."""
+    """dev.py with nothing on its PATH; what npm and pip install is there and its tests go well."""
     spec = importlib.util.spec_from_file_location("dev_under_test", ROOT / "dev.py")
     assert spec is not None
     assert spec.loader is not None
@@ -22,7 +22,8 @@ def dev(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(module, "setup", lambda _: None)
     monkeypatch.setattr(module, "run", lambda *_: 0)
-    monkeypatch.setattr(module, "node_opcua", lambda: None)
+    monkeypatch.setattr(module, "by_npm", lambda: None)
+    monkeypatch.setattr(module, "pysparkplug", lambda: None)
     monkeypatch.setattr(module.os, "geteuid", lambda: 0)
     return module
 
@@ -52,3 +53,16 @@ def test_a_failure_is_not_hidden_by_what_was_not_run(dev: ModuleType, monkeypatc
     (tmp_path / "apt-get").chmod(0o755)
     monkeypatch.setattr(dev, "run", lambda *_: 1)
     assert dev.interop([]) == 1
+
+
+def test_no_npm(dev: ModuleType, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """What can be tried without it is tried; the rest is named, and that is no success."""
+    monkeypatch.undo()
+    ran: list[tuple[str, ...]] = []
+    for name, answer in {"setup": None, "libmodbus": None, "pysparkplug": None}.items():
+        monkeypatch.setattr(dev, name, lambda *_, answer=answer: answer)
+    monkeypatch.setattr(dev, "run", lambda *words: ran.append(words) or 0)
+    monkeypatch.setattr(dev.shutil, "which", lambda _: None)
+    assert dev.interop([]) == dev.NOT_RUN
+    assert "node-opcua and Eclipse Tahu NOT RUN" in capfd.readouterr().out
+    assert {"tests/interop/test_libmodbus.py", "tests/interop/test_interop_sparkplug.py"} <= set(ran[0])

@@ -38,6 +38,7 @@ class Walk:
         self.state_changes, self.mode_changes, self.downtimes, self.wraps = 0, 0, [], []
         self.rollovers = {"total": [], "scrap": []}
         self.was_running, self.open = False, None
+        self.was_producing, self.split = True, False
         self.making, self.made_in = False, ("", None)
 
     def run(self):
@@ -49,6 +50,8 @@ class Walk:
             if self.power:
                 self._count()
                 self._stops()
+            else:
+                self.was_producing = True
             if self.now < self.end:
                 self._energy()
             self.now += STEP
@@ -148,7 +151,12 @@ class Walk:
         producing = self.mode in self.production
         if self.open is not None and (running or not producing):
             self.downtimes.append((self.open, self.now / 1000))
-            self.open = None
-        if self.was_running and producing and not running and self.state not in ("Completing", "Complete"):
+            self.open, self.split = None, not producing
+        down = ["Stopping", "Stopped", "Aborting", "Aborted", "Holding", "Held", "Suspending", "Suspended"]
+        came = producing and not self.was_producing and self.state in down
+        begins = (self.was_running or self.split or came) and self.state not in ("Completing", "Complete")
+        if producing and not running and self.open is None and begins:
             self.open = self.now / 1000
-        self.was_running = running and producing
+        if producing:
+            self.split = False
+        self.was_running, self.was_producing = running and producing, producing

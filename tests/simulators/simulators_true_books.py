@@ -61,7 +61,9 @@ def _counts(check: Reconciliation) -> None:
         books.totals[name] = (0, counter.counted)
         for kind, times in (("rollover", counter.rollovers), ("reset", counter.resets), ("device_restart", counter.restarts)):
             books.steps += [(t, {"counter": name, "kind": kind, "uncounted": {"min": 0, "max": 20}}) for t in times]
-    books.steps += [(t, {"counter": "el", "kind": "rollover", "uncounted": {"min": 0, "max": 0}}) for t in true.energy.wraps]
+    books.steps += [
+        (t, {"counter": "meter-main", "kind": "rollover", "uncounted": {"min": 0, "max": 0}}) for t in true.energy.wraps
+    ]
     for order in true.orders:
         books.orders[order.order] = [order.started, order.ended]
     books.shifts = [(shift.start, {"shift_id": shift.shift}) for shift in true.shifts[1:]]

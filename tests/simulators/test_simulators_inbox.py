@@ -87,3 +87,20 @@ def test_a_retried_letter_is_booked_once_and_only_where_its_content_is_missing()
     assert not books.disagreeing
     assert (inbox.tally.retried, inbox.tally.retried_in_vain) == (3, 2)
     assert inbox.streams[SOURCE].last == 6
+
+
+def test_what_a_checkpoint_says_was_sent_is_asked_for_until_it_comes() -> None:
+    """A broker died with the last two events: nothing comes behind them, so only the checkpoint tells; who gets no answer asks again."""
+    inbox = Inbox()
+    list(inbox.receive(event(1), 0.0))
+    stream = inbox.streams[SOURCE]
+    inbox.published(stream, "E0", 9, 1.0)
+    assert (inbox.missing(), list(inbox.holes(9.0))) == (0, [])
+    inbox.published(stream, "E1", 3, 10.0)
+    assert inbox.missing() == 2
+    asked = [list(inbox.holes(now)) for now in (10.2, 10.6, 11.0, 12.7)]
+    assert asked == [[], [(SOURCE, "E1", 2, 3)], [], [(SOURCE, "E1", 2, 3)]]
+    list(inbox.receive(event(2), 12.8))
+    assert list(inbox.holes(14.8)) == [(SOURCE, "E1", 3, 3)]
+    list(inbox.receive(event(3), 14.9))
+    assert (inbox.missing(), list(inbox.holes(99.0))) == (0, [])

@@ -23,7 +23,7 @@ class Client:
 
     def publish(self, topic: str, payload: str, qos: int = 0, retain: bool = False) -> None:
         """Note it."""
-        assert (qos, retain) == (1, True)
+        assert (qos, retain) == (1, "/confirmed/" in topic)
         self.published.append((topic, json.loads(payload)))
 
 
@@ -61,3 +61,18 @@ def test_what_is_applied_is_retained_once_per_move(confirm: bool) -> None:
         (f"{base}/filler", {"epoch": "E1", "seq": 4}),
     ]
     assert client.published == (wanted if confirm else [])
+
+
+def test_a_checkpoint_that_is_ahead_makes_it_ask() -> None:
+    """What the agent has sent and a broker has lost is asked for, of the stream that the checkpoint is of and of no other."""
+    made, client = mom(confirm=False)
+    for stream in ("cell", "cell/telemetry"):
+        receive(made, stream, 1)
+    topic = "edge/v1/acme/plant1/_agent/gw1/checkpoint/cell%2Ftelemetry"
+    content = json.dumps({"stream": "cell/telemetry", "epoch": "E1", "published_seq": 3})
+    made._handle(Namespace(topic=topic, payload=content.encode(), retain=True))  # type: ignore[arg-type]
+    assert made.inbox.missing() == 2
+    made.inbox.streams["/acme/plant1/gw1/cell/telemetry"].hole_since = 0.0
+    made._ask()
+    asked = {"stream": "cell/telemetry", "epoch": "E1", "from_seq": 2, "to_seq": 3}
+    assert client.published == [("edge/v1/acme/plant1/_agent/gw1/cmd/resend", asked)]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from simulators_true_books import BAD, CUT, KILLED, POWER_OFF, SPEED, declare, line
 
-from simulators.blindness import MACHINE, POLL, RETURN, SAMPLING, TRANSIT
+from simulators.blindness import FIRST_READ, MACHINE, POLL, RETURN, SAMPLING, TRANSIT
 from simulators.books import Spanned
 from simulators.outcome import AlarmTruth
 from simulators.reconcile import Reconciliation
@@ -174,7 +174,9 @@ SPOILED: dict[str, tuple[Spoil, str]] = {
         "alarms that a snapshot alone tells",
     ),
     "a wrap of the energy register not told": (
-        lambda check: check.books.steps.__setitem__(slice(None), [one for one in check.books.steps if one[1]["counter"] != "el"]),
+        lambda check: check.books.steps.__setitem__(
+            slice(None), [one for one in check.books.steps if one[1]["counter"] != "meter-main"]
+        ),
         "wraps of the energy register",
     ),
     # alarms, samples, times, energy
@@ -226,6 +228,7 @@ SPOILED: dict[str, tuple[Spoil, str]] = {
     ),
     "a kill declared before what may be under way at its last record": (gap(KILLED, 196.1 + 500), EXPLAINED),
     "a cut declared after the return": (gap(CUT, CUT[0], CUT[1] + 2 * POLL + 0.1), EXPLAINED),
+    "a kill declared far behind the return": (gap(KILLED, KILLED[0], KILLED[1] + 2 * POLL + FIRST_READ * SPEED + 0.1), EXPLAINED),
     "a return that takes too long": (late_back, EXPLAINED),
     "bad samples declared for all tags": (gap(BAD, BAD[0], tags=["plc1.*"]), EXPLAINED),
     "a cut declared as the agent's absence": (gap(CUT, CUT[0], reason="agent_down", device=None, tags=["*"]), EXPLAINED),
@@ -353,3 +356,11 @@ def test_what_happens_once_is_told_under_one_number(name: str, data: dict) -> No
         event = {"id": str(number), "type": f"edgeagent.{name}.v1", "time": time, "recordedtime": time, "data": data}
         check.books.apply(event)
     assert "things told twice under two numbers" in refused(check)
+
+
+@pytest.mark.parametrize(("begin", "end", "fine"), [(0.0, 0.0, True), (0.0, 0.2, False), (3.0, 3.0, False)])
+def test_a_connection_that_was_lost_before_the_plant_began_needs_no_fault(begin: float, end: float, fine: bool) -> None:
+    """The plant's clock stands until everybody is there, so nothing was made; a moment later the gap wants a cause."""
+    check = line()
+    declare(check, begin, end, "comm_loss", "plc1", "*")
+    assert (refused(check) == set()) is fine

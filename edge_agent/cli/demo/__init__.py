@@ -37,7 +37,7 @@ def demo(
     folder: Path | None = None
     began = time.monotonic()
     try:
-        scenario = (scenario or ROOT / "simulators" / "scenarios" / "line.yaml").resolve()
+        scenario = _named(scenario).resolve()
         script = _prepared(scenario, broker, keep, json_file)
         folder = _folder(keep)
         stage = Stage(ROOT, folder, scenario, script, speed, faults=faults, broker=broker)
@@ -62,6 +62,12 @@ def demo(
         json_file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print_verdict(report)
     return 0 if report["ok"] else 1
+
+
+def _named(scenario: Path | None) -> Path:
+    """Return the scenario's file: one that is shipped may be named by its name alone."""
+    shipped = ROOT / "simulators" / "scenarios" / f"{scenario or 'line'}.yaml"
+    return shipped if scenario is None or (not scenario.exists() and shipped.exists()) else scenario
 
 
 def _folder(keep: Path | None) -> Path:

@@ -17,13 +17,13 @@ def fitted(source: Path, folder: Path, script: Mapping[str, Any]) -> Path:
     """Copy the configuration ``source`` to ``folder`` and fit it to ``script``; return the copy. Comments and everything else stay."""
     shutil.copytree(source, folder, dirs_exist_ok=True)
     meter = script["meter"]
-    _change(folder / "agent.yaml", {"time_zone": script["time_zone"], "shifts": {n: dict(s) for n, s in script["shifts"].items()}})
-    _change(
+    change(folder / "agent.yaml", {"time_zone": script["time_zone"], "shifts": {n: dict(s) for n, s in script["shifts"].items()}})
+    change(
         folder / "devices" / "meter-main.yaml",
         {"unit_id": meter["unit_id"], "tags": {"import_energy": {"scale": meter["wh_per_unit"] / 1000}}},
     )
-    _change(folder / "devices" / "heater.yaml", {"unit_id": script["heater"]["unit_id"]})
-    _change(folder / "units" / "filler.yaml", _unit(script))
+    change(folder / "devices" / "heater.yaml", {"unit_id": script["heater"]["unit_id"]})
+    change(folder / "units" / "filler.yaml", _unit(script))
     return folder
 
 
@@ -56,7 +56,8 @@ def wraps(modulus: int) -> str:
     return f"digits:{digits}" if modulus == 10**digits else f"modulus:{modulus}"
 
 
-def _change(file: Path, changes: Mapping[str, Any]) -> None:
+def change(file: Path, changes: Mapping[str, Any]) -> None:
+    """Put ``changes`` into a YAML file; comments and everything else stay."""
     yaml = YAML()
     yaml.width = 1000
     document = yaml.load(file.read_text(encoding="utf-8"))

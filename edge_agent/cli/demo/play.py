@@ -20,7 +20,7 @@ _SETTLED = 0.5
 """Machine seconds after the last plant second, for what is still on its way into the agent."""
 
 _WAY_BACK = 30.0
-"""Machine seconds that an agent or a broker gets after a fault at the end to be heard of again."""
+"""Machine seconds that an agent or a broker gets after a fault at the end to be heard of again, and what a broker lost to be asked for and sent again."""
 
 
 class Play:
@@ -51,7 +51,7 @@ class Play:
                 if ended:
                     await fault
                 fault.cancel()
-            return ended and await self._heard_again()
+            return ended and await self._heard_again() and await self._whole()
         finally:
             await _ended([watching, *faults, *self._by_hand])  # none of them may start a process again after this
 
@@ -65,6 +65,17 @@ class Play:
             if not await self._pause(0.1):
                 return False
         return await self._pause(_SETTLED)
+
+    async def _whole(self) -> bool:
+        """Wait until nothing is missing at the MOM side: an agent that has ended answers nobody who asks for what a dead broker took along."""
+        deadline = time.monotonic() + _WAY_BACK
+        while not self._has_everything() and time.monotonic() < deadline:
+            if not await self._pause(0.1):
+                return False
+        return True
+
+    def _has_everything(self) -> bool:
+        return bool(self.progress.get("connected")) and not self.progress.get("lost")
 
     async def _baseline(self) -> None:
         late = time.monotonic() + _PATIENCE
@@ -89,7 +100,8 @@ class Play:
 
     async def _pause(self, seconds: float) -> bool:
         try:
-            await asyncio.wait_for(self.stop.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self.stop.wait()
         except TimeoutError:
             return True
         return False
@@ -158,7 +170,8 @@ class Play:
         lines = self.stage.processes["mom"].lines
         while True:
             with contextlib.suppress(TimeoutError, ValueError):
-                self.progress = json.loads(await asyncio.wait_for(lines.get(), 0.25))
+                async with asyncio.timeout(0.25):
+                    self.progress = json.loads(await lines.get())
             show()
 
     async def finish(self) -> dict[str, Any]:

@@ -64,7 +64,8 @@ class Process:
             if self._process is not None and self._process.returncode is not None and self.lines.empty():
                 break
             try:
-                line = await asyncio.wait_for(self.lines.get(), 0.2)
+                async with asyncio.timeout(0.2):
+                    line = await self.lines.get()
             except TimeoutError:
                 continue
             if line.startswith("ready"):
@@ -85,7 +86,8 @@ class Process:
         if self._process is None:
             return 0
         try:
-            return await asyncio.wait_for(self._process.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                return await self._process.wait()
         except TimeoutError:
             return None
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from edge_agent.agent.clock import CLOCK_FILE
 from edge_agent.cli.demo.broker import broker_command
-from edge_agent.cli.demo.fitting import fitted
+from edge_agent.cli.demo.cast import configured, players
+from edge_agent.cli.demo.fitting import change
 from edge_agent.cli.demo.process import Process
 from edge_agent.config.load import load
 from edge_agent.model.errors import ConfigError
@@ -33,7 +34,9 @@ class Stage:
         self.external_broker = broker
         self.script = script
         try:
-            self.config = fitted(root / "config", folder / "config", self.script)
+            self.cast = players(script)
+            self.config = configured(root, folder / "config", script)
+            change(self.config / "agent.yaml", {"web": {"listen": "127.0.0.1:${PAGE_PORT:-0}"}})
             load(self.config)
         except (KeyError, TypeError, ValueError, ConfigError) as error:
             raise ConfigError(f"{scenario}: no configuration fits this scenario:\n{error}") from error
@@ -62,25 +65,23 @@ class Stage:
     async def open(self) -> None:
         """Start everything but the plant's clock: t=0 stands still until `begin`."""
         self._write_clock()
-        for name in ("broker", "plc", "plc_link", "meter", "heater"):
+        for name in ("broker", "page", "plc_link", *(player.name for player in self.cast)):
             self.ports[name] = _free_port()
         if self.external_broker is None:
             await self._spawn("broker", broker_command(self.folder, self.ports["broker"]))
         self.environment |= {
             "MQTT_HOST": self.broker.rpartition(":")[0],
             "MQTT_PORT": self.broker.rpartition(":")[2],
-            "PLC_PORT": str(self.ports["plc_link"]),
-            "METER_PORT": str(self.ports["meter"]),
-            "HEATER_PORT": str(self.ports["heater"]),
+            **{player.port: str(self.ports["plc_link" if player.linked else player.name]) for player in self.cast},
+            "PAGE_PORT": str(self.ports["page"]),
             "EDGE_AGENT_BUFFER": str(self.folder / "buffer"),
             CLOCK_FILE: str(self.clock_file),
         }
         await asyncio.gather(
             self._spawn("mom", self._mom(), ready=False),
-            self._spawn("plc", ["-m", "simulators.opcua_plc", *self._common("plc")]),
-            self._spawn("meter", ["-m", "simulators.modbus_meter", *self._common("meter")]),
-            self._spawn("heater", ["-m", "simulators.modbus_heater", *self._common("heater")]),
-            self._spawn("plc_link", self._proxy()),
+            *(self._spawn(player.name, ["-m", *player.program, *self._common(player.name)]) for player in self.cast),
+            *(self._spawn("plc_link", self._proxy(player.name)) for player in self.cast if player.linked),
+            *([self._spawn("mes", self._mes())] if self.script.get("mes") else []),
         )
         # Last: a device that does not answer yet would be a declared gap, and rightly so.
         await self._spawn("agent", ["-m", "edge_agent", "run", "-c", str(self.config)], ready=False)
@@ -102,24 +103,33 @@ class Stage:
         """host:port of the broker in use."""
         return self.external_broker or f"127.0.0.1:{self.ports['broker']}"
 
+    @property
+    def page(self) -> str:
+        """The address of the agent's status page."""
+        return f"http://127.0.0.1:{self.ports['page']}/"
+
     def _common(self, name: str) -> list[str]:
         arguments = ["--scenario", str(self.scenario), "--port", str(self.ports[name]), "--clock", str(self.clock_file)]
         arguments += ["--ledger", str(self.folder / f"{name}.ledger")]
         return [*arguments, "--faults"] if self.faults else arguments
 
-    def _proxy(self) -> list[str]:
+    def _proxy(self, device: str) -> list[str]:
         arguments = [
             "-m",
             "simulators.faults",
             "--listen",
             str(self.ports["plc_link"]),
             "--target",
-            f"127.0.0.1:{self.ports['plc']}",
+            f"127.0.0.1:{self.ports[device]}",
         ]
         arguments += ["--clock", str(self.clock_file), "--ledger", str(self.folder / "plc_link.ledger")]
         for begin, end in self.windows("link_cuts"):
             arguments += ["--cut", f"{begin:g}-{end:g}"]
         return arguments
+
+    def _mes(self) -> list[str]:
+        arguments = ["-m", "simulators.plant.mes", "--scenario", str(self.scenario), "--broker", self.broker]
+        return [*arguments, "--clock", str(self.clock_file), "--ledger", str(self.folder / "mes.ledger")]
 
     def _mom(self) -> list[str]:
         arguments = [
@@ -133,8 +143,8 @@ class Stage:
             str(self.clock_file),
         ]
         arguments += ["--report", str(self.report_file)]
-        for name in ("plc", "meter", "heater"):
-            arguments += ["--ledger", str(self.folder / f"{name}.ledger")]
+        for player in self.cast:
+            arguments += ["--ledger", str(self.folder / f"{player.name}.ledger")]
         return [*arguments, "--faults"] if self.faults else arguments
 
     def windows(self, name: str) -> list[tuple[float, float]]:

@@ -45,8 +45,16 @@ def too_fast(report: dict[str, Any]) -> str | None:
     """Return what to do when rows differ and the agent was away for long: its start takes machine time, which ``speed`` multiplies."""
     away = [_seconds(gap["interval"]) for gap in report["gaps"] if gap["reason"] == "agent_down"]
     longest = max(away, default=0.0)
-    if report["ok"] or longest < 2 * report["speed"]:
+    if report["ok"]:
         return None
+    if longest < 2 * report["speed"]:
+        late = any(row["what"].startswith("polls too late") and not row["ok"] for row in report.get("rows", ()))
+        return (
+            f"this machine was too busy for speed {report['speed']:g}: polls came too late, which is declared; play at a lower --speed, "
+            "or with fewer programs beside it"
+            if late
+            else None
+        )
     return (
         f"the agent was away for {longest:.0f} s of the plant's time ({longest / report['speed']:.1f} s here): what happened meanwhile it "
         "cannot know; play at a lower --speed, or with fewer programs beside it"

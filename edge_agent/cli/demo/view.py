@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 import termios
 import time
@@ -21,6 +22,8 @@ from edge_agent.cli.demo.play import Play
 from edge_agent.cli.demo.stage import Stage
 
 _LINE_EVERY = 5.0
+COMMAND_BEGAN = "EDGE_AGENT_DEMO_BEGAN"
+"""What dev.py hands over: the machine time (``time.monotonic``, which counts for all processes) at which it was called, before its set-up."""
 
 
 class View:
@@ -32,13 +35,14 @@ class View:
         self._console = Console()
         self._live: Live | None = None
         self._line_at = 0.0
-        self._first: float | None = None
+        self._first: str | None = None
 
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:
         """Show the view while the context is open."""
         if not self._console.is_terminal:
             print(f"{self._stage.scenario.name} at speed {self._stage.speed:g}: {self._stage.length:g} plant seconds", flush=True)
+            print(f"status page: {self._stage.page}", flush=True)
             yield
             return
         with Live(self._picture(), console=self._console, refresh_per_second=4, screen=not self._once) as self._live:
@@ -62,9 +66,9 @@ class View:
     def update(self) -> None:
         """Show what is known now."""
         if self._first is None and self._play.progress.get("applied"):
-            self._first = time.monotonic() - self._began
+            self._first = first_event(time.monotonic(), self._began, os.environ.get(COMMAND_BEGAN))
             if self._live is None:
-                print(f"first event after {self._first:.1f} s", flush=True)
+                print(self._first, flush=True)
         if self._live is not None:
             self._live.update(self._picture())
         elif self._play.progress and time.monotonic() - self._line_at > _LINE_EVERY:
@@ -84,11 +88,13 @@ class View:
         parts: list[Any] = [Panel(self._head(), title="edge-agent demo", title_align="left")]
         parts += [self._devices(p), self._line(p), self._delivery(p), self._ticker(p)]
         if not self._once:
-            parts.append(Text("b broker   p PLC link   k kill -9 the agent   q quit", style="dim"))
+            parts.append(
+                Text(f"b broker   p PLC link   k kill -9 the agent   q quit      status page: {self._stage.page}", style="dim")
+            )
         return Group(*parts)
 
     def _head(self) -> Text:
-        first = f"   first event after {self._first:.1f} s" if self._first is not None else ""
+        first = f"   {self._first}" if self._first is not None else ""
         done = min(1.0, self._stage.plant_time() / self._stage.length)
         bar = "█" * int(done * 40) + "░" * (40 - int(done * 40))
         return Text(
@@ -109,7 +115,12 @@ class View:
 
     def _line(self, p: dict[str, Any]) -> Table:
         table = _table("unit", "state", "order", *(p.get("totals") or {}))
-        table.add_row("filler", _state(p), p.get("order") or "-", *(str(v) for v in (p.get("totals") or {}).values()))
+        table.add_row(
+            "filler" if self._stage.script["version"] == 1 else self._stage.script["name"],
+            _state(p),
+            p.get("order") or "-",
+            *(str(v) for v in (p.get("totals") or {}).values()),
+        )
         return table
 
     def _delivery(self, p: dict[str, Any]) -> Table:
@@ -132,6 +143,16 @@ class View:
         for event in reversed((p.get("events") or [])[-10:]):
             table.add_row(f"{event['t']:.2f}", event["type"], event["data"])
         return table
+
+
+def first_event(now: float, began: float, handed: str | None) -> str:
+    """Say how long the first event took since the demo began, and since dev.py was called where it ``handed`` its instant over."""
+    words = f"first event after {now - began:.1f} s"
+    try:
+        called = float(handed or "nan")
+    except ValueError:
+        return words
+    return f"{words} ({now - called:.1f} s with the set-up)" if 0 <= called <= began else words
 
 
 def _state(p: dict[str, Any]) -> str:

@@ -158,6 +158,7 @@ class Acquisition:
 
     def _late(self, device: Device, late: int, period: int, now: int) -> None:
         device.counts.late += late > period // 2
+        device.counts.lateness += max(0, late)
         text = ""
         if bad := late > period // 2 and late > _LATE * self._clock.speed:
             text = f"{device.name} was polled {late / NS:.3g} s late, ten times in a row; its line is too busy for a poll every {period / NS:g} s"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-import msgspec
 import structlog
 
+from edge_agent.drivers.modbus.bounds import Bounds
 from edge_agent.drivers.modbus.breaker import Breaker
 from edge_agent.drivers.modbus.config import ModbusConfig, fields_of, tags_of
 from edge_agent.drivers.modbus.health import Health
@@ -20,18 +20,9 @@ from edge_agent.drivers.modbus.watch import Watch, add_row
 from edge_agent.drivers.modbus.wire import BUSY, CONFIGURATION, FAILURE, RefusedError, Reply
 from edge_agent.model.instant import NS
 from edge_agent.model.reading import Batch, DeviceDown, DeviceFault, DeviceUp, GapReason, Notice, Snapshot, TagStatus
-from edge_agent.ports import DeviceWiring
+from edge_agent.ports import DeviceWiring, PollCounts
 
 Ask = Callable[[Block], Awaitable[Reply]]
-
-
-class Counts(msgspec.Struct):
-    """Figures of one device since the connect: polls answered, begun late, left out, discarded."""
-
-    polls: int = 0
-    late: int = 0
-    missed: int = 0
-    discarded: int = 0
 
 
 class Device:
@@ -52,8 +43,9 @@ class Device:
         fields = fields_of(config)
         self.watches = [Watch(block, config.memory.of(block, config.limits, fields)) for block in plan(fields, config.limits)]
         self._groups = [Group.of(self.name, trigger, fields, self.watches, config.limits) for trigger in wiring.triggers]
+        self._bounds = Bounds(fields, self.watches, wiring)
         self.turn = config.memory.turn(config.where)
-        self.counts = Counts()
+        self.counts = PollCounts()
         self.up: bool | None = None
         self.last_good: int | None = None
         self.breaker = Breaker(config.timeout / NS, config.probe / NS, shared=shared)
@@ -70,6 +62,9 @@ class Device:
         SilentError, InvalidReplyError and DisconnectedError pass through: nothing of such a poll may be used, call `discard`.
         """
         polled = [(watch, await self._read(watch, ask, now)) for watch in watches]
+        if self._bounds.crossed(polled):
+            polled += [(watch, await self._read(watch, ask, now)) for watch in self._bounds.unread(watches)]
+            self._bounds.join(polled)
         batches = [batch for _, parts in polled for batch in parts]
         for group in self._groups:
             parts = next((parts for watch, parts in polled if watch is group.watch), [])

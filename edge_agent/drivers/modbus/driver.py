@@ -10,11 +10,11 @@ from typing import Never
 from edge_agent.drivers.modbus import backup
 from edge_agent.drivers.modbus.acquire import Acquisition
 from edge_agent.drivers.modbus.config import ModbusConfig
-from edge_agent.drivers.modbus.device import Counts, Device
+from edge_agent.drivers.modbus.device import Device
 from edge_agent.drivers.modbus.dial import Dial
 from edge_agent.model.errors import DisconnectedError
 from edge_agent.model.reading import Batch, Tag, Value
-from edge_agent.ports import DeviceWiring, PlantClock
+from edge_agent.ports import DeviceWiring, PlantClock, PollCounts
 
 
 class ModbusDriver:
@@ -31,7 +31,7 @@ class ModbusDriver:
         return self._tags
 
     @property
-    def counts(self) -> Mapping[str, Counts]:
+    def counts(self) -> Mapping[str, PollCounts]:
         """Figures of each device since the connect."""
         return {device.name: device.counts for device in self._acquisition.devices}
 

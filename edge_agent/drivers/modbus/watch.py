@@ -131,6 +131,10 @@ class Watch:
             self._last[position] = sample
             add_row(batch, field.index, sample)
 
+    def holds(self, index: int) -> bool:
+        """Whether the tag with this index is in the block."""
+        return any(field.index == index for field in self.block.fields)
+
     def last(self, index: int) -> Sample | None:
         """Return what was last reported of the tag with this index, None when nothing was."""
         for position, field in enumerate(self.block.fields):

@@ -7,6 +7,7 @@ the same certificate for servers that want to be told whom to trust.
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -77,7 +78,7 @@ def user(certificate: Path, key: Path) -> Keys:
 
 def load(certificate: Path, key: Path) -> Keys:
     """Return a certificate (PEM or DER, its chain behind it) and its key from files. Raises UntrustedError, and OSError."""
-    if key.stat().st_mode & 0o007:
+    if os.name == "posix" and key.stat().st_mode & 0o007:  # elsewhere these bits say nothing
         raise _trouble(f"{key} can be read by everybody", f"chmod 600 {key}")
     try:
         first, *chain = read(certificate.read_bytes())

@@ -18,6 +18,9 @@ from edge_agent.model.errors import EdgeAgentError
 Slot = Literal["current", "next"]
 
 _PORT: Final = 4840
+_CLOSED: Final = getattr(os, "O_CLOEXEC", 0)
+_BINARY: Final = getattr(os, "O_BINARY", 0)
+"""Windows has no O_CLOEXEC (it hands no file on by itself), and would put a carriage return before each 0x0A without O_BINARY."""
 _MOST: Final = 64 * 1024
 """Bytes of a certificate file at most."""
 
@@ -84,10 +87,11 @@ def promote(directory: Path) -> None:
 def write(file: Path, content: bytes, mode: int, *, new: bool = False) -> None:
     """Write a file atomically and durably; with ``new`` an existing one stays, and FileExistsError says so. Raises OSError."""
     draft = file.with_name(f".{file.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    number = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    number = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOSED | _BINARY, mode)
     try:
         with os.fdopen(number, "wb") as stream:
-            os.fchmod(number, mode)
+            if hasattr(os, "fchmod"):  # on Windows the folder says who may read
+                os.fchmod(number, mode)
             stream.write(content)
             stream.flush()
             os.fsync(number)
@@ -103,6 +107,8 @@ def write(file: Path, content: bytes, mode: int, *, new: bool = False) -> None:
 
 def settle(directory: Path) -> None:
     """Have a folder's entries on the disk. Raises OSError."""
+    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no folder
+        return
     number = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(number)

@@ -1,0 +1,1 @@
+"""The grammar of the command line: which verbs and options there are. What a verb does is imported when it runs."""

@@ -1,0 +1,1 @@
+"""The page templates, filled by `page`."""
