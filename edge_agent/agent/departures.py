@@ -57,7 +57,8 @@ class Departures:
             yield b"\n"  # the listener knows from now on that it hears everything
             while not self._closed:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(ear.news.wait(), _QUIET)
+                    async with asyncio.timeout(_QUIET):
+                        await ear.news.wait()
                 ear.news.clear()
                 missed, ear.missed = ear.missed, 0
                 if missed:
