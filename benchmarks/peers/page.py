@@ -86,6 +86,18 @@ def _seconds(figure: float | None) -> str:
     return "-" if figure is None else f"{figure:.1f}"
 
 
+def _sessions(result: dict[str, Any]) -> str:
+    """Say which lines were measured in which session, where there was more than one: only within a line all programs ran in turn."""
+    sessions: dict[str, list[str]] = {}
+    for one in (*result["lines"], *result["outages"]):
+        if one.get("date"):
+            what = sessions.setdefault(one["date"], [])
+            what += [name for name in [one.get("title", "outages")] if name not in what]
+    if len(sessions) < 2:
+        return ""
+    return "Measured in " + "; ".join(f"{date}: {', '.join(what)}" for date, what in sorted(sessions.items())) + "."
+
+
 def into_readme(readme: Path, result: dict[str, Any]) -> None:
     """Put the tables between the marks."""
     before, _, rest = readme.read_text().partition(BEGIN)
@@ -100,5 +112,6 @@ def into_readme(readme: Path, result: dict[str, Any]) -> None:
         + ", ".join(f"{name} {number}" for name, number in result["tools"].items())
         + f". {peers}. Runs of each line: {' or '.join(map(str, runs))}; the core was {min(slow):.2f} to {max(slow):.2f} times as slow as the reference."
     )
-    missing = [f"Not run: {key}: {reason}" for key, reason in result["missing"].items()]
+    measured = _sessions(result)
+    missing = [*([measured] if measured else []), *(f"Not run: {key}: {reason}" for key, reason in result["missing"].items())]
     readme.write_text(f"{before}{BEGIN}\n\n" + "\n\n".join([head, *missing, tables(result)]) + f"\n\n{END}{after}")

@@ -131,6 +131,8 @@ def main(argv: list[str]) -> int:
     result: dict[str, Any] = {"machine": machine(), "versions": versions, "tools": tools(), "missing": missing}
     result["lines"] = under_load(peers, lines, runs, settle, window)
     result["outages"] = through_outages(peers, which, settle, seconds) if seconds else []
+    for one in (*result["lines"], *result["outages"]):
+        one["date"] = result["machine"]["date"]
     print(f"\n{tables(result)}\n{time.monotonic() - began:.0f} s")
     for key, reason in missing.items():
         print(f"{PEERS[key].title} NOT RUN: {reason}")

@@ -266,6 +266,10 @@ def test_peers_results_stand_in_the_page(tmp_path: Path) -> None:
     assert "| Node-RED | 55.0 | 5.0 | 990 | 99 % | 10.0 % | 90 | 5 / 9 | 30 (3.0 %) | 0 |" in text
     assert "| Node-RED | none | 1,000 | 250 (25.0 %) | 0 | nothing | 1.0 | - |" in text
     assert "Not run: telegraf: no go" in text
+    assert "Measured in" not in text
+    lines[0]["date"], lines[1]["date"] = "d1", "d2"
+    into_readme(page, result)
+    assert "Measured in d1: OPC UA subscription, 1,000 tags x 1/s; d2: OPC UA subscription, 1,000 tags x 1/s." in page.read_text()
 
 
 def test_peers_the_source_answers_what_other_clients_ask_first() -> None:
