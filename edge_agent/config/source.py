@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from edge_agent.config.notyaml import why_not
 from edge_agent.config.problem import Problem
 from edge_agent.config.runs import Line, Runs
 from edge_agent.config.scalar import resolve, whole
@@ -129,37 +130,13 @@ def _compose(source: Source) -> None:
 def _parse(source: Source, runs: Runs, text: str | None = None) -> None:
     try:
         root = YAML(typ="rt", pure=True).compose(runs.text if text is None else text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
-        source.problem(place, _yaml_words(error, source, place[0]), _yaml_remedy(error, source, place[0]))
-        return
     except (YAMLError, RecursionError) as error:
-        source.problem((1, 1), f"this is not YAML: {error}", "")
+        source.problem(*why_not(error, source.text))
         return
     if root is None:
         source.problem((1, 1), "the file is empty", "write at least `version: 1`; the folder config/ has examples")
         return
     source.data = _plain(source, root, (), runs)
-
-
-def _yaml_words(error: MarkedYAMLError, source: Source, line: int) -> str:
-    if "\t" in source.text.splitlines()[line - 1 : line][0] if source.text.splitlines()[line - 1 : line] else False:
-        return "a tab stands where YAML allows only spaces"
-    if "undefined alias" in str(error.problem):
-        return "an alias (*name) is used; anchors and aliases are not supported"
-    return f"YAML cannot be understood here: {error.problem or error.context}"
-
-
-def _yaml_remedy(error: MarkedYAMLError, source: Source, line: int) -> str:
-    words = _yaml_words(error, source, line)
-    if "tab" in words:
-        return "indent with spaces"
-    if "alias" in words:
-        return "write the value out"
-    if "mapping values are not allowed" in str(error.problem):
-        return "check the indentation, or put quotes around a value that contains ': '"
-    return "check indentation, brackets and quotes on this line and the one before"
 
 
 def _mark(node: Node) -> Place:

@@ -84,7 +84,8 @@ _SHORTEST = "the shortest interval is "
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     """Return ``did you mean 'host'?`` when one of ``known`` is near, else the list of what is known."""
     names = sorted(known)
-    near = difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
+    same = [name for name in names if name.lower() == str(word).lower()]
+    near = same or difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
     if near:
         return f"did you mean '{near[0]}'?"
     return f"known here: {', '.join(names)}" if names else ""
@@ -136,6 +137,8 @@ def _choice(name: str, value: object, expected: str) -> tuple[str, str]:
     """Return message and remedy where the value is none of those ``expected`` ("'a', 'b' or 'c'")."""
     choices = [part.strip(" '") for part in expected.replace(" or ", ",").split(",")]
     message = f"{name}: {_shown(value)} is not one of {expected}"
+    if name == "version" and isinstance(value, str):
+        return message, "write version: 1, the number alone, without quotes"
     if name == "version":
         return message, "an older file: edge-agent migrate; a newer one: a newer edge-agent"
     if name == "type" and (ours := _TYPES.get(str(value).lower())) in choices:

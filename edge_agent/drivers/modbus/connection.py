@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from edge_agent.drivers.modbus.kinds import Period, Whole
 from edge_agent.drivers.modbus.serialline import SerialLine
 from edge_agent.drivers.modbus.trust import Backup
+from edge_agent.model.hostname import host_name
 
 FramingName = Literal["tcp", "rtu", "ascii"]
 Quirk = Literal["tid_zero"]
@@ -68,7 +69,9 @@ class ConnectionConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    host: Annotated[Text, StringConstraints(pattern=r"^[^\s/]+$")] | None = Field(None, description="name or IP address")
+    host: Annotated[Text, StringConstraints(pattern=r"^[^\s/]+$"), AfterValidator(host_name)] | None = Field(
+        None, description="name or IP address"
+    )
     port: Annotated[Whole, Field(ge=1, le=65_535)] | None = Field(None, description="TCP port; default 502, with tls 802")
     serial: Annotated[Text, AfterValidator(_device_file)] | None = Field(
         None, description="serial port instead of host: /dev/ttyUSB0, better /dev/serial/by-id/..."

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from edge_agent.drivers.modbus.kinds import Period, Whole
 from edge_agent.drivers.modbus.tag import ModbusTag
+from edge_agent.model.hostname import host_name
 from edge_agent.model.instant import NS
 
-Host = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True, pattern=r"^[^\s/]+$")]
+Host = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True, pattern=r"^[^\s/]+$"), AfterValidator(host_name)]
 
 
 class Backup(BaseModel):
