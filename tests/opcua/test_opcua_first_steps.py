@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from pathlib import Path
 
 from asyncua import ua
 from opcua_plant import Plc, free_port
 from ruamel.yaml import YAML
+
+from edge_agent.status.client import RemoteDesk
 
 ROOT = Path(__file__).resolve().parents[2]
 INIT = "--agent gw1 --site acme/plant1 --unit area/line1/m1 --yes"
@@ -30,9 +31,10 @@ async def _collected(folder: Path, least: int) -> None:
     child = await asyncio.create_subprocess_exec(sys.executable, "-m", "edge_agent", "run", "-c", str(folder), cwd=ROOT)
     try:
         async with asyncio.timeout(40):
-            while not (folder / "var" / "buffer" / "gw1.sock").is_socket():
+            while not (folder / "var" / "buffer" / "gw1.sock").is_socket():  # noqa: ASYNC110 - what another process does has no event here
                 await asyncio.sleep(0.05)
-            while json.loads(await edge_agent("buffer", "status", "-c", folder, "--json"))["waiting_telemetry"] < least:
+            desk = RemoteDesk(folder / "var" / "buffer" / "gw1.sock")
+            while (await desk.buffer()).waiting_telemetry < least:  # noqa: ASYNC110 - likewise
                 await asyncio.sleep(0.05)
     finally:
         child.terminate()
