@@ -7,6 +7,7 @@ import io
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import isnan
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +25,7 @@ from edge_agent.config.tagfile import tag_line, with_tags
 from edge_agent.config.taglist import cell_value, merge_lists
 from edge_agent.config.words import did_you_mean, words
 from edge_agent.drivers.catalog import DeviceConfig, columns_of
+from edge_agent.drivers.modbus.kinds import Name
 from edge_agent.drivers.modbus.tag import ModbusTag
 from edge_agent.drivers.opcua.tagconfig import OpcUaTag
 from edge_agent.model.errors import ConfigError, EdgeAgentError
@@ -185,7 +187,10 @@ def _rows(file: Path, driver: str) -> list[Found]:
                 )
             )
             continue
-        mistakes += [f"{file}:{number}: {text}" for text in _wrong(model, members)]
+        mistakes += [
+            f"{file}:{number}: {text}"
+            for text in (*(text.removeprefix(": ") for text in _wrong(TypeAdapter(Name), name)), *_wrong(model, members))
+        ]
         found[name] = Found(name, members)
     if mistakes:
         raise ConfigError("\n".join([*mistakes, f"{many(len(mistakes), 'mistake')}; nothing was changed"]))
@@ -204,9 +209,9 @@ def _members(row: Mapping[str, Any]) -> dict[str, Any]:
     return members
 
 
-def _wrong(model: TypeAdapter[Any], members: dict[str, Any]) -> Sequence[str]:
+def _wrong(model: TypeAdapter[Any], value: object) -> Sequence[str]:
     try:
-        model.validate_python(members)
+        model.validate_python(value)
     except ValidationError as invalid:
         told = [words(dict(error), _keys(model)) for error in invalid.errors(include_url=False)]
         return [f"{message}; {remedy}" if remedy else message for message, remedy in told]
@@ -225,6 +230,9 @@ def _prove(device: Path, text: str) -> None:
         file.write(text)
     try:
         read_as(_DEVICE, Path(file.name))
+    except InvalidConfigError as invalid:  # nobody knows the copy, and in a moment it is gone
+        told = [replace(one, file=device) if one.file == Path(file.name) else one for one in invalid.problems]
+        raise InvalidConfigError(told) from None
     finally:
         Path(file.name).unlink()
 

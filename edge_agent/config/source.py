@@ -32,7 +32,10 @@ Place = tuple[int, int]
 Path_ = tuple[str | int, ...]
 
 _SUBSTITUTE = re.compile(r"\$\{(?:file:(?P<file>[^}]+)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?)\}")
-_SECRET = re.compile(r"(?i)(\bpass(?:word|wort|phrase|wd)?['\"]?[ \t]*:[ \t]*)(?!\$\{)\S.*")
+_SECRET = re.compile(
+    r"(?i)((?<![A-Za-z0-9])(?:[A-Za-z0-9_-]*(?:pass(?:word|wort|phrase|wd|code)?|kennwort|secret|token|api[_-]?key|private[_-]?key))"
+    r"['\"]?[ \t]*:[ \t]*)(?!\$\{)\S.*"
+)
 """What stands behind a key that looks like a password's: it is shown to nobody, for the output of a service is a log."""
 
 

@@ -29,7 +29,11 @@ def scalar(value: object) -> str:
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{scalar(key)}: {scalar(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, str):
-        return value if _PLAIN.fullmatch(value) and value.lower() not in _WORDS else json.dumps(value)
+        return (
+            value
+            if _PLAIN.fullmatch(value) and value.lower() not in _WORDS
+            else json.dumps(value, ensure_ascii=not value.isprintable())
+        )
     return json.dumps(value)
 
 

@@ -152,6 +152,30 @@ def test_what_only_the_whole_device_shows_changes_nothing_either(folder):
     assert (folder / "devices" / "meter.yaml").read_text() == METER
 
 
+def test_a_name_with_an_umlaut_is_told_at_its_row(folder):
+    """The row of the table, not a line of a copy that nobody has seen."""
+    (folder / "t.csv").write_text("name;register;address\nVorlauf;input;10\nRücklauf;input;11\n")
+    done = run("import", folder / "t.csv", "--to", folder / "devices" / "meter.yaml")
+    assert done.returncode == 78
+    assert "t.csv:3: 'Rücklauf' cannot be a name; use letters, digits, '_' and '-'" in done.stderr
+    assert (folder / "devices" / "meter.yaml").read_text() == METER
+
+
+def test_what_only_the_whole_device_shows_names_the_device_file(folder):
+    """The place is in the file that was named, not in the copy that was tried."""
+    (folder / "t.csv").write_text("name;register;address;same_read_as\na;input;4;nobody\n")
+    done = run("import", folder / "t.csv", "--to", folder / "devices" / "meter.yaml")
+    assert f"{folder / 'devices' / 'meter.yaml'}:" in done.stderr
+    assert "/.meter-" not in done.stderr
+
+
+def test_a_unit_of_measure_stays_as_it_is_written(folder):
+    """Degrees, not an escape sequence that nobody can read."""
+    (folder / "t.csv").write_text("name;register;address;uom\na;input;4;°C\n")
+    assert run("import", folder / "t.csv", "--to", folder / "devices" / "meter.yaml").returncode == 0
+    assert 'uom: "°C"' in (folder / "devices" / "meter.yaml").read_text(encoding="utf-8")
+
+
 NODESET = """\
 <?xml version="1.0" encoding="utf-8"?>
 <UANodeSet xmlns="http://opcfoundation.org/UA/2011/03/UANodeSet.xsd" xmlns:si="http://www.siemens.com/OPCUA/2017/SimaticNodeSetExtensions">
