@@ -51,11 +51,11 @@ class _Status(msgspec.Struct):
     session: str | None = None
 
 
-def broker_of(config: AgentConfig) -> AbstractAsyncContextManager[Sink]:
-    """Open a connection beside the agent's: it says nothing, and does not take a running agent's place."""
+def broker_of(config: AgentConfig, what: str = "adopt") -> AbstractAsyncContextManager[Sink]:
+    """Open a connection beside the agent's, named for ``what`` it does: it says nothing, and does not take a running agent's place."""
     topics = topics_of(config)
-    own = config.agent.mqtt.model_copy(update={"commands": (), "client_id": f"{config.agent.agent}-adopt"})
-    will = Document(f"{topics.base}/adopt", b'{"status":"ended"}', retain=False)
+    own = config.agent.mqtt.model_copy(update={"commands": (), "client_id": f"{config.agent.agent}-{what}"})
+    will = Document(f"{topics.base}/{what}", b'{"status":"ended"}', retain=False)
     return mqtt.connect(own, topics=topics, streams={}, will=will)
 
 

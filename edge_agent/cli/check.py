@@ -6,7 +6,9 @@ import json
 import sys
 from pathlib import Path
 
+from edge_agent.cli.askbroker import ask
 from edge_agent.cli.connect import document, inspect, show
+from edge_agent.cli.words import plain
 from edge_agent.config.load import InvalidConfigError, load
 from edge_agent.config.schema import AgentConfig
 from edge_agent.drivers.catalog import tags_of
@@ -37,19 +39,22 @@ def check(directory: Path, *, as_json: bool, connect: bool = False) -> int:
         return EXIT_CONFIG
     warnings = _warnings(config)
     found = inspect(config) if connect else None
+    broker = ask(config) if connect else None
+    ok = all(one.ok for one in found or ()) and (broker is None or broker.ok)
     tags = sum(len(tags_of(device)) for device in config.devices)
     if as_json:
         print(
             json.dumps(
                 {
-                    "ok": all(one.ok for one in found or ()),
+                    "ok": ok,
                     "devices": len(config.devices),
                     "tags": tags,
                     "units": len(config.units),
                     "cfg": config.fingerprint,
                     "warnings": warnings,
                 }
-                | ({} if found is None else {"inspections": [document(one) for one in found]}),
+                | ({} if found is None else {"inspections": [document(one) for one in found]})
+                | ({} if broker is None else {"broker": broker._asdict() | {"ok": broker.ok}}),
                 indent=None if found is None else 2,
             )
         )
@@ -60,7 +65,9 @@ def check(directory: Path, *, as_json: bool, connect: bool = False) -> int:
             f"{directory}: {'no mistakes, but see the warnings' if len(warnings) > 1 else 'no mistakes, but see the warning' if warnings else 'fine'}. {len(config.devices)} devices, {tags} tags, {len(config.units)} work units, fingerprint {config.fingerprint}"
         )
         show(found or ())
-    return int(any(not one.ok for one in found or ()))
+        if broker is not None:
+            print(plain(f"broker {broker.url}: {broker.problem or 'ok'}"))
+    return int(not ok)
 
 
 def _warnings(config: AgentConfig) -> list[str]:

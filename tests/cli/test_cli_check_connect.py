@@ -29,6 +29,9 @@ from opcua_plant import URI, Plc, Proxy, free_port
 
 from edge_agent.cli.check import check
 from edge_agent.drivers import catalog
+from simulators.broker import Broker
+from simulators.broker_faults import Faults
+from simulators.broker_ledger import BrokerLedger
 
 AGENT = {
     "version": 1, "agent": "gw1", "site": ["acme"], "mqtt": {"broker": "mqtt://127.0.0.1", "allow_insecure": True},
@@ -92,15 +95,17 @@ def written(folder: Path) -> list[str]:
 class Command:
     """Runs the command in a thread, on a configuration in a folder of its own: it has a loop of its own, the servers run in this one."""
 
-    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.folder, self._capsys = folder, capsys
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str], broker: int) -> None:
+        self.folder, self._capsys, self.broker = folder, capsys, broker
 
     async def __call__(self, *devices: Mapping[str, Any], as_json: bool = True) -> Said:
         """Check this configuration with ``--connect``."""
         file = self.folder / "agent.yaml"
         file.write_text(
             json.dumps(
-                AGENT | {"buffer": {"path": str(self.folder / "buffer")}, "pki": str(self.folder / "pki"), "devices": devices},
+                AGENT
+                | {"mqtt": {"broker": f"mqtt://127.0.0.1:{self.broker}", "allow_insecure": True, "connect_timeout": "1s"}}
+                | {"buffer": {"path": str(self.folder / "buffer")}, "pki": str(self.folder / "pki"), "devices": devices},
                 indent=1,
             ),
             encoding="utf-8",
@@ -114,9 +119,36 @@ class Command:
 
 
 @pytest.fixture
-def command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+async def broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Broker]:
+    """A broker that takes everybody."""
+    ledger = BrokerLedger(tmp_path_factory.mktemp("broker") / "ledger.jsonl")
+    one = Broker(ledger, Faults())
+    await one.listen("127.0.0.1", 0)
+    yield one
+    await one.close()
+    await ledger.close()
+
+
+@pytest.fixture
+def command(tmp_path: Path, capsys: pytest.CaptureFixture[str], broker: Broker) -> Command:
     """The command."""
-    return Command(tmp_path, capsys)
+    return Command(tmp_path, capsys, broker.port)
+
+
+async def test_the_broker_is_asked_as_well(command: Command) -> None:
+    """A broker that takes the connection is ok; one that nobody serves is a problem, in words and in JSON."""
+    fine = await command()
+    assert (fine.code, fine.document["ok"], fine.document["broker"]) == (
+        0, True, {"url": f"mqtt://127.0.0.1:{command.broker}", "problem": None, "ok": True},
+    )  # fmt: skip
+    assert f"broker mqtt://127.0.0.1:{command.broker}: ok" in (await command(as_json=False)).out
+    command.broker = free_port()
+    told = await command()
+    assert (told.code, told.document["ok"], told.document["broker"]["ok"]) == (1, False, False)
+    assert "refused" in told.document["broker"]["problem"]
+    words = await command(as_json=False)
+    assert words.code == 1
+    assert f"broker mqtt://127.0.0.1:{command.broker}: " in words.out
 
 
 @pytest.fixture
@@ -183,8 +215,9 @@ async def test_the_command_as_people_start_it(tmp_path: Path) -> None:
             assert (process.returncode, err) == (1, b"")
             outs.append(out.decode())
         assert json.loads(outs[0])["inspections"][0]["findings"][0]["tag"] == "r1"
-        assert outs[1].splitlines()[-2].split()[:4] == ["ERROR", "meter.r1", "holding", "1-1:"]
-        assert outs[1].splitlines()[-1].strip() == "-> compare with the device's register list"
+        assert outs[1].splitlines()[-3].split()[:4] == ["ERROR", "meter.r1", "holding", "1-1:"]
+        assert outs[1].splitlines()[-2].strip() == "-> compare with the device's register list"
+        assert outs[1].splitlines()[-1].startswith("broker mqtt://127.0.0.1")
         assert written(tmp_path) == ["agent.yaml"]
 
 

@@ -7,7 +7,9 @@ import re
 import shlex
 import struct
 import sys
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,9 @@ from modbus_plc import Plc, serving
 from edge_agent.cli import app
 from edge_agent.config.load import load
 from edge_agent.model.errors import DisconnectedError
+from simulators.broker import Broker
+from simulators.broker_faults import Faults
+from simulators.broker_ledger import BrokerLedger
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "modbus.md").read_text(encoding="utf-8")
 COMMANDS = sorted(set(re.findall(r"^ *(edge-agent (?:peek|check|read) .*?)(?: +#.*)?$", PAGE, re.MULTILINE)))
@@ -28,7 +33,7 @@ AGENT = """\
 version: 1
 agent: gw1
 site: [acme]
-mqtt: {broker: "mqtt://127.0.0.1", allow_insecure: true}
+mqtt: {broker: "mqtt://127.0.0.1:PORT", allow_insecure: true}
 buffer: {path: ./buffer}
 """
 
@@ -46,6 +51,19 @@ def meter() -> Plc:
     return Plc(value=lambda _, address: memory.get(address, 0))
 
 
+@asynccontextmanager
+async def a_broker(folder: Path) -> AsyncIterator[int]:
+    """Run a broker that takes everybody; its port."""
+    ledger = BrokerLedger(folder / "ledger.jsonl")
+    broker = Broker(ledger, Faults())
+    await broker.listen("127.0.0.1", 0)
+    try:
+        yield broker.port
+    finally:
+        await broker.close()
+        await ledger.close()
+
+
 def test_the_page_shows_commands() -> None:
     """There is something to try here."""
     assert {command.split()[1] for command in COMMANDS} == {"peek", "check", "read"}
@@ -55,9 +73,9 @@ def test_the_page_shows_commands() -> None:
 async def test_a_command_of_the_page_works(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each ends with 0 at the device of the page; at a serial port that this machine does not have it says so."""
     plc = meter()
-    async with serving(plc):
+    async with serving(plc), a_broker(tmp_path) as port:
         (tmp_path / "devices").mkdir()
-        (tmp_path / "agent.yaml").write_text(AGENT, encoding="utf-8")
+        (tmp_path / "agent.yaml").write_text(AGENT.replace("PORT", str(port)), encoding="utf-8")
         text = METER.replace("host: 10.0.0.9", f"host: 127.0.0.1\nport: {plc.port}")
         (tmp_path / "devices" / "meter.yaml").write_text(text, encoding="utf-8")
         monkeypatch.chdir(tmp_path)
@@ -75,7 +93,7 @@ async def test_a_command_of_the_page_works(command: str, tmp_path: Path, monkeyp
 def test_twenty_tags_in_twenty_five_lines(tmp_path: Path) -> None:
     """The example is as short as it says, and check takes it."""
     (tmp_path / "devices").mkdir()
-    (tmp_path / "agent.yaml").write_text(AGENT, encoding="utf-8")
+    (tmp_path / "agent.yaml").write_text(AGENT.replace("PORT", "1883"), encoding="utf-8")
     (tmp_path / "devices" / "meter.yaml").write_text(METER, encoding="utf-8")
     assert len(METER.splitlines()) <= 25
     assert len(load(tmp_path).devices[0].tags) == 20

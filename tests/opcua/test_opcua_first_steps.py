@@ -11,6 +11,9 @@ from opcua_plant import Plc, free_port
 from ruamel.yaml import YAML
 
 from edge_agent.status.client import RemoteDesk
+from simulators.broker import Broker
+from simulators.broker_faults import Faults
+from simulators.broker_ledger import BrokerLedger
 
 ROOT = Path(__file__).resolve().parents[2]
 INIT = "--agent gw1 --site acme/plant1 --unit area/line1/m1 --yes"
@@ -51,7 +54,8 @@ async def test_a_device_that_browse_wrote_runs_unchanged(tmp_path: Path) -> None
         await line.add_variable(ua.NodeId("Line9.Speed", plc.index), f"{plc.index}:Speed", 41.5)
         await line.add_variable(ua.NodeId("Line9.Parts", plc.index), f"{plc.index}:Parts", ua.Variant(7, ua.VariantType.UInt32))
         folder, url = tmp_path / "gw", f"opc.tcp://127.0.0.1:{plc.port}"
-        broker = f"mqtt://127.0.0.1:{free_port()}"
+        port = free_port()
+        broker = f"mqtt://127.0.0.1:{port}"
         await edge_agent("init", folder, *INIT.split(), "--broker", broker, "--device", f"old=opcua:127.0.0.1:{plc.port}")
         for each in [*folder.glob("devices/*.yaml"), *folder.glob("units/*.yaml")]:
             each.unlink()  # the device shall come from the server alone
@@ -63,7 +67,13 @@ async def test_a_device_that_browse_wrote_runs_unchanged(tmp_path: Path) -> None
         unit = f"version: 1\nunit: m1\npath: [acme, plant1, area, line1]\ntelemetry: {{tags: [{', '.join(f'plc9.{tag}' for tag in tags)}], publish: 200ms}}\n"
         (folder / "units").mkdir(exist_ok=True)
         (folder / "units" / "m1.yaml").write_text(unit)
-        await edge_agent("check", "-c", folder, "--connect")
+        ledger = BrokerLedger(tmp_path / "ledger.jsonl")
+        there = Broker(ledger, Faults())
+        await there.listen("127.0.0.1", port)
+        told = await edge_agent("check", "-c", folder, "--connect")
+        await there.close()
+        await ledger.close()
+        assert f"broker {broker}: ok" in told
         await _collected(folder, 1)
         told = await edge_agent("buffer", "export", "-c", folder)
         assert device.read_bytes() == written

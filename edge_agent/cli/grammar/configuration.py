@@ -58,13 +58,17 @@ def init(
 def check(
     config: Config = DEFAULT_CONFIG,
     connect: Annotated[
-        bool, typer.Option("--connect", help="Also ask every device, read-only, whether it is as the configuration says.")
+        bool,
+        typer.Option(
+            "--connect",
+            help="Also ask every device, read-only, whether it is as the configuration says, and the broker whether it takes the connection.",
+        ),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the problems as JSON.")] = False,
 ) -> None:
     """Check the configuration and print every problem with file, line and remedy. Exit code 0: fine, 1: problems.
 
-    With --connect 1: a device is not as configured, 78: the configuration is wrong, and no device was asked.
+    With --connect 1: a device is not as configured or the broker takes no connection, 78: the configuration is wrong, and no device was asked.
     """
     from edge_agent.cli.check import check as verb
 
