@@ -137,7 +137,7 @@ class RtuOverTcpRig(ModbusRig):
     request = frozenset({8})
 
     def way(self) -> dict[str, Any]:
-        return {**super().way(), "timeout": "200ms"}
+        return {**super().way(), "timeout": "1s"}
 
     def serve(self, device: SimDevice, traces: dict[str, Any]) -> Any:
         return ModbusTcpServer(device, address=("127.0.0.1", self.port), framer=FramerType(self.framing), **traces)
@@ -186,7 +186,7 @@ class RtuRig(ModbusRig):
         for _, slave in self.ends:
             tty.setraw(slave)
         self.near, self.far = (os.ttyname(slave) for _, slave in self.ends)
-        return {"serial": self.near, "parity": "none", "timeout": "200ms"}
+        return {"serial": self.near, "parity": "none", "timeout": "1s"}
 
     def serve(self, device: SimDevice, traces: dict[str, Any]) -> Any:
         loop = asyncio.get_running_loop()
