@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_agent.cli.connect import document, inspect, show
-from edge_agent.cli.words import plain
+from edge_agent.cli.words import many, plain
 from edge_agent.config.load import InvalidConfigError, load
 from edge_agent.config.schema import AgentConfig
 from edge_agent.drivers.catalog import tags_of
@@ -65,7 +65,7 @@ def check(directory: Path, *, as_json: bool, connect: bool = False) -> int:
         for warning in warnings:
             print(f"{directory}: warning: {warning}", file=sys.stderr)
         print(
-            f"{directory}: {'no mistakes, but see the warnings' if len(warnings) > 1 else 'no mistakes, but see the warning' if warnings else 'fine'}. {len(config.devices)} devices, {tags} tags, {len(config.units)} work units, fingerprint {config.fingerprint}"
+            f"{directory}: {'no mistakes, but see the warnings' if len(warnings) > 1 else 'no mistakes, but see the warning' if warnings else 'fine'}. {many(len(config.devices), 'device')}, {many(tags, 'tag')}, {many(len(config.units), 'work unit')}, fingerprint {config.fingerprint}"
         )
         show(found or ())
         if broker is not None:

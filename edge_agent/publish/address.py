@@ -6,6 +6,8 @@ from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
+from edge_agent.model.hostname import host_name
+
 _PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 _EXAMPLES = {"mqtt": "mqtt://broker.plant1:1883", "mqtts": "mqtts://broker.plant1:8883"}
 
@@ -89,6 +91,7 @@ def _split(url: str, schemes: tuple[str, ...], example: str) -> SplitResult:
     if not parts.hostname or port == 0:
         known = _PORTS.get(parts.scheme, 3128)
         raise ValueError(f"{url!r} needs a host and a port from 1 to 65535, like {parts.scheme}://broker.plant1:{known}")
+    host_name(parts.hostname)
     if parts.query or parts.fragment:
         raise ValueError(f"{url!r} has more than host and port; write {parts.scheme}://host:port")
     return parts

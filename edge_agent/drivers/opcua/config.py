@@ -18,6 +18,7 @@ from edge_agent.drivers.opcua.profile import profiles
 from edge_agent.drivers.opcua.tagconfig import OpcUaTag
 from edge_agent.model.condition import CONDITION
 from edge_agent.model.entry import EntryError
+from edge_agent.model.hostname import host_name
 from edge_agent.model.quantity import Duration
 from edge_agent.model.reading import Tag
 
@@ -112,6 +113,7 @@ class OpcUaConfig(BaseModel):
             raise ValueError(f"{url!r} is not an OPC UA address; write opc.tcp://host:4840")
         if "@" in parts.netloc:
             raise ValueError("the url carries a user; write username and password as keys of their own")
+        host_name(parts.hostname or "")
         return url
 
     @field_validator("profile")

@@ -139,7 +139,7 @@ function devices() {
   const list = Object.entries(status.devices), now = Date.parse(status.time);
   const per = new Map(list.map(([name]) => [name, { all: 0, off: 0 }]));
   for (const tag of tagTable.tags.values()) { const one = per.get(tag.device); if (one) { one.all += 1; if (tag.quality !== "good") one.off += 1; } }
-  const ages = list.map(([, each]) => (each.last_good === null ? "never" : now - Date.parse(each.last_good) < 10000 ? "just now" : `${age(now - Date.parse(each.last_good))} ago`));
+  const ages = list.map(([, each]) => (each.last_good === null ? "never" : each.up && now - Date.parse(each.last_good) < 10000 ? "just now" : `${age(now - Date.parse(each.last_good))} ago`));
   part("device-list", [list.map(([name, each]) => [name, each.driver, each.endpoint, each.up, each.error, each.fault]), ages, [...per]], () => list.length ? list.map(([name, each], place) => {
     const { all, off } = per.get(name), show = h("button", { type: "button", class: "name" }, h("strong", {}, name));
     show.addEventListener("click", () => tagTable.show({ device: name }));

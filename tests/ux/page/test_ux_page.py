@@ -78,6 +78,7 @@ async def test_a_device_that_dies_is_bad_within_seconds_with_its_remedy(
     assert "device heater" in told
     assert "Remedy" in told
     assert "Mend the network" in told
+    assert "just now" not in await page.do("text", selector="[data-device=heater]")
     await page.do("until", script="document.querySelectorAll('#tag-rows .bad').length === 6", timeout=5_000)
 
     await page.do("click", selector="#tag-rows tr.tag .name")
