@@ -31,6 +31,8 @@ class Express(Client):
         """Make a client like the library's."""
         super().__init__(*arguments, **options)
         self.acknowledged: Callable[[int, int], None] = lambda _mid, _code: None
+        self.received = 0
+        """Bytes that came in since the connection."""
         self._flying: set[int] = set()
         self._inlet = bytearray()
         self._trouble: OSError | None = None
@@ -92,6 +94,7 @@ class Express(Client):
         if self._sock is not None and not self._inlet:
             try:
                 self._inlet += super()._sock_recv(_AHEAD)
+                self.received += len(self._inlet)
             except BlockingIOError:
                 return False
             except OSError as error:

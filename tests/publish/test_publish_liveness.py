@@ -10,7 +10,7 @@ from publish_fake_broker import FakeBroker, outcomes_of
 from publish_front import Front
 
 from edge_agent.model.errors import DisconnectedError
-from edge_agent.publish.liveness import Liveness
+from edge_agent.publish.liveness import Liveness, Traffic
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,21 @@ async def test_a_black_hole_is_noticed_within_the_keep_alive(open_sink):
         with pytest.raises(DisconnectedError, match="does not answer pings"):
             await asyncio.wait_for(sink.request(), 5)
         assert asyncio.get_running_loop().time() - started <= 1.2
+
+
+@pytest.mark.parametrize("dies", [False, True], ids=["alive", "dead"])
+async def test_a_kernel_that_counts_nothing_is_no_dead_broker(open_sink, monkeypatch, dies):
+    """Where nobody tells how many bytes came (macOS, gVisor, emulators), what was read says who lives; a broker that is dead is still noticed."""
+    monkeypatch.setattr(Traffic, "look", lambda _: None)
+    async with FakeBroker() as broker, Line(broker.port) as line, open_sink(line.port, keepalive="1s") as sink:
+        if dies:
+            line.open.clear()
+            with pytest.raises(DisconnectedError, match="does not answer pings"):
+                await asyncio.wait_for(sink.request(), 5)
+            return
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(sink.request(), 2.6)  # nothing ends it
+        assert len(broker.connects) == 1
 
 
 async def test_a_line_of_few_bytes_is_slow_and_not_dead(open_sink, record):
