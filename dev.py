@@ -234,11 +234,17 @@ def promtool() -> int | None:
 
 
 def clean_root() -> int | None:
-    """Have what makes a clean root and a broker, where we may; each test says what it cannot do without."""
+    """Have what makes a clean root, boots one, and a broker, where we may; each test says what it cannot do without."""
     need_mosquitto()
-    if not shutil.which("debootstrap", path=os.environ.get("PATH", "") + ":/usr/sbin") and may_install():
-        print("installing debootstrap for the tests ...", flush=True)
-        apt_install("debootstrap")
+    for tool, package in (
+        ("debootstrap", "debootstrap"),
+        ("systemd-nspawn", "systemd-container"),
+        ("podman", "podman"),
+        ("runc", "runc"),
+    ):
+        if not shutil.which(tool, path=os.environ.get("PATH", "") + ":/usr/sbin") and may_install():
+            print(f"installing {package} for the tests ...", flush=True)
+            apt_install(package)
     return None
 
 

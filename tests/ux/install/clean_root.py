@@ -12,7 +12,6 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[3]
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-_MADE = ROOT / "build" / "clean-root-bookworm-amd64.tar"
 _SYSTEMCTL = """\
 #!/bin/sh
 echo "$@" >> /systemctl.log
@@ -32,29 +31,35 @@ def impossible() -> str | None:
     return None
 
 
-def made() -> Path:
-    """Return an archive of a minimal Debian with Python; made the first time. Raises CalledProcessError without a network."""
-    if not _MADE.exists():
-        folder = _MADE.with_suffix("")
+def made(release: str = "bookworm", more: str = "", kind: str = "", arch: str = "amd64") -> Path:
+    """Return an archive of a minimal Debian with Python and ``more`` (packages, with commas), kept under the name ``kind``.
+
+    Made the first time; raises CalledProcessError without a network.
+    """
+    kind = f"{release}-{kind}" if kind else release
+    archive = ROOT / "build" / f"clean-root-{kind}-{arch}.tar"
+    if not archive.exists():
+        folder = archive.with_suffix("")
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(exist_ok=True)
-        command = ["debootstrap", "--variant=minbase", "--include=python3,adduser,ca-certificates", "bookworm", str(folder)]
+        wanted = ",".join(filter(None, ("python3,adduser,ca-certificates", more)))
+        command = ["debootstrap", f"--arch={arch}", "--variant=minbase", f"--include={wanted}", release, str(folder)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"PATH": PATH})
-        draft = _MADE.with_suffix(".new")
+        draft = archive.with_suffix(".new")
         subprocess.run(["tar", "-C", str(folder), "-cf", str(draft), "."], check=True)
-        draft.rename(_MADE)
+        draft.rename(archive)
         shutil.rmtree(folder)
-    return _MADE
+    return archive
 
 
 class CleanRoot:
     """A root of its own. systemd does not run in it; a stand-in notes what it would be told, and says that the agent is active while /active is there."""
 
-    def __init__(self, folder: Path) -> None:
-        """Unpack it below ``folder``."""
+    def __init__(self, folder: Path, arch: str = "amd64") -> None:
+        """Unpack it below ``folder``; code of another ``arch`` is emulated."""
         self.path = folder / "root"
         self.path.mkdir()
-        subprocess.run(["tar", "-C", str(self.path), "-xf", str(made())], check=True)
+        subprocess.run(["tar", "-C", str(self.path), "-xf", str(made(arch=arch))], check=True)
         (self.path / "usr/bin/systemctl").write_text(_SYSTEMCTL)
         (self.path / "usr/bin/systemctl").chmod(0o755)
         (self.path / "run/systemd/system").mkdir(parents=True)

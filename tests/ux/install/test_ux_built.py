@@ -120,15 +120,3 @@ def test_the_offline_archive_installs_without_a_network(packages: Path, tmp_path
     assert run(f"{place}/install.sh", "--back").returncode == 0
     assert (root.path / "opt/edge-agent").readlink() == Path(f"/opt/edge-agent-{version}")
     assert run("/usr/local/bin/edge-agent", "--version").returncode == 0
-
-
-@pytest.mark.skipif(not any(map(shutil.which, ("podman", "buildah"))), reason="neither podman nor buildah is on this machine")
-def test_the_container_is_built(packages: Path, tmp_path: Path) -> None:
-    """The image is built from the archive, and says its version."""
-    (archive,) = packages.glob("*-offline-x86_64.tar")
-    with tarfile.open(archive) as packed:
-        packed.extractall(tmp_path, filter="data")
-    program = shutil.which("podman") or shutil.which("buildah")
-    subprocess.run(
-        [str(program), "build", "-t", "edge-agent-test", "-f", "Containerfile", "."], cwd=tmp_path / archive.stem, check=True
-    )
