@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator
 from contextlib import suppress
-from functools import partial
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge_agent.agent.backoff import delays
 from edge_agent.agent.build import Parts
-from edge_agent.agent.edgenode import NodeFeed
 from edge_agent.agent.link import Link, keep_open
-from edge_agent.agent.mirror import UnitMirror
-from edge_agent.agent.unit import Unit
 from edge_agent.config.schema import AgentConfig
-from edge_agent.drivers import catalog as drivers
-from edge_agent.events.catalog import UnitConfig, inputs
 from edge_agent.model.errors import DisconnectedError, StorageError
-from edge_agent.model.reading import Tag
 from edge_agent.ports import ArchiveBuffer, PlantClock
 from edge_agent.publish.sparkplug.config import SparkplugConfig
-from edge_agent.publish.sparkplug.connect import Ways, connect
-from edge_agent.publish.sparkplug.mapping import Register, Shape
 from edge_agent.publish.sparkplug.names import Node, identifier
-from edge_agent.publish.sparkplug.node import EdgeNode
+
+if TYPE_CHECKING:
+    from edge_agent.publish.sparkplug.node import EdgeNode
 
 _FAREWELL = 3.0  # s
 
@@ -57,13 +50,13 @@ class Outputs:
             links.remove(link)
 
     async def _run(self, name: str, config: SparkplugConfig, parts: Parts, buffer: ArchiveBuffer, awake: asyncio.Event) -> None:
+        from edge_agent.agent.speak import feed_of, way_of  # noqa: PLC0415 - Protocol Buffers are for those that have such an output
+
         await awake.wait()
-        mirrors = _mirrors(self._config, parts)
-        feed = NodeFeed(buffer, self._clock, mirrors, owner=f"_output/{name}", cfg=self._config.fingerprint, backlog=config.backlog)
+        feed = feed_of(name, config, self._config, parts, buffer, self._clock)
         with suppress(StorageError):  # told by the buffer; the backlog of before is not told then
             await feed.load()
-        ways, node, jitter = Ways(config), node_of(self._config, config), Random()  # noqa: S311 - jitter
-        link = self._links[name]
+        link, jitter, opening = self._links[name], Random(), way_of(config, node_of(self._config, config), feed)  # noqa: S311 - jitter
 
         async def lost(_: DisconnectedError) -> None:
             await feed.keep()
@@ -71,7 +64,6 @@ class Outputs:
         def pauses() -> Iterator[float]:
             return delays(jitter)
 
-        opening = partial(connect, config, node, feed, ways, feed.next_bdseq)
         speaking = asyncio.create_task(keep_open(link, opening, self._use, lost, pauses))
         finishing = asyncio.create_task(self._finish.wait())
         self._running.add(speaking)
@@ -108,25 +100,3 @@ def node_of(config: AgentConfig, output: SparkplugConfig) -> Node:
 
 def _where(config: SparkplugConfig) -> str:
     return ", ".join(broker.url for broker in config.brokers)
-
-
-def _mirrors(config: AgentConfig, parts: Parts) -> Sequence[UnitMirror]:
-    tags = {tag.ref: tag for device in config.devices for tag in drivers.tags_of(device)}
-    states = {name: state for collector in parts.collectors for name, state in collector.devices.items()}
-    return [
-        _mirror(each, unit, tags, lambda device: bool(states[device].up), config.agent.events.type_prefix)
-        for each, unit in zip(config.units, parts.units, strict=True)
-    ]
-
-
-def _mirror(config: UnitConfig, unit: Unit, tags: dict[str, Tag], up: Any, prefix: str) -> UnitMirror:
-    counters, meters, names = {}, {}, {}
-    for name, counter in config.counters.items():
-        tag = tags[counter.tag]
-        counters[name] = Register(counter.uom, tag.scale, tag.device)
-    for meter in config.energy.values():
-        tag = tags[meter.tag]
-        names[meter.label] = meter.label
-        meters[meter.label] = Register(meter.uom or tag.uom or "KWH", tag.scale, tag.device)
-    devices = {ref.partition(".")[0] for ref in inputs(config)}
-    return UnitMirror(unit, Shape(counters, meters), devices, up, names, prefix)

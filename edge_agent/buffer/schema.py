@@ -23,6 +23,9 @@ SYNCHRONOUS = "FULL"
 PAGE = 4096
 """Bytes of one page."""
 
+CACHE = 2048
+"""KiB of pages in memory, SQLite's own default: a busy agent fills whatever it is given, and reads back little but what it has just written."""
+
 MIGRATIONS = (
     """
     CREATE TABLE store (key TEXT PRIMARY KEY, value TEXT) STRICT, WITHOUT ROWID;
@@ -78,7 +81,7 @@ def _set_up(connection: apsw.Connection, wal_pages: int) -> None:
         ("cell_size_check", "ON"),
         ("trusted_schema", "OFF"),
         ("temp_store", "MEMORY"),
-        ("cache_size", -8192),
+        ("cache_size", -CACHE),
     ):
         connection.pragma(name, value)
 

@@ -7,10 +7,14 @@ import signal
 import socket
 import sys
 
-from edge_agent import logs
-from edge_agent.agent.clock import plant_clock
-from edge_agent.agent.worker.child import Child
-from edge_agent.agent.worker.wire import COMMANDS, pipe
+from edge_agent import lean
+
+lean.prepare()  # before the first import of a library that it is about
+
+from edge_agent import logs  # noqa: E402 - as above
+from edge_agent.agent.clock import plant_clock  # noqa: E402 - as above
+from edge_agent.agent.worker.child import Child  # noqa: E402 - as above
+from edge_agent.agent.worker.wire import COMMANDS, pipe  # noqa: E402 - as above
 
 
 async def _serve(descriptor: int) -> None:

@@ -15,6 +15,9 @@ app = typer.Typer()
 @app.command()
 def run(config: Config = DEFAULT_CONFIG, log_level: Level = "info", log_format: Style = "auto") -> None:
     """Run the agent in the foreground until SIGTERM or Ctrl-C (what systemd starts)."""
+    from edge_agent import lean
+
+    lean.prepare()  # before the first import of a library that it is about
     from edge_agent.cli.run import run as verb
 
     verb(config, log_level, log_format)
