@@ -15,8 +15,8 @@ _CONSOLE = "rich"
 def prepare() -> None:
     """Have pydantic look for no plugins, and structlog begin without the console's formatting; called before either is imported.
 
-    structlog imports rich where it finds it, for tracebacks in a terminal (`logs` loads it when there is one to print). pydantic reads the
-    metadata of every installed package for plugins, and an agent's configuration has none.
+    structlog imports rich where it finds it, for tracebacks in a terminal, which `logs` never prints so. pydantic reads the metadata of every
+    installed package for plugins, and an agent's configuration has none.
     """
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     if "structlog" in sys.modules or _CONSOLE in sys.modules:

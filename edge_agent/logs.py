@@ -6,8 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from functools import partial
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 import structlog
 
@@ -49,15 +48,6 @@ def _to_journald(journal: Journal) -> Callable[..., Journal]:
     return lambda *_: journal
 
 
-def _traceback(colors: Literal["truecolor"] | None, out: TextIO, error: structlog.typing.ExcInfo) -> None:
-    """Write a traceback as rich shows it; structlog may have begun without rich, which is loaded for the first one (see `lean`)."""
-    from rich.console import Console  # noqa: PLC0415 - most agents never print one
-    from rich.traceback import Traceback  # noqa: PLC0415 - as above
-
-    vars(structlog.dev).update(Console=Console, Traceback=Traceback)
-    structlog.dev.RichTracebackFormatter(color_system=colors)(out, error)
-
-
 def configure(level: str = "info", style: Format | None = None) -> None:
     """Send structlog to stderr at ``level``; ``style`` is found from the surroundings when None (journald, else text).
 
@@ -74,10 +64,8 @@ def configure(level: str = "info", style: Format | None = None) -> None:
     elif style == "journald":
         finish = [structlog.processors.format_exc_info, _fields]
     else:
-        colors = sys.stderr.isatty()
-        finish = [
-            structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=partial(_traceback, "truecolor" if colors else None))
-        ]
+        # Plain tracebacks: rich ones show local variables, and a password may be one.
+        finish = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
     structlog.configure(
         processors=[*shared, *finish],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),

@@ -73,24 +73,6 @@ def test_sparkplug_is_loaded_where_it_is_an_output(tmp_path):
     assert "google" in _loaded(tmp_path, _MODBUS, "edge_agent.agent.speak", _NODE)
 
 
-def test_a_traceback_of_the_log_is_the_same_without_rich_at_the_start():
-    """The log begins without rich, and prints a traceback as it does with it."""
-    program = (
-        "import sys\nfrom edge_agent import lean\nlean.prepare() if sys.argv[1] == 'lean' else None\n"
-        "import structlog\nprint('rich' in sys.modules, file=sys.stdout)\nfrom edge_agent import logs\nlogs.configure('info', 'text')\n"
-        "structlog.configure(processors=[p for p in structlog.get_config()['processors'] if 'TimeStamper' not in type(p).__name__])\n"
-        "def fails(inner):\n    raise ValueError(inner)\n"
-        "try:\n    fails('why')\nexcept ValueError:\n    structlog.get_logger().exception('it.failed', thing=1)\n"
-    )
-    lean, full = (
-        subprocess.run([sys.executable, "-c", program, how], capture_output=True, text=True, check=True, timeout=60)
-        for how in ("lean", "full")
-    )
-    assert (lean.stdout, full.stdout) == ("False\n", "True\n")
-    assert lean.stderr == full.stderr
-    assert "why" in lean.stderr
-
-
 @pytest.mark.parametrize("driver", ["modbus", "opcua"])
 def test_a_worker_begins_without_the_console(driver):
     """A worker process loads the console's formatting no more than the agent does."""

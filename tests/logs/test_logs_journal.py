@@ -81,3 +81,22 @@ def test_json_is_one_object_per_line(capsys):
     told = json.loads(capsys.readouterr().err)
     assert told.pop("timestamp").endswith("Z")
     assert told == {"event": "buffer.evicted", "level": "error", "stream": "filler", "records": 7}
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_a_traceback_shows_no_local_variable(capsys, style):
+    """An exception is logged with its text and its lines, and without the values of the variables on its way: a password may be one."""
+    logs.configure("info", style)
+
+    def connect(secret: str) -> None:
+        if secret:
+            raise ValueError("refused")
+
+    try:
+        connect("canary" + "-in-a-variable")
+    except ValueError:
+        structlog.get_logger().exception("it.failed", thing=1)
+    said = capsys.readouterr().err
+    assert "refused" in said
+    assert "in connect" in said
+    assert "canary-in" not in said
