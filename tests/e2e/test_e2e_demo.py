@@ -93,6 +93,15 @@ def test_another_scenario_plays_to_its_own_truth(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(120)
+def test_a_line_that_workers_read_ends_with_the_same_truth(tmp_path: Path) -> None:
+    """Devices in processes of their own live in the plant's time and lose nothing on the way."""
+    code, report, printed = play(tmp_path, "--speed", "10", "--scenario", "short", "--workers", "2", seconds=110)
+    assert differing(report) == [], printed
+    assert code == 0, printed
+    assert "workers: 2" in (tmp_path / "stage" / "config" / "agent.yaml").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.timeout(120)
 def test_a_hostile_scenario_plays_to_its_own_truth(tmp_path: Path) -> None:
     """Counts in the scan of a change, power lost while running, two flags at once, two orders in a fifth of a second: still exact."""
     code, report, printed = play(tmp_path, "--speed", "20", "--scenario", "tests/e2e/scenarios/hostile-a.yaml", seconds=110)

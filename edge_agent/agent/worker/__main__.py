@@ -19,7 +19,13 @@ from edge_agent.agent.worker.wire import COMMANDS, pipe  # noqa: E402 - as above
 
 async def _serve(descriptor: int) -> None:
     with socket.socket(fileno=descriptor) as sock:
-        await Child(await pipe(sock, COMMANDS), plant_clock()).run()
+        clock = plant_clock()
+        child = Child(await pipe(sock, COMMANDS), clock)
+        async with asyncio.TaskGroup() as group:
+            # the demo's clock sees its start only while somebody waits, and a driver that subscribes waits for no time
+            started = group.create_task(clock.sleep_until(clock.now() + 1))
+            await child.run()
+            started.cancel()
 
 
 def main() -> None:

@@ -31,7 +31,15 @@ EXIT_STOPPED = 130
 
 
 def demo(
-    *, once: bool, speed: float, faults: bool, scenario: Path | None, broker: str | None, json_file: Path | None, keep: Path | None
+    *,
+    once: bool,
+    speed: float,
+    faults: bool,
+    scenario: Path | None,
+    broker: str | None,
+    json_file: Path | None,
+    keep: Path | None,
+    workers: int = 0,
 ) -> int:
     """Run the demo; return 0 when everything that arrived equals the truth (or when a person quit), 1 when it differs, 130 when a signal ended it."""
     folder: Path | None = None
@@ -40,7 +48,7 @@ def demo(
         scenario = _named(scenario).resolve()
         script = _prepared(scenario, broker, keep, json_file)
         folder = _folder(keep)
-        stage = Stage(ROOT, folder, scenario, script, speed, faults=faults, broker=broker)
+        stage = Stage(ROOT, folder, scenario, script, speed, faults=faults, broker=broker, workers=workers)
         report = asyncio.run(_run(stage, once=once, began=began))
     except (StoppedError, KeyboardInterrupt):
         deaf()

@@ -27,7 +27,16 @@ class Stage:
     """Everything that runs in one demo."""
 
     def __init__(
-        self, root: Path, folder: Path, scenario: Path, script: dict[str, Any], speed: float, *, faults: bool, broker: str | None
+        self,
+        root: Path,
+        folder: Path,
+        scenario: Path,
+        script: dict[str, Any],
+        speed: float,
+        *,
+        faults: bool,
+        broker: str | None,
+        workers: int = 0,
     ) -> None:
         """Prepare ``script``, which is what the file ``scenario`` says; raises ConfigError when no configuration fits it."""
         self.root, self.folder, self.scenario, self.speed, self.faults = root, folder, scenario, speed, faults
@@ -36,7 +45,10 @@ class Stage:
         try:
             self.cast = players(script)
             self.config = configured(root, folder / "config", script)
-            change(self.config / "agent.yaml", {"web": {"listen": "127.0.0.1:${PAGE_PORT:-0}"}})
+            change(
+                self.config / "agent.yaml",
+                {"web": {"listen": "127.0.0.1:${PAGE_PORT:-0}"}} | ({"workers": workers} if workers else {}),
+            )
             load(self.config)
         except (KeyError, TypeError, ValueError, ConfigError) as error:
             raise ConfigError(f"{scenario}: no configuration fits this scenario:\n{error}") from error

@@ -75,6 +75,9 @@ def demo(
     ] = None,
     json: Annotated[Path | None, typer.Option("--json", help="Write the comparison as JSON to this file.")] = None,
     keep: Annotated[Path | None, typer.Option("--keep", help="Keep logs, buffer and ledgers in this folder.")] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, max=16, help="Processes that the agent reads the devices with; 0: by itself.")
+    ] = 0,
 ) -> None:
     """Play the demo line: simulated PLCs, an MQTT broker, the agent, and a MOM side that checks every number."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # each ends a demo in order, from its first moment
@@ -85,4 +88,6 @@ def demo(
         print("stopped")
         raise typer.Exit(130) from None
 
-    raise typer.Exit(verb(once=once, speed=speed, faults=faults, scenario=scenario, broker=broker, json_file=json, keep=keep))
+    raise typer.Exit(
+        verb(once=once, speed=speed, faults=faults, scenario=scenario, broker=broker, json_file=json, keep=keep, workers=workers)
+    )
