@@ -29,13 +29,14 @@ from edge_agent.agent.wiring import (
     folding_of,
     lines_of,
     listeners_of,
+    loads_of,
     opener,
     readers_of,
     route_effects,
     set_thresholds,
     wired,
 )
-from edge_agent.agent.worker.process import Worker
+from edge_agent.agent.worker.places import Places
 from edge_agent.buffer.sqlite import SqliteBuffer
 from edge_agent.config.schema import AgentConfig
 from edge_agent.drivers import catalog as drivers
@@ -74,13 +75,13 @@ class Parts:
     topics: Topics
     hold: Hold
     streams: dict[str, StreamInfo]
-    workers: Sequence[Worker]
     mes: MesContext
     values: Values | None
     vitals: Vitals
     tags: dict[str, int]
     cfg: str
     cautions: tuple[str, ...]
+    places: Places
     unapplied: AgentFault | None = None
     latest: Latest | None = None
 
@@ -101,11 +102,9 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
     folding = folding_of(config, units)
     readers, wiring = readers_of(config, folding, journal, hold, values, latest), wired(config)
     collectors = [collector_of(line, readers, clock) for line in lines_of(config)]
-    workers = [Worker(str(number + 1)) for number in range(min(settings.workers, len(collectors)))]
-    endpoints = [
-        endpoint_of(line, config, clock, wiring, folding, worker)
-        for line, worker in zip(lines_of(config), placed(config, workers), strict=True)
-    ]
+    places = Places(settings.workers)
+    places.assign(loads_of(config))
+    endpoints = [endpoint_of(line, config, clock, wiring, folding, places) for line in lines_of(config)]
     route_effects(units, collectors)
     set_thresholds(config, collectors)
     announcer = Announcer(buffer, clock, topics, places_of(config, units), collectors, uuid4().hex)
@@ -127,11 +126,11 @@ def build(config: AgentConfig, buffer: Buffer, clock: PlantClock) -> Parts:
         topics=topics,
         hold=hold,
         streams=streams_of(config),
-        workers=workers,
         mes=mes_of(config, units, collectors, clock, journal),
         values=values,
         cfg=cfg,
         cautions=config.cautions,
+        places=places,
         latest=latest,
         vitals=vitals,
         tags=tags_in(config, {}),
@@ -164,28 +163,11 @@ def endpoint_of(
     clock: PlantClock,
     wiring: Mapping[str, DeviceWiring],
     folding: Folding,
-    worker: Worker | None = None,
+    places: Places,
 ) -> Endpoint:
-    """Return one connection, here or in a worker."""
-    return Endpoint(", ".join(device.device for device in line), opener(line, clock, wiring, config.identity, folding, worker))
-
-
-def placed(config: AgentConfig, workers: Sequence[Worker]) -> list[Worker | None]:
-    """Return for each connection, in the order of the configuration, the worker that it is in; None without workers."""
-    lines = lines_of(config)
-    if not workers:
-        return [None] * len(lines)
-    places = spread([sum(len(drivers.tags_of(device)) for device in line) for line in lines], len(workers))
-    return [workers[place] for place in places]
-
-
-def spread(weights: Sequence[int], places: int) -> list[int]:
-    """Return for each connection its place of ``places``, so that all carry about the same; the heaviest first, where there is least."""
-    carried, out = [0] * max(places, 1), [0] * len(weights)
-    for index in sorted(range(len(weights)), key=lambda index: -weights[index]):
-        out[index] = carried.index(min(carried))
-        carried[out[index]] += weights[index] + 1
-    return out
+    """Return one connection, in the worker that has a place for it."""
+    names = tuple(device.device for device in line)
+    return Endpoint(", ".join(names), opener(line, clock, wiring, config.identity, folding, places.of(names)))
 
 
 def places_of(config: AgentConfig, units: Sequence[Unit]) -> dict[EquipmentPath, Unit]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from edge_agent.agent.build import certificates_of, collector_of, endpoint_of, endpoints_of, mes_of, placed, places_of, tags_in
+from edge_agent.agent.build import certificates_of, collector_of, endpoint_of, endpoints_of, mes_of, places_of, tags_in
 from edge_agent.agent.collect import Collector
 from edge_agent.agent.difference import Difference, unit_changes
 from edge_agent.agent.envelope import checkpointed
@@ -20,7 +20,7 @@ from edge_agent.agent.look import keep_envelope
 from edge_agent.agent.running import Running
 from edge_agent.agent.unit import Unit
 from edge_agent.agent.valuetopics import values_of
-from edge_agent.agent.wiring import Endpoint, folding_of, lines_of, readers_of, route_effects, set_thresholds, wired
+from edge_agent.agent.wiring import Endpoint, folding_of, lines_of, loads_of, readers_of, route_effects, set_thresholds, wired
 from edge_agent.config.schema import AgentConfig
 from edge_agent.drivers import catalog as drivers
 from edge_agent.events.derive import Fold
@@ -67,6 +67,7 @@ class Exchange:
         )
         await self._begin_units(before)
         self._describe()
+        self._running.start_workers()
         for collector, endpoint in fresh:
             self._running.start_line(collector, endpoint, late=True)
         await self._renew_outside()
@@ -113,14 +114,18 @@ class Exchange:
         known = {name: collector for collector in parts.collectors for name in collector.devices}
         kept = {tuple(line[0].devices): line for line in zip(parts.collectors, parts.endpoints, strict=True)}
         fresh, wiring = [], wired(config)
-        for devices, worker in zip(lines_of(config), placed(config, parts.workers), strict=True):
+        parts.places.assign(loads_of(config), self._difference.lines)
+        for devices in lines_of(config):
             names = tuple(device.device for device in devices)
             if names in self._difference.lines:
                 line = kept[names]
                 self._show(line[0], names)
                 line[0].rewire({name: readers[name] for name in names})
             else:
-                line = collector_of(devices, readers, clock), endpoint_of(devices, config, clock, wiring, parts.folding, worker)
+                line = (
+                    collector_of(devices, readers, clock),
+                    endpoint_of(devices, config, clock, wiring, parts.folding, parts.places),
+                )
                 for name in known.keys() & names:
                     line[0].succeed(known[name].devices[name], name)
                 fresh.append(line)
@@ -196,9 +201,10 @@ class Exchange:
             running.watermarks.listen()  # the streams that are there by now
 
     async def _renew_outside(self) -> None:
-        """Begin anew with what is made for a set of units."""
+        """Begin anew with what is made for a set of units, and let workers go that nobody needs any more."""
         await self._running.renew_calendar()
         if self._difference.units.some or self._difference.devices.some:
             await self._running.renew_outputs()
         if self._difference.broker:
             await self._running.renew_publisher()
+        await self._running.end_workers()

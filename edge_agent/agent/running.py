@@ -45,6 +45,7 @@ class Running:
         self.links: list[Link] = []
         self._random = random.Random()  # noqa: S311 - jitter
         self._ways: dict[str, Link] = {}
+        self._workers: set[str] = set()
         self.watermarks: Watermarks | None = None
         if (settings := config.agent.buffer).confirm:
             within, again = settings.confirm_within / 1e9, parts.forwarder.start_over
@@ -57,6 +58,7 @@ class Running:
         """Begin with units, links, outputs and what is done by the way."""
         for unit in self.parts.units:
             self.start_unit(unit)
+        self.start_workers()
         for collector, endpoint in zip(self.parts.collectors, self.parts.endpoints, strict=True):
             self.start_line(collector, endpoint)
         self.start_outputs()
@@ -114,6 +116,21 @@ class Running:
             link.went_down(str(error))
             await collector.lost(DisconnectedError(str(error)))
             await asyncio.Event().wait()  # until the next reload: what runs beside it is worth more
+
+    # -- workers -------------------------------------------------------------------------------------------------
+
+    def start_workers(self) -> None:
+        """Begin with the workers that are new."""
+        for worker in self.parts.places.workers:
+            if (name := f"worker {worker.name}") not in self._workers:
+                self._workers.add(name)
+                self.crew.start(name, worker.run())
+
+    async def end_workers(self) -> None:
+        """Let the workers end that have no connection any more."""
+        idle = self._workers - {f"worker {worker.name}" for worker in self.parts.places.workers}
+        self._workers -= idle
+        await self.crew.dismiss(*sorted(idle))
 
     # -- outwards ------------------------------------------------------------------------------------------------
 

@@ -125,8 +125,6 @@ class Agent:
     async def _supervise(self, running: Running, reloader: Reloader, stop: asyncio.Event) -> None:
         running.start_all()
         running.crew.start("store", self._watch_store(running))
-        for worker in running.parts.workers:
-            running.crew.start(f"worker {worker.name}", worker.run())
         running.crew.start("reload", reloader.run())
         stopping, ended = asyncio.create_task(stop.wait(), name="stop"), asyncio.create_task(running.crew.one_ended(), name="ended")
         try:

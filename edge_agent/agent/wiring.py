@@ -44,6 +44,13 @@ def lines_of(config: AgentConfig) -> list[list[drivers.DeviceConfig]]:
     return list(lines.values())
 
 
+def loads_of(config: AgentConfig) -> dict[tuple[str, ...], int]:
+    """Return how many tags each connection has, by the names of its devices."""
+    return {
+        tuple(device.device for device in line): sum(len(drivers.tags_of(device)) for device in line) for line in lines_of(config)
+    }
+
+
 def wired(config: AgentConfig) -> dict[str, DeviceWiring]:
     """Return what all units together ask of each device beyond its tags."""
     wiring: dict[str, DeviceWiring] = {}

@@ -21,7 +21,6 @@ from pydantic import ValidationError
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from edge_agent.agent.build import spread
 from edge_agent.agent.clock import WallClock
 from edge_agent.agent.supervise import Agent
 from edge_agent.agent.worker.process import Worker
@@ -205,6 +204,7 @@ async def test_workers_that_stand_still_are_replaced(tmp_path, monkeypatch) -> N
         await first.make(5)
         await until(lambda: line.counted(0) == 5)
         assert victim not in workers()
+        await until(lambda: line.of(0, "collection.gap"))
     assert {body(one.entry)["reason"] for one in line.of(0, "collection.gap")} == {"comm_loss"}
 
 
@@ -267,15 +267,6 @@ def test_workers_errors_cross_with_what_they_know(error: DisconnectedError | Con
     assert isinstance(back, ConfigError) == isinstance(error, ConfigError)
     if isinstance(error, DisconnectedError) and isinstance(back, DisconnectedError):
         assert (back.slow, back.fault, back.remedy, back.planned) == (error.slow, error.fault, error.remedy, error.planned)
-
-
-@pytest.mark.parametrize(
-    ("weights", "places", "expected"),
-    [([], 2, []), ([5, 5], 1, [0, 0]), ([1, 1], 2, [0, 1]), ([9, 1, 1, 1], 2, [0, 1, 1, 1]), ([3, 4], 0, [0, 0])],
-)
-def test_workers_carry_about_the_same(weights: list[int], places: int, expected: list[int]) -> None:
-    """Connections go to where there is least, the heaviest first."""
-    assert spread(weights, places) == expected
 
 
 @pytest.mark.parametrize(("workers", "ok"), [(0, True), (4, True), (16, True), (-1, False), (17, False)])
