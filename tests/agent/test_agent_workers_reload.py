@@ -11,6 +11,15 @@ from agent_bench import others
 from counting_device import longest
 from reload_plant import POLL, Plant, happens, running
 
+from edge_agent.ports import PollCounts
+
+
+def polls(plant: Plant) -> dict[str, PollCounts | None]:
+    """Return what is known of the polls of each device."""
+    assert plant.agent._reloader is not None
+    collectors = plant.agent._reloader._running.parts.collectors
+    return {name: state.tally.polls for collector in collectors for name, state in collector.devices.items()}
+
 
 def processes(plant: Plant) -> dict[str, int]:
     """Return the processes of the workers, by name."""
@@ -25,7 +34,7 @@ def alive(process: int) -> bool:
 
 
 async def test_workers_restart_a_changed_device_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every part is counted once, the other connections stay, and the processes too."""
+    """Every part is counted once, the other connections stay, the processes too, and the polls of all are counted."""
     async with running(tmp_path, monkeypatch, workers=2) as plant:
         before, at_first = time.monotonic(), processes(plant)
         plant.write("devices/plc2", plant.device(2, poll="200ms"))
@@ -37,7 +46,14 @@ async def test_workers_restart_a_changed_device_alone(tmp_path: Path, monkeypatc
         assert max(longest(plant.devices[number].polls, before - POLL, POLL) for number in (0, 2)) < 1.5
         assert processes(plant) == at_first
         assert len(at_first) == 2
+        await happens(lambda: all(counts is not None and counts.polls > 3 for counts in polls(plant).values()))
+    known = polls(plant)
     assert all(plant.counted(unit) == plant.shown(unit) > 0 for unit in ("m1", "m2", "m3"))
+    for number in (0, 2):
+        counts = known[f"plc{number + 1}"]
+        assert counts is not None
+        asked = len(plant.devices[number].polls) / 2  # two blocks of registers each
+        assert asked - 1 <= counts.polls <= asked
     assert not others()
 
 

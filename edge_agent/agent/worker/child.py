@@ -15,6 +15,7 @@ from edge_agent.agent.worker.wire import (
     Close,
     Closed,
     Command,
+    Counted,
     Open,
     Opened,
     Pipe,
@@ -31,7 +32,7 @@ from edge_agent.agent.worker.wire import (
 from edge_agent.drivers import catalog
 from edge_agent.model.errors import ConfigError, DisconnectedError
 from edge_agent.model.reading import Mark
-from edge_agent.ports import DeviceWiring, Driver, PlantClock
+from edge_agent.ports import DeviceWiring, Driver, PlantClock, PollCounts, Polling
 
 _SOFTWARE: Final = 70
 """Exit code of a worker with a bug (sysexits.h): the agent declares the gap, and starts another one."""
@@ -84,6 +85,8 @@ class Child:
             return
         if not isinstance(command, Read | PollAt | Write | Close):
             self._pipe.send(Pong())
+            for number, connection in self._open.items():
+                self._tell_counts(number, connection)
             return
         found = self._open.get(command.number)
         if found is None:
@@ -122,7 +125,8 @@ class Child:
         async with catalog.connect(order.configs, self._clock, wiring, order.identity) as driver:
             connection.driver = driver
             try:
-                self._pipe.send(Opened(asked.number, {name: tuple(tags) for name, tags in driver.tags.items()}))
+                tags = {name: tuple(tags) for name, tags in driver.tags.items()}
+                self._pipe.send(Opened(asked.number, tags, _counts(driver)))
                 while True:
                     await connection.reads.get()
                     self._pipe.send(Batches(asked.number, crossing(await driver.read())))
@@ -130,7 +134,12 @@ class Child:
             except OSError as error:  # the agent is gone; the end of the pipe ends everything
                 raise DisconnectedError(f"the agent is gone: {error}") from error
             finally:
+                self._tell_counts(asked.number, connection)
                 connection.driver = None
+
+    def _tell_counts(self, number: int, connection: _Connection) -> None:
+        if connection.driver is not None and (counts := _counts(connection.driver)):
+            self._pipe.send(Counted(number, counts))
 
     async def _write(self, asked: Write, connection: _Connection) -> None:
         answer = Written(asked.number, asked.request)
@@ -143,3 +152,8 @@ class Child:
         except DisconnectedError as error:
             answer.lost = str(error) or "lost"
         self._pipe.send(answer)
+
+
+def _counts(driver: Driver) -> dict[str, PollCounts]:
+    """Return what a driver counts of its polls; nothing of one that does not poll."""
+    return dict(driver.counts) if isinstance(driver, Polling) else {}

@@ -10,6 +10,7 @@ from edge_agent.agent.worker.wire import (
     Batches,
     Closed,
     Command,
+    Counted,
     Failed,
     Opened,
     PollAt,
@@ -22,7 +23,7 @@ from edge_agent.agent.worker.wire import (
 )
 from edge_agent.model.errors import DisconnectedError
 from edge_agent.model.reading import Batch, Tag, Value
-from edge_agent.ports import DeviceWiring
+from edge_agent.ports import DeviceWiring, PollCounts
 
 
 class Remote:
@@ -32,6 +33,7 @@ class Remote:
         loop = asyncio.get_running_loop()
         self._number, self._send, self._wiring, self._polls = number, send, wiring, polls
         self._tags: Mapping[str, Sequence[Tag]] = {}
+        self._counts: Mapping[str, PollCounts] = {}
         self.opened: asyncio.Future[None] = loop.create_future()
         self.closed: asyncio.Future[None] = loop.create_future()
         self._reading: asyncio.Future[list[Batch]] | None = None
@@ -43,6 +45,11 @@ class Remote:
     def tags(self) -> Mapping[str, Sequence[Tag]]:
         """The tags of each device, see `edge_agent.ports.Driver.tags`."""
         return self._tags
+
+    @property
+    def counts(self) -> Mapping[str, PollCounts]:
+        """See `edge_agent.ports.Polling`; at most some seconds old, and nothing where the driver does not poll."""
+        return self._counts
 
     async def read(self) -> Sequence[Batch]:
         """See `edge_agent.ports.Driver.read`. A call that was cancelled has asked already: the next one takes its answer."""
@@ -75,10 +82,12 @@ class Remote:
     def report(self, report: Report) -> None:
         """Take what the worker says of this connection."""
         if isinstance(report, Opened):
-            self._tags = report.tags
+            self._tags, self._counts = report.tags, report.counts
             _answer(self.opened, None)
         elif isinstance(report, Batches) and self._reading is not None:
             _answer(self._reading, arrived(report.batches))
+        elif isinstance(report, Counted):
+            self._count(report)
         elif isinstance(report, Failed):
             self.fail(error_of(report))
         elif isinstance(report, Written) and (answer := self._writes.pop(report.request, None)) is not None:
@@ -86,6 +95,13 @@ class Remote:
         elif isinstance(report, Closed):
             self.fail(DisconnectedError("the connection was closed"))
             _answer(self.closed, None)
+
+    def _count(self, report: Counted) -> None:
+        """Count on in place: whoever has the figures keeps them beyond the connection."""
+        for name, now in report.counts.items():
+            counts = self._counts[name]
+            for figure in PollCounts.__struct_fields__:
+                setattr(counts, figure, getattr(now, figure))
 
     def fail(self, error: Exception) -> None:
         """Let everybody who waits, and whoever asks later, know that the connection is gone; the first error stands."""

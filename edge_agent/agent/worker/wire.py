@@ -3,7 +3,7 @@
 ::
 
     agent   Open --> Read --> Read ... --> Close        Write, PollAt, Ping at any time
-    worker  Opened   Batches  Batches | Failed   Closed   Written        Pong
+    worker  Opened   Batches  Batches | Failed   Closed   Written        Pong, Counted
 
 One Read is outstanding for each connection, and the next one accepts what the last one brought: what the agent does not ask for stays
 in the driver's bounded queue, which declares what it cannot keep. So a full pipe loses nothing in silence.
@@ -21,7 +21,7 @@ import msgspec
 
 from edge_agent.model.errors import ConfigError, DisconnectedError
 from edge_agent.model.reading import Batch, Mark, Notice, Snapshot, Tag
-from edge_agent.ports import DeviceWiring, Identity
+from edge_agent.ports import DeviceWiring, Identity, PollCounts
 
 _LENGTH: Final = 4
 _MOST: Final = 1 << 30
@@ -81,10 +81,11 @@ class Ping(msgspec.Struct, tag=True):
 
 
 class Opened(msgspec.Struct, tag=True):
-    """The connection is open."""
+    """The connection is open; ``counts`` are of the devices whose polls the driver counts."""
 
     number: int
     tags: dict[str, tuple[Tag, ...]]
+    counts: dict[str, PollCounts]
 
 
 class Crossing(msgspec.Struct, array_like=True):
@@ -111,6 +112,13 @@ class Batches(msgspec.Struct, tag=True):
 
     number: int
     batches: list[Crossing]
+
+
+class Counted(msgspec.Struct, tag=True):
+    """The figures of polls as they are now: with each `Pong`, and at the end of a connection."""
+
+    number: int
+    counts: dict[str, PollCounts]
 
 
 class Failed(msgspec.Struct, tag=True):
@@ -146,7 +154,7 @@ class Pong(msgspec.Struct, tag=True):
 
 
 Command = Open | Read | PollAt | Write | Close | Ping
-Report = Opened | Batches | Failed | Written | Closed | Pong
+Report = Opened | Batches | Counted | Failed | Written | Closed | Pong
 
 _encode = msgspec.msgpack.Encoder().encode
 COMMANDS: Final = msgspec.msgpack.Decoder(Command)
