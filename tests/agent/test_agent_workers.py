@@ -24,12 +24,13 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 from edge_agent.agent.clock import WallClock
 from edge_agent.agent.supervise import Agent
 from edge_agent.agent.worker.process import Worker
-from edge_agent.agent.worker.wire import REPORTS, Batches, Failed, arrived, crossing, error_of, failure
+from edge_agent.agent.worker.wire import REPORTS, Batches, Failed, Open, Opened, arrived, crossing, error_of, failure, order, pipe
 from edge_agent.config.load import load
 from edge_agent.config.schema import AgentFile
 from edge_agent.drivers.opcua.certificate import UntrustedError
 from edge_agent.model.errors import ConfigError, DisconnectedError
 from edge_agent.model.reading import Batch, Boot, DeviceUp, Gap, Mark, Snapshot
+from edge_agent.ports import DeviceWiring
 
 PATIENCE = 30.0
 
@@ -233,6 +234,32 @@ async def test_workers_end_with_an_agent_that_is_killed() -> None:
         )
     here.close()
     assert await asyncio.wait_for(process.wait(), PATIENCE) == 0
+
+
+async def test_workers_end_without_a_word_where_the_agent_goes_in_the_middle(tmp_path, monkeypatch) -> None:
+    """Open connections are closed in order; what would have been told of them is told to nobody, and is no fault of the program."""
+    line = Line(tmp_path, monkeypatch)
+    config = line.config()
+    here, there = socket.socketpair()
+    with there:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "edge_agent.agent.worker", str(there.fileno()), "info", "text", pass_fds=[there.fileno()],
+            stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+    agent = await pipe(here, REPORTS)
+    for machine in line.machines:
+        await machine.start()
+    try:
+        for number, device in enumerate(config.devices):
+            agent.send(Open(number, order([device], {device.device: DeviceWiring()}, config.identity)))
+        opened = [await asyncio.wait_for(agent.receive(), PATIENCE) for _ in config.devices]
+        assert {type(report) for report in opened} == {Opened}
+        agent.close()
+        _, said = await asyncio.wait_for(process.communicate(), PATIENCE)
+    finally:
+        for machine in line.machines:
+            await machine.server.shutdown()
+    assert (process.returncode, said) == (0, b"")
 
 
 def _ignores(status: str, number: int) -> bool:

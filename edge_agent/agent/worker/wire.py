@@ -223,6 +223,8 @@ class Pipe:
 
     def send(self, message: Command | Report) -> None:
         """Queue a message; a pipe whose other end is gone swallows it: the reader finds out."""
+        if self._writer.is_closing():
+            return
         body = _encode(message)
         self._writer.write(len(body).to_bytes(_LENGTH, "little") + body)
 
