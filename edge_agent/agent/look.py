@@ -81,6 +81,7 @@ class Look:
                 *of_files(self._parts.unapplied),
                 *of_devices(states, self._parts.journal.raised()),
             ],
+            workers=self._parts.places.reports(),
         )
 
     def _unapplied(self) -> list[str]:

@@ -13,7 +13,7 @@ from edge_agent.cli.words import ago, buffer_lines, json_text, many, plain, tabl
 from edge_agent.config.load import load
 from edge_agent.model.errors import EdgeAgentError
 from edge_agent.model.instant import parse
-from edge_agent.status.report import Status
+from edge_agent.status.report import Status, WorkerReport
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 """Exit codes of monitoring plugins (Nagios, Checkmk, Icinga, Zabbix)."""
@@ -96,6 +96,8 @@ def _lines(report: Status) -> Iterator[str]:
         for name, each in report.devices.items()
     ]
     yield from table(("device", "driver", "endpoint", "link", "last good", ""), rows)
+    if report.workers:
+        yield from table(("worker", "process", "state", "restarts", "devices"), [_worker(each) for each in report.workers])
     yield from table(("unit", "state"), [(name, plain(state)) for name, state in report.units.items()])
     for link in report.links:
         if link.kind == "mqtt":
@@ -104,6 +106,11 @@ def _lines(report: Status) -> Iterator[str]:
     waits = "" if sent.wait_p50 is None else f"; acknowledged in {sent.wait_p50:.1f} ms (p50), {sent.wait_p95:.1f} ms (p95)"
     yield f"sent     {many(sent.sent, 'record')} since the start, {sent.rejected:,} refused{waits}"
     yield from buffer_lines(report.buffer, now)
+
+
+def _worker(each: WorkerReport) -> tuple[str, ...]:
+    process = "-" if each.process is None else str(each.process)
+    return each.name, process, _word(each.up), str(each.restarts), ", ".join(each.devices)
 
 
 def _word(up: bool | None) -> str:

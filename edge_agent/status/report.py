@@ -30,6 +30,16 @@ class LinkReport(msgspec.Struct, frozen=True):
     tries: int
 
 
+class WorkerReport(msgspec.Struct, frozen=True):
+    """One process that reads devices (`workers`): ``process`` is None while there is none; ``restarts`` since the agent's start."""
+
+    name: str
+    process: int | None
+    up: bool
+    restarts: int
+    devices: list[str]
+
+
 class DeliveryReport(msgspec.Struct, frozen=True):
     """What was delivered since the start; ages in seconds of machine time, waits for an acknowledgement in ms."""
 
@@ -110,6 +120,7 @@ class Status(msgspec.Struct, frozen=True):
     buffer: BufferReport
     warnings: list[str] = []
     faults: list[FaultReport] = []
+    workers: list[WorkerReport] = []
 
 
 class Wanted(msgspec.Struct, frozen=True):

@@ -103,6 +103,14 @@ class Line:
         (self.folder / "agent.yaml").write_text(json.dumps(whole))
         return load(self.folder / "agent.yaml")
 
+    async def listed(self) -> list[tuple[Any, ...]]:
+        """Return what the agent's status says of its workers."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "edge_agent", "status", "-c", str(self.folder), "--json", stdout=asyncio.subprocess.PIPE
+        )
+        said, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
+        return [tuple(each[name] for name in ("process", "up", "restarts", "devices")) for each in json.loads(said)["workers"]]
+
     def counted(self, unit: int) -> int:
         """Return all the parts that were told of a unit."""
         return sum(body(record.entry)["delta"] for record in self.of(unit, "production.count"))
@@ -171,7 +179,8 @@ async def test_workers_killed_worker_is_declared_and_counts_stay_exact(tmp_path,
             await machine.make(7)
         await until(lambda: line.counted(0) == 7 and line.counted(1) == 7)
         victim = worker_of(first)
-        assert victim != worker_of(second)
+        assert victim != (other := worker_of(second))
+        assert await line.listed() == [(victim, True, 0, ["plc0"]), (other, True, 0, ["plc1"])]
         before = len(first.asked)
         began = time.monotonic()
         os.kill(victim, signal.SIGKILL)
@@ -183,6 +192,7 @@ async def test_workers_killed_worker_is_declared_and_counts_stay_exact(tmp_path,
         ended = time.monotonic()
         await until(lambda: line.counted(0) == 37 and line.counted(1) == 37)
         assert len(workers()) == 2
+        assert await line.listed() == [(worker_of(first), True, 1, ["plc0"]), (other, True, 0, ["plc1"])]
         await until(lambda: line.of(0, "collection.gap"))
     gaps = [body(one.entry) for one in line.of(0, "collection.gap")]
     assert [gap["reason"] for gap in gaps] == ["comm_loss"]

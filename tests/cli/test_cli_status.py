@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from edge_agent.cli.status import CRITICAL, OK, WARNING, _brief, _lines, grade
 from edge_agent.cli.tail import Wish, fits, line
 from edge_agent.cli.watch import told
-from edge_agent.status.report import BufferReport, DeliveryReport, DeviceReport, FaultReport, Status
+from edge_agent.status.report import BufferReport, DeliveryReport, DeviceReport, FaultReport, Status, WorkerReport
 
 NOW = "2026-10-25T04:01:00.000000Z"
 LOST = FaultReport("tag_lost", "plc1.speed", "BadNode|IdUnknown \x1b[31m", "compare the address", "warning")
@@ -61,6 +62,15 @@ def test_the_status_names_each_code_once_with_its_remedy():
     assert "  -> tag_lost (plc1.speed, plc1.torque): compare the address" in lines
     assert "     more: edge-agent explain CODE, docs/reference/faults.md" in lines
     assert not any("explain" in each for each in _lines(report()))
+
+
+def test_the_status_lists_the_workers_and_what_each_reads():
+    """With their processes and how often they were started again; nothing of them without `workers`."""
+    some = [WorkerReport("1", 4711, True, 0, ["plc1", "meter"]), WorkerReport("2", None, False, 3, ["heater"])]
+    lines = list(_lines(msgspec.structs.replace(report(), workers=some)))
+    at = lines.index("worker  process  state  restarts  devices")
+    assert lines[at + 1 : at + 3] == ["1       4711     up     0         plc1, meter", "2       -        down   3         heater"]
+    assert not any("worker" in each for each in _lines(report()))
 
 
 def test_a_line_of_watch_names_the_faults():

@@ -12,7 +12,7 @@ from edge_agent.status import pagereport, report
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
 SAID = (
-    report.Status, report.DeviceReport, report.LinkReport, report.DeliveryReport, report.BufferReport, report.StreamReport, report.FaultReport,
+    report.Status, report.DeviceReport, report.LinkReport, report.WorkerReport, report.DeliveryReport, report.BufferReport, report.StreamReport, report.FaultReport,
     pagereport.TagsHead, pagereport.TagCounts, pagereport.TagReport, pagereport.CodeReport, pagereport.HistoryReport, pagereport.Moment, Departure,
 )  # fmt: skip
 

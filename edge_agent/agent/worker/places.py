@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from edge_agent.agent.worker.process import Worker
+from edge_agent.status.report import WorkerReport
 
 Line = tuple[str, ...]
 """A connection, by the names of its devices."""
@@ -36,6 +37,16 @@ class Places:
     def of(self, line: Line) -> Worker | None:
         """Return the worker of a connection; None where the agent reads by itself."""
         return self._of.get(line)
+
+    def reports(self) -> list[WorkerReport]:
+        """Return for people how each worker is, and what it reads."""
+        return [
+            WorkerReport(worker.name, worker.pid, worker.pid is not None, max(0, worker.starts - 1), self._devices(worker))
+            for worker in self.workers
+        ]
+
+    def _devices(self, worker: Worker) -> list[str]:
+        return [name for line, one in self._of.items() if one is worker for name in line]
 
 
 def spread(weights: Sequence[int], carried: Sequence[int]) -> list[int]:

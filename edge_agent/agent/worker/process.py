@@ -52,6 +52,11 @@ class Worker:
         self._spoken = False
         self._log = structlog.get_logger().bind(worker=name)
 
+    @property
+    def pid(self) -> int | None:
+        """The process, None while there is none."""
+        return self.process.pid if self.process is not None and self._up.is_set() else None
+
     async def ready(self) -> None:
         """Return when a worker runs."""
         await self._up.wait()
