@@ -60,10 +60,9 @@ class FigureRows(MachineRows):
         """Yield the figures of each finished order, made from what was told alone."""
         for true in self.truth.kpis:
             begin, end = self.times(true.order, self._window(true.order)[0])
-            if begin is None or end is None:
-                yield Row(
-                    f"OEE {true.order}", f"{true.oee:.5f}", "order incomplete", ok=self.blindness.hidden(*self._window(true.order))
-                )
+            if begin is None or end is None or end <= begin:
+                told = "order incomplete" if begin is None or end is None else "order of no length"
+                yield Row(f"OEE {true.order}", f"{true.oee:.5f}", told, ok=self.blindness.hidden(*self._window(true.order)))
                 continue
             apt, pbt = self._running(begin, end), end - begin
             pq = self.counted("total", order=true.order)

@@ -51,6 +51,14 @@ def test_books_that_hold_every_part_agree_with_the_truth(name):
     assert all(counted.values())
 
 
+def test_an_order_that_was_told_to_last_no_time_differs():
+    """It has no figures; who tells beginning and end of an order at one moment is wrong, and the judgement goes on."""
+    check = judged("pouches")
+    check.books.orders["SO-77"][1] = check.books.orders["SO-77"][0]
+    (row,) = [row for row in check.rows() if row.what.startswith("OEE SO-77")]
+    assert (row.received, row.ok) == ("order of no length", False)
+
+
 def test_a_part_that_could_be_seen_must_be_there():
     """One part missing in the middle of an order differs, in its order and in its shift."""
     wrong = {what for what, ok in rows(judged("offexec", missing={30.5: 1})).items() if not ok}
