@@ -88,7 +88,12 @@ class Committer(HeldStore):
         self.last_commit = now
         if not batch.moved:
             self._numbers = batch.after
-        self.news = self.delivery.written() or bool(batch.rows) or bool(evicted.losses) or self.news
+        replaced = self.delivery.written() or bool(evicted.losses)
+        if replaced or again or batch.moved:  # more has changed than new rows behind the others
+            self.delivery.tails.forget()
+        if not (again or batch.moved):
+            self.delivery.tails.committed(batch)
+        self.news = replaced or bool(batch.rows) or self.news
         self._tell(evicted)
         self._count(store, batch, change, evicted, again=again)
 
@@ -143,6 +148,7 @@ class Committer(HeldStore):
         if self._store is None:
             return False
         released = self.room.release_reserve()
+        self.delivery.tails.forget()
         try:
             self._limit(self._store)
             with self._store.transaction():
@@ -173,6 +179,7 @@ class Committer(HeldStore):
         identity = self.store.stream_id(stream, epoch)
         if identity is None or first > last:
             return 0
+        self.delivery.tails.forget()
         with self.store.transaction():
             marked = self.store.resend(identity, first, last)
         self.counts = self.store.counts()

@@ -13,6 +13,7 @@ import structlog
 from edge_agent.buffer.loss import LossReason, loss_of
 from edge_agent.buffer.records import Place, Stored
 from edge_agent.buffer.store import Store
+from edge_agent.buffer.tail import Tails
 from edge_agent.model.stream import Kind, Record, RecordKey
 
 _REMEMBERED = 20_000
@@ -53,6 +54,8 @@ class Delivery:
         self._progress: dict[int, _Progress] = {}
         self._risen: set[int] = set()
         self.floors: dict[Kind, int] = {"E": 0, "T": 0}
+        self.tails = Tails()
+        self._last: dict[Kind, tuple[RecordKey, int]] = {}
         self.pending = {"E": 0, "T": 0}
         self.since = float("inf")
         self._touched = False
@@ -64,6 +67,7 @@ class Delivery:
 
     def load(self, store: Store) -> None:
         """Read how far the streams of every epoch are; what was handed out and decided stays known over a reopening of the same store."""
+        self.tails.forget()
         for identity, settled in store.settled_levels():
             progress = self._progress.setdefault(identity, _Progress(settled))
             progress.level = max(progress.level, store.reached(identity, settled))
@@ -82,17 +86,27 @@ class Delivery:
 
     def peek(self, store: Store, after: RecordKey | None, limit: int, kind: Kind) -> list[Record]:
         """Return up to ``limit`` undelivered records behind ``after``. A damaged row is set aside for its loss record."""
-        position = self._position(store, after)
-        found: list[Record] = []
+        begin = self._position(store, after, kind)
+        found = self.tails[kind].behind(begin, limit)
+        if found is None:
+            found = self._read(store, begin, limit, kind)
+        for place, record in found:
+            self._hand(record.key, place)
+        return [record for _, record in found]
+
+    def _read(self, store: Store, begin: int, limit: int, kind: Kind) -> list[tuple[Place, Record]]:
+        """Read what `peek` returns from the disk; what reaches the end is remembered as the queue's tail."""
+        position = begin
+        found: list[tuple[Place, Record]] = []
         while len(found) < limit:
             want = limit - len(found)
             rows = store.waiting(kind, position, want)
             for stored in rows:
                 position = stored.place.id
                 if self._usable(stored):
-                    found.append(stored.record)
-                    self._hand(stored)
+                    found.append((stored.place, stored.record))
             if len(rows) < want:
+                self.tails[kind].read(found, begin)
                 break
         return found
 
@@ -114,9 +128,11 @@ class Delivery:
         """Whether a record was delivered and no commit has noted it yet."""
         return key in self._verdicts and self._verdicts[key][1] is None
 
-    def _position(self, store: Store, after: RecordKey | None) -> int:
+    def _position(self, store: Store, after: RecordKey | None, kind: Kind) -> int:
         if after is None:
             return 0
+        if (last := self._last.get(kind)) is not None and last[0] == after:
+            return last[1]
         if (place := self._handed.get(after)) is not None:
             return place.id
         found = store.find(after)
@@ -132,9 +148,9 @@ class Delivery:
         self._decide(key, stored.place, Verdict("corruption", "the checksum of the row is wrong"))
         return False
 
-    def _hand(self, stored: Stored) -> None:
-        place = stored.place
-        self._handed[stored.record.key] = place
+    def _hand(self, key: RecordKey, place: Place) -> None:
+        self._handed[key] = place
+        self._last[place.kind] = (key, place.id)
         self.floors[place.kind] = max(self.floors[place.kind], place.id)
         if len(self._handed) > _REMEMBERED:
             del self._handed[next(iter(self._handed))]
@@ -164,6 +180,7 @@ class Delivery:
 
     def _decide(self, key: RecordKey, place: Place, verdict: Verdict | None) -> None:
         self._verdicts[key] = (place, verdict)
+        self.tails[place.kind].decided(place.id)
         self.pending[place.kind] += verdict is None
         self.urgent = self.urgent or verdict is not None  # the receiver stands before a hole until its loss record is there
         self._touched = True

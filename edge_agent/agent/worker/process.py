@@ -181,6 +181,6 @@ class Worker:
 async def _started(there: socket.socket) -> asyncio.subprocess.Process:
     level, style = logs.current()
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "edge_agent.agent.worker", str(there.fileno()), level, style,
+        sys.executable, "-P", "-m", "edge_agent.agent.worker", str(there.fileno()), level, style,
         pass_fds=[there.fileno()], stdin=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
