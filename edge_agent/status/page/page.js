@@ -140,12 +140,13 @@ function devices() {
   const per = new Map(list.map(([name]) => [name, { all: 0, off: 0 }]));
   for (const tag of tagTable.tags.values()) { const one = per.get(tag.device); if (one) { one.all += 1; if (tag.quality !== "good") one.off += 1; } }
   const ages = list.map(([, each]) => (each.last_good === null ? "never" : each.up && now - Date.parse(each.last_good) < 10000 ? "just now" : `${age(now - Date.parse(each.last_good))} ago`));
-  part("device-list", [list.map(([name, each]) => [name, each.driver, each.endpoint, each.up, each.error, each.fault]), ages, [...per]], () => list.length ? list.map(([name, each], place) => {
+  const readers = new Map(status.workers.flatMap((one) => one.devices.map((name) => [name, `worker ${one.name}${one.up ? "" : " is away"}${one.restarts ? `, restarts: ${number(one.restarts)}` : ""}`])));
+  part("device-list", [list.map(([name, each]) => [name, each.driver, each.endpoint, each.up, each.error, each.fault]), ages, [...per], [...readers]], () => list.length ? list.map(([name, each], place) => {
     const { all, off } = per.get(name), show = h("button", { type: "button", class: "name" }, h("strong", {}, name));
     show.addEventListener("click", () => tagTable.show({ device: name }));
     return h("article", { class: "card", "data-device": name },
       h("div", { class: "head" }, h("h3", {}, show), link(each.up)),
-      h("p", { class: "quiet" }, `${each.driver}, `, h("span", { class: "mono" }, each.endpoint)),
+      h("p", { class: "quiet" }, `${each.driver}, `, h("span", { class: "mono" }, each.endpoint), readers.has(name) ? `, ${readers.get(name)}` : ""),
       h("p", {}, `${many(all, "tag")}, `, off ? h("span", { class: "warn" }, `${number(off)} not good`) : "all good", `; last good value ${ages[place]}`),
       each.error ? h("p", { class: "bad" }, each.error) : "");
   }) : [h("p", { class: "card" }, "No device is configured.")]);

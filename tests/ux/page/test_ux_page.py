@@ -27,9 +27,9 @@ SHOWS_TAGS = "document.querySelectorAll('#tag-rows tr.tag').length > 5"
 
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    """The demo line at the speed of life: an OPC UA PLC, two Modbus devices, a broker, an agent."""
+    """The demo line at the speed of life: an OPC UA PLC, two Modbus devices, a broker, an agent with two workers."""
     scenario = ROOT / "simulators" / "scenarios" / "line.yaml"
-    made = Stage(ROOT, tmp_path, scenario, checked(ROOT, scenario), 1.0, faults=False, broker=None)
+    made = Stage(ROOT, tmp_path, scenario, checked(ROOT, scenario), 1.0, faults=False, broker=None, workers=2)
     try:
         await made.open()
         await answers(made)
@@ -69,6 +69,7 @@ async def test_a_device_that_dies_is_bad_within_seconds_with_its_remedy(
     await page.do("until", script=SHOWS_TAGS, timeout=10_000)
     await page.do("until", script="document.getElementById('health').textContent.includes('ok')", timeout=20_000)
     assert "Nothing." in await page.do("text", selector="#faults")
+    assert "worker " in await page.do("text", selector="[data-device=heater]")
     await page.do("until", script="document.querySelectorAll('#event-list li details').length >= 3", timeout=30_000)
 
     await stage.processes["heater"].end(9)
