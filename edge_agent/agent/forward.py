@@ -15,10 +15,11 @@ from functools import partial
 
 import structlog
 
+from edge_agent.agent.flight import Flight, News, happened
 from edge_agent.agent.lanes import Lanes
 from edge_agent.model.errors import DisconnectedError, RejectedError, StorageError
 from edge_agent.model.histogram import Histogram
-from edge_agent.model.stream import Record, RecordKey
+from edge_agent.model.stream import Record
 from edge_agent.ports import Buffer, Sink
 
 _NAP = 0.02
@@ -26,6 +27,9 @@ _NAP = 0.02
 
 _RETRY = 0.5
 """Machine seconds before a store that could not be read is asked again."""
+
+_TOGETHER = 0.005
+"""Machine seconds for which confirmations are gathered, while more are due, before the buffer is told: each time costs a turn of the disk thread."""
 
 
 class Delivered:
@@ -71,9 +75,11 @@ class Forwarder:
 
     async def run(self, sink: Sink) -> None:
         """Forward until cancelled. Raises DisconnectedError when the sink is lost; everything confirmed by then is settled."""
-        flight = _Flight(sink, await self._lanes())
+        flight, news = Flight(sink, await self._lanes()), News(self._buffer)
         try:
             while True:
+                if news.came():
+                    flight.lanes.more()
                 readable = await self._fill_if_readable(flight, sink.window)
                 if flight.tasks:
                     await flight.some_done(flight.lanes.pause)
@@ -84,8 +90,9 @@ class Forwarder:
                 elif flight.lanes.pause is not None:
                     await asyncio.sleep(min(flight.lanes.pause, _NAP))
                 else:
-                    await self._wait_for_more(flight)
+                    await self._wait_for_more(flight, news)
         finally:
+            await news.end()
             await flight.abandon()
             with contextlib.suppress(DisconnectedError, RejectedError):
                 self._harvest(flight)
@@ -98,7 +105,7 @@ class Forwarder:
                 heads = {stream: last for stream, (_, last, _) in (await self._buffer.heads()).items()}
         return Lanes(partial(self._buffer.peek, self._output), self.drain_rate, self._buffer.epoch, heads)
 
-    async def _fill_if_readable(self, flight: _Flight, window: int) -> bool:
+    async def _fill_if_readable(self, flight: Flight, window: int) -> bool:
         try:
             await self._fill(flight, window)
         except StorageError as error:  # the buffer mends itself; what is in flight goes on
@@ -106,7 +113,7 @@ class Forwarder:
             return False
         return True
 
-    async def _fill(self, flight: _Flight, window: int) -> None:
+    async def _fill(self, flight: Flight, window: int) -> None:
         if self._again:
             self._again = False
             flight.lanes.start_over()
@@ -118,109 +125,57 @@ class Forwarder:
                 return
             flight.send(record)
 
-    async def _wait_for_more(self, flight: _Flight) -> None:
-        await self._buffer.arrived()
+    async def _wait_for_more(self, flight: Flight, news: News) -> None:
+        if not flight.lanes.passed:  # else something came while records were in flight, and it may stand before our place
+            await news.wait()
+            news.came()
+        flight.lanes.passed = False
         if flight.lanes.emptied:  # a resend may have marked records before our place
             flight.lanes.restart()
 
-    def _harvest(self, flight: _Flight) -> None:
+    def _harvest(self, flight: Flight) -> None:
         """Note what was confirmed or rejected since the last look, and raise the first failure that ends the connection."""
         rejections = len(flight.rejected)
-        failure = flight.harvest(self._delivered)
+        failure = flight.harvest(self._delivered.acknowledged)
         for key, reason in flight.rejected[rejections:]:
             self._delivered.rejected += 1
             self._log.error("record.rejected", stream=key.stream, seq=key.seq, reason=reason)
         if failure is not None:
             raise failure
 
-    def _settle_soon(self, flight: _Flight) -> None:
+    def _settle_soon(self, flight: Flight) -> None:
         """Tell the buffer in the background: the window slides on while the disk works, and what waits is settled together."""
         if (flight.done or flight.rejected) and (flight.settling is None or flight.settling.done()):
             if flight.settling is not None:
                 flight.settling.result()
-            flight.settling = asyncio.create_task(self._settle(flight))
+            flight.settling = asyncio.create_task(self._settle_together(flight))
 
-    async def _settle(self, flight: _Flight) -> None:
+    async def _settle_together(self, flight: Flight) -> None:
+        await happened(flight.landed, _TOGETHER)
+        while not await self._settle(flight) and not flight.over.is_set():
+            await happened(flight.over, _RETRY)
+
+    async def _settle(self, flight: Flight) -> bool:
+        """Tell the buffer; return whether it has taken everything."""
         while flight.done or flight.rejected:
             done, flight.done = flight.done, []
             rejected, flight.rejected = flight.rejected, []
             try:
                 await self._buffer.settle(self._output, done, rejected)
-            except StorageError as error:  # settled with the next confirmation, or sent again after a restart: never lost
+            except StorageError as error:  # told again soon, or sent again after a restart: never lost
                 self._log.error("settle.not_stored", reason=str(error), records=len(done) + len(rejected))
                 flight.done[:0], flight.rejected[:0] = done, rejected
-                return
+                return False
             flight.lanes.open.difference_update(done)
             flight.lanes.open.difference_update(key for key, _ in rejected)
+        return True
 
-    async def _settle_rest(self, flight: _Flight) -> None:
+    async def _settle_rest(self, flight: Flight) -> None:
         """On the way out: settle what was confirmed, so that it is not sent twice without need."""
+        flight.over.set()
         if flight.settling is not None:
             await flight.settling
         await self._settle(flight)
-
-
-class _Flight:
-    """The records handed to one sink and not settled yet."""
-
-    def __init__(self, sink: Sink, lanes: Lanes) -> None:
-        self._sink = sink
-        self.lanes = lanes
-        self.tasks: dict[asyncio.Task[None], tuple[Record, float]] = {}
-        self._ended: list[asyncio.Task[None]] = []
-        self._some = asyncio.Event()
-        self.done: list[RecordKey] = []
-        self.rejected: list[tuple[RecordKey, str]] = []
-        self.settling: asyncio.Task[None] | None = None
-
-    def send(self, record: Record) -> None:
-        """Hand one record over; tasks start in the order they are made, so the sink sees the buffer's order."""
-        task = asyncio.create_task(self._sink.publish(record))
-        self.tasks[task] = (record, time.monotonic())
-        task.add_done_callback(self._end)
-
-    def _end(self, task: asyncio.Task[None]) -> None:
-        self._ended.append(task)
-        self._some.set()
-
-    async def some_done(self, seconds: float | None) -> None:
-        """Wait until at least one record in flight is confirmed or failed, at most ``seconds``."""
-        if seconds is None:
-            await self._some.wait()
-            return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._some.wait()
-
-    def harvest(self, delivered: Delivered) -> BaseException | None:
-        """Move what finished since the last call to ``done`` and ``rejected``; return the first failure of another kind."""
-        failure: BaseException | None = None
-        now = time.monotonic()
-        ended, self._ended = self._ended, []
-        self._some.clear()
-        for task in ended:
-            record, since = self.tasks.pop(task)
-            self.lanes.landed(record)
-            if task.cancelled():
-                continue
-            error = task.exception()
-            if error is None:
-                delivered.acknowledged(record, now - since)
-                self.done.append(record.key)
-            elif isinstance(error, RejectedError):
-                self.rejected.append((record.key, str(error)))
-            else:
-                failure = failure or error
-        return failure
-
-    async def abandon(self) -> None:
-        """Cancel what is still in flight and wait until it is over."""
-        pending = [task for task in self.tasks if not task.done()]
-        for task in pending:
-            task.cancel()
-        if pending:
-            await asyncio.wait(pending)
-        self._ended = list(self.tasks)  # all are done, whether or not each has been told
 
 
 async def drained(buffer: Buffer, seconds: float) -> bool:

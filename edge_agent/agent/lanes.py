@@ -18,6 +18,9 @@ AHEAD = 256
 _GLANCE = 0.05
 """Machine seconds between two looks at a lane that was empty while another one has work: a look costs a turn of the disk thread."""
 
+_ANYWAY = 0.5
+"""Machine seconds after which a lane that had come to its end is looked at although nothing was told: a disk in trouble hands nothing out."""
+
 Peek = Callable[[RecordKey | None, int, Kind], Awaitable[Sequence[Record]]]
 
 
@@ -52,11 +55,14 @@ class Lane:
         self.awake = not resent
         """Whether there may be something: a resend wakes its lane."""
         self.looked = 0.0
+        self.ended = False
+        """Whether the last look reached the end, and nothing came since."""
         self._after: RecordKey | None = None
 
     def start_over(self) -> None:
         """Forget the place reached in the buffer."""
         self.ahead.clear()
+        self.ended = False
         self._after = None
         self.looked = 0.0
 
@@ -79,6 +85,7 @@ class Lane:
             if self.resent and not mine:
                 self.awake = False  # they are the oldest: nothing of this sort lies behind what was never sent
             if len(batch) < AHEAD:
+                self.ended = True
                 break
         return met
 
@@ -91,6 +98,8 @@ class Lanes:
         self.open: set[RecordKey] = set()
         self.pause: float | None = None
         """Seconds until the next paced record may go, when one was held back."""
+        self.passed = False
+        """Whether something came since the last look from the oldest."""
         self._peek = peek
         self._events, self._telemetry = Lane("E", resent=False), Lane("T", resent=False)
         self._again = (Lane("E", resent=True), Lane("T", resent=True))
@@ -114,6 +123,11 @@ class Lanes:
         """Look from the oldest again at what is new; what was asked for again is met on the way."""
         self._events.start_over()
         self._telemetry.start_over()
+
+    def more(self) -> None:
+        """Look again in the lanes that had come to their end: something new is there."""
+        self._events.ended = self._telemetry.ended = False
+        self.passed = True
 
     async def next(self, window: int, now: float) -> Record | None:
         """Return the next record to send into a ``window`` that has a place, None when there is none or it has to wait."""
@@ -153,7 +167,7 @@ class Lanes:
 
     async def _look(self, now: float) -> None:
         for lane, again in zip((self._events, self._telemetry), self._again, strict=True):
-            if lane.ahead:
+            if lane.ahead or (lane.ended and now - lane.looked < _ANYWAY):
                 continue
             if lane is self._telemetry and self._events.ahead and now - lane.looked < _GLANCE:
                 continue

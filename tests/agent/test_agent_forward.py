@@ -153,6 +153,38 @@ async def test_cancelling_settles_what_was_confirmed_and_nothing_else(buffer):
         assert await unsettled(buffer) == [2, 3, 4]
 
 
+async def test_nothing_is_looked_for_that_nobody_has_told(buffer, monkeypatch):
+    """Confirmations alone cost no look into the buffer; what is appended meanwhile is sent with the next one."""
+    peek, looks = buffer.peek, []
+
+    async def counted(*arguments):
+        looks.append(arguments)
+        return await peek(*arguments)
+
+    monkeypatch.setattr(buffer, "peek", counted)
+    await fill(buffer, 1, 5)
+    sink = FakeSink(window=10)
+    async with forwarding(buffer, sink):
+        await until(lambda: len(sink.flying) == 5)
+        await asyncio.sleep(0.02)  # what told of the five has been heard
+        sink.confirm(1)
+        await until(lambda: ("filler", 1) not in sink.flying)
+        await turns()
+        before = len(looks)
+        for seq in (2, 3):
+            sink.confirm(seq)
+            await until(lambda seq=seq: ("filler", seq) not in sink.flying)
+            await turns()
+        assert len(looks) == before
+        await fill(buffer, 6, 6)
+        await turns()
+        sink.confirm(4)
+        await until(lambda: ("filler", 6) in sink.flying)
+        sink.confirm(5, 6)
+        await settled(buffer)
+    assert sink.numbers == [1, 2, 3, 4, 5, 6]
+
+
 async def test_a_rejected_record_does_not_block(buffer):
     """The queue moves on; the loss record that takes its place is delivered under the same number, and the log tells."""
     await fill(buffer, 1, 5)
