@@ -61,6 +61,10 @@ def _others(result: dict[str, Any]) -> list[str]:
         more = lines["d"]["core"]["median"] - lines["d0"]["core"]["median"]
         each = more / lines["d"]["events"]["median"] * 1e6
         out.append(f"* d: {each:.0f} us a produced event above its samples ({_of(lines['d']['events'], 0)} events/s); target 60")
+    for key, target in (("h", "; target 15 / 60"), ("d", "")):
+        if key in lines and lines[key].get("event_p50"):
+            p50, p99 = (_of(lines[key][f"event_{name}"], 0, spread=True) for name in ("p50", "p99"))
+            out.append(f"* {key}: a produced event, from its source time to the subscriber: p50 {p50} ms, p99 {p99} ms{target}")
     if drained := result.get("drain"):
         out.append(
             f"* f: {drained['events']:,} events drained at {drained['rate']:,.0f}/s, {drained['us']:.0f} us of CPU each, "

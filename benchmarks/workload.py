@@ -174,6 +174,7 @@ WORKLOADS = (
     Workload("w0", "4 OPC UA servers of 5,000 tags x 10/s", (opcua(5000, 10),) * 4),
     Workload("w2", "the same in two workers", (opcua(5000, 10),) * 4, workers=2),
     Workload("d", "d0 with 20 counters x 10/s", (opcua(500, 10), modbus(500, 10)), counters=20),
+    Workload("h", "20 OPC UA counters x 10/s, and nothing else", (opcua(20, 10),), counters=20),
     Workload("e1", "OPC UA polled, 10,000 tags x 1/s, 2 % change", (opcua(10_000, 1, polled=True, changing=2),), 1.5, per="poll"),
     Workload("e2", "Modbus 10,000 registers x 1/s, 2 % change", (modbus(10_000, 1, changing=2),), 3.0, per="poll"),
 )
