@@ -1,8 +1,8 @@
 """``python -m benchmarks.bench [--quick] [--only a1,c2] [--runs 5] [--window 10] [--profile] [--save]``: what an agent's samples cost.
 
 Sources, broker, subscriber and agent are processes of their own on this machine; the figures are those of the agent alone. A line is the
-median of the runs with least and most, each run between two calibrations. Exit code 1 when a sample was lost, doubled or invented; never for being
-slow: the table says that.
+median of the runs with least and most, each run between two calibrations. Exit code 1 when a sample of a line or of the drain was lost, doubled or invented, or a line could not be
+measured; never for being slow: the table says that.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from benchmarks.workload import IDLE, WORKLOADS, Workload, opcua
 
 HERE = Path(__file__).resolve().parent
 QUICK = ("a1", "a1s", "c2", "d")
+_SHORTEST, _FEWEST = 0.5, 1_000
 _LAG = 400.0
 """Milliseconds of p99 from which on a rate is not sustained."""
 _STARVED = 0.3
@@ -124,8 +125,9 @@ def fit(points: list[tuple[float, float]]) -> dict[str, float]:
     return {"us": slope * 1e4, "base": base, "r2": 1 - off / spread if spread else 1.0}
 
 
-def against(other: Path, works: list[Workload], runs: int, settle: float, window: float) -> None:
-    """Measure another version of the agent and this one in turn, and print how much this one needs of what the other does."""
+def against(other: Path, works: list[Workload], runs: int, settle: float, window: float) -> int:
+    """Measure another version of the agent and this one in turn, and print how much this one needs of what the other does; returns how much was wrong."""
+    mistakes = 0
     for work in works:
         ratios, each = [], []
         for _ in range(runs):
@@ -141,6 +143,8 @@ def against(other: Path, works: list[Workload], runs: int, settle: float, window
             f"{work.key}: {old:.2f} -> {new:.2f} us/{work.per}, x {median(ratios):.3f} (runs: {shown}), RSS {grown:+.1f} MB {wrong or ''}",
             flush=True,
         )
+        mistakes += sum(sum(one.values()) for one in wrong)
+    return mistakes
 
 
 def profiles(works: list[Workload], settle: float, window: float) -> dict[str, Any]:
@@ -171,7 +175,7 @@ def machine() -> dict[str, Any]:
 
 def main(argv: list[str]) -> int:
     """Measure what was asked for and print it; 1 when a value was wrong."""
-    told = _options().parse_args(argv)
+    told = _told(argv)
     began = time.monotonic()
     chosen = [work for work in (*WORKLOADS, *IDLE) if not told.only or work.key in told.only.split(",")]
     if told.quick and not told.only:
@@ -182,8 +186,7 @@ def main(argv: list[str]) -> int:
         f"calibration {result['machine']['calibration']:.4f} s (reference {REFERENCE} s): targets are stretched by it", flush=True
     )
     if told.against:
-        against(told.against.resolve(), chosen, runs, settle, window)
-        return 0
+        return int(against(told.against.resolve(), chosen, runs, settle, window) > 0)
     if told.profile:
         result["profiles"] = profiles(chosen, settle, window)
     else:
@@ -193,7 +196,24 @@ def main(argv: list[str]) -> int:
     if told.save:
         _save(result)
     wrong = sum(one["wrong"] for one in result.get("lines", ())) + sum(result.get("drain", {}).get("wrong", {}).values())
-    return 1 if wrong else 0
+    missing = {work.key for work in chosen} - {one["key"] for one in result.get("lines", ())} if not told.profile else set()
+    if missing:
+        print(f"not one run of these came to an end: {', '.join(sorted(missing))}", file=sys.stderr)
+    return 1 if wrong or missing else 0
+
+
+def _told(argv: list[str]) -> argparse.Namespace:
+    """Return the options; ends with 2 where they would measure nothing."""
+    options = _options()
+    told = options.parse_args(argv)
+    known = [work.key for work in (*WORKLOADS, *IDLE)] + ["f", "max", "i"]
+    if unknown := [key for key in told.only.split(",") if told.only and key not in known]:
+        options.error(f"--only: there is no line {', '.join(unknown)}; there are {', '.join(known)}")
+    if told.runs < 1 or told.window < _SHORTEST or told.events < _FEWEST:
+        options.error(f"at least one run, {_SHORTEST:g} s and {_FEWEST:,} events are needed to measure anything")
+    if told.against is not None and not (told.against / "edge_agent" / "__init__.py").exists():
+        options.error(f"--against {told.against}: there is no checkout of edge-agent")
+    return told
 
 
 def _more(told: argparse.Namespace, result: dict[str, Any], settle: float, window: float) -> None:

@@ -89,7 +89,7 @@ class Committer(HeldStore):
         if not batch.moved:
             self._numbers = batch.after
         replaced = self.delivery.written() or bool(evicted.losses)
-        if replaced or again or batch.moved:  # more has changed than new rows behind the others
+        if replaced or again or batch.moved or evicted.forgotten:  # more has changed than new rows behind the others
             self.delivery.tails.forget()
         if not (again or batch.moved):
             self.delivery.tails.committed(batch)
@@ -124,7 +124,7 @@ class Committer(HeldStore):
             self._log.warning("buffer.identity_not_written", error=str(error))
 
     def _count(self, store: Store, batch: Batch, change: dict[str, int], evicted: Evicted, *, again: bool) -> None:
-        if again:  # some rows may have been there
+        if again or evicted.forgotten:  # some rows may have been there; what is not sent again is delivered, as it was
             self.counts = store.counts()
             return
         for row in batch.rows:

@@ -79,12 +79,16 @@ class Room:
 
 
 class Evicted(msgspec.Struct):
-    """What one eviction dropped: rows per kind, the losses that declare them, dead letters (declared long ago), and records that nobody had got."""
+    """What one eviction dropped: rows per kind, the losses that declare them, dead letters (declared long ago), and records that nobody had got.
+
+    ``forgotten``: delivered records that were to be sent again, and are not.
+    """
 
     records: dict[str, int]
     losses: list[Loss]
     letters: int = 0
     undelivered: int = 0
+    forgotten: int = 0
 
 
 class _Run(msgspec.Struct):
@@ -104,17 +108,18 @@ def evict(store: Store, kind: Kind, above: int, target: int, prefix: str) -> Evi
     """
     open_runs: dict[int, _Run] = {}
     closed: list[_Run] = []
-    freed, position = 0, above
+    freed, position, forgotten = 0, above, 0
     while freed < target and (found := store.waiting(kind, position, 256)):
         for stored in found:
             position = stored.place.id
             if stored.record.resent:
                 store.forget_resend(stored.place)
+                forgotten += 1
                 continue
             freed += _take(stored, open_runs, closed)
             if freed >= target:
                 break
-    evicted = Evicted({kind: 0}, [])
+    evicted = Evicted({kind: 0}, [], forgotten=forgotten)
     for run in (*closed, *open_runs.values()):
         if run.dropped:
             store.drop(run.victims)
@@ -196,6 +201,7 @@ def _drop_unconfirmed(store: Store, target: int, step: int, prefix: str, confirm
 def _drop_waiting(store: Store, target: int, kind: Kind, floor: int, step: int, prefix: str, total: Evicted) -> None:
     while store.pages()[1] > target:
         evicted = evict(store, kind, floor, step, prefix)
+        total.forgotten += evicted.forgotten
         if not evicted.records[kind] and not evicted.losses:
             break
         total.records[kind] += evicted.records[kind]

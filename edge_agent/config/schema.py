@@ -76,6 +76,7 @@ class AgentFile(BaseModel):
         default=0,
         ge=0,
         le=16,
+        strict=True,
         description="child processes that the connections to devices are spread over; 0: the agent reads by itself",
     )
     web: WebConfig | None = Field(default=None, description="{} for the status page on this machine; without it no port is opened")

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from benchmarks.bench import fit, summary
+from benchmarks.bench import fit, main, summary
 from benchmarks.counting import AGAIN, Counting
 from benchmarks.source_modbus import Registers
 from benchmarks.source_ua_wire import DOUBLE, FLOOR, INT64, Block, counted, ticks, u32
@@ -157,3 +157,21 @@ def test_bench_a_line_without_samples_has_no_cost_of_one() -> None:
     }
     found = summary(IDLE[0], [run | {"wrong": {}, "examples": []}])
     assert "| - a sample | 0.4 % |" in table({"lines": [found]})
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        (["--only", "a1,zz"], "there is no line zz"),
+        (["--runs", "0"], "at least one run"),
+        (["--window", "0"], "0.5 s"),
+        (["--events", "0", "--only", "f"], "1,000 events"),
+        (["--against", "/nonexistent"], "no checkout of edge-agent"),
+    ],
+)
+def test_bench_what_would_measure_nothing_is_refused(told: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A mistake in the options is no green benchmark: it ends with 2 and says what there is."""
+    with pytest.raises(SystemExit) as caught:
+        main(told)
+    assert caught.value.code == 2
+    assert said in capsys.readouterr().err

@@ -247,3 +247,25 @@ def test_what_is_asked_for_again_is_read_from_the_disk(tmp_path):
         (keys[0], True), (keys[2], False), (keys[3], False)
     ]  # fmt: skip
     line.outbox.close(line.now)
+
+
+def test_a_resend_that_an_eviction_takes_back_waits_no_more(tmp_path):
+    """What was to be sent again gives way to what was never sent, and is neither counted as waiting nor handed out any more."""
+    line = Line(tmp_path)
+    for _ in range(6):
+        line.add([STREAMS[0]] * 4, size=5_000)
+        line.commit()
+    line.outbox.settle([record.key for record in line.read(None, 100, "E")], [])
+    line.commit()
+    line.outbox.close(line.now)
+    line.open()
+    committer = line.outbox.committer
+    assert line.outbox.resend("filler", committer.epoch, 1, 24, line.now) == 24
+    for _ in range(60):
+        line.add([STREAMS[0]] * 2, size=9_000)
+        line.commit()
+        assert committer.counts == committer.store.counts()
+    waiting = line.read(None, 1_000, "E")
+    assert len(waiting) == committer.counts["E"]
+    assert not any(record.resent for record in waiting)
+    line.outbox.close(line.now)

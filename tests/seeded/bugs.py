@@ -163,7 +163,7 @@ BUGS = (
     # -- from the disk to the broker -----------------------------------------------------------------------------------
     Bug(
         "a record is settled before its PUBACK",
-        "edge_agent/agent/forward.py",
+        "edge_agent/agent/flight.py",
         "] = (record, time.monotonic())\n",
         "] = (record, time.monotonic())\n        self.done.append(record.key)\n",
         (
@@ -173,7 +173,7 @@ BUGS = (
     ),
     Bug(
         "a refused record counts as delivered",
-        "edge_agent/agent/forward.py",
+        "edge_agent/agent/flight.py",
         "self.rejected.append((record.key, str(error)))",
         "self.done.append(record.key)",
         (f"{_FORWARD}::test_a_rejected_record_does_not_block",),

@@ -20,7 +20,7 @@ def checked(root: Path, scenario: Path) -> dict[str, Any]:
 
     A program of its own, because nothing here imports the simulators; in a session of its own, because Ctrl-C is the demo's to answer.
     """
-    code, printed, errors = _run([sys.executable, "-m", "simulators.scenario", "--json", str(scenario)], root, scenario)
+    code, printed, errors = _run([sys.executable, "-P", "-m", "simulators.scenario", "--json", str(scenario)], root, scenario)
     if code == 0:
         script: dict[str, Any] = json.loads(printed)
         return script
