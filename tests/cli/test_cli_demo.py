@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from edge_agent.cli.demo import demo
+from edge_agent.cli.demo import _named, demo
 from edge_agent.cli.demo.cast import configured
 from edge_agent.cli.demo.fitting import fitted, wraps
 from edge_agent.cli.demo.verdict import too_fast
@@ -140,3 +140,13 @@ def test_dev_py_hands_over_when_it_was_called(monkeypatch):
     (_, set_up), (arguments, began) = seen
     assert arguments == ("-m", "edge_agent", "demo", "--once")
     assert before <= began <= set_up
+
+
+def test_a_folder_in_the_way_hides_no_shipped_scenario(tmp_path, monkeypatch):
+    """`--scenario packaging` is the scenario also in the source folder, which has a folder of that name; a file of one's own goes before."""
+    monkeypatch.chdir(tmp_path)
+    Path("packaging").mkdir()
+    Path("press").touch()
+    shipped = Path(__file__).resolve().parents[2] / "simulators" / "scenarios" / "packaging.yaml"
+    assert _named(Path("packaging")) == shipped
+    assert _named(Path("press")) == Path("press")

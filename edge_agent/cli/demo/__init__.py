@@ -73,9 +73,9 @@ def demo(
 
 
 def _named(scenario: Path | None) -> Path:
-    """Return the scenario's file: one that is shipped may be named by its name alone."""
+    """Return the scenario's file: one that is shipped may be named by its name alone, also where a folder is called so."""
     shipped = ROOT / "simulators" / "scenarios" / f"{scenario or 'line'}.yaml"
-    return shipped if scenario is None or (not scenario.exists() and shipped.exists()) else scenario
+    return shipped if scenario is None or (not scenario.is_file() and shipped.exists()) else scenario
 
 
 def _folder(keep: Path | None) -> Path:
